@@ -1,0 +1,60 @@
+# `make run` shows the whole loop, `make test` runs every test. CONTRIBUTING.md tells the rest.
+PYTHON ?= python3
+PORT ?= 5001
+VENV := .venv
+BIN := $(VENV)/bin
+URL := http://127.0.0.1:$(PORT)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run serve train images test check lock clean
+
+run: $(VENV)/.serving
+	@$(BIN)/python app.py --port $(PORT) & service=$$!; \
+	trap 'kill $$service 2>/dev/null; wait $$service 2>/dev/null' EXIT; \
+	$(BIN)/python batch_request.py images --output predictions.csv --url $(URL); code=$$?; \
+	kill -0 $$service || exit 3; \
+	[ $$code -le 1 ] || exit $$code; \
+	echo; head -6 predictions.csv | cut -d , -f 1-6 | tr , '\t' | expand -t 26,38,52,64,74; \
+	echo '…'; echo; $(BIN)/python model_accuracy.py predictions.csv
+
+serve: $(VENV)/.serving
+	$(BIN)/python app.py --port $(PORT)
+
+train: $(VENV)/.everything
+	$(BIN)/python train_model.py
+
+images: $(VENV)/.serving
+	$(BIN)/python generate_image.py
+
+test: $(VENV)/.everything
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.everything
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+# Needs uv. The bounds stand in pyproject.toml; these two files pin what was tested.
+lock:
+	uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header \
+		--no-annotate pyproject.toml --output-file requirements-serve.txt
+	uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header \
+		--no-annotate pyproject.toml --extra train --extra test \
+		--constraint requirements-serve.txt --output-file requirements.txt
+
+clean:
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f predictions.csv confusion_matrix.png
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serving: requirements-serve.txt | $(BIN)/python
+	$(PIP) -r requirements-serve.txt
+	touch $@
+
+$(VENV)/.everything: requirements.txt | $(BIN)/python
+	$(PIP) -r requirements.txt
+	touch $@ $(VENV)/.serving

@@ -1,0 +1,1 @@
+"""Sort photos of returned clothes into the ten classes of Fashion-MNIST."""
