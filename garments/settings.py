@@ -1,0 +1,124 @@
+"""Every setting, its default and its meaning; the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+PREFIX = "GARMENTS_"
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(Exception):
+    """A setting has an unusable name or value; the text says which and what is allowed."""
+
+
+def _about(meaning: str, least: float | None = None) -> dict[str, Any]:
+    return {"meaning": meaning, "least": least}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The table of settings; `host` is read from `GARMENTS_HOST`, and so on."""
+
+    host: str = field(default="127.0.0.1", metadata=_about("address the service listens on"))
+    port: int = field(default=5001, metadata=_about("port the service listens on", 1))
+    workers: int = field(
+        default=0, metadata=_about("worker processes of the service; 0 means one per core", 0)
+    )
+    api_token: str = field(
+        default="",
+        metadata=_about(
+            "secret that requests must carry as `Authorization: Bearer …`; "
+            "needed to listen on anything but loopback"
+        ),
+    )
+    model_dir: Path = field(
+        default=PROJECT / "model", metadata=_about("folder that holds the model folders")
+    )
+    model: str = field(
+        default="fashion-mnist", metadata=_about("model that answers when a request names none")
+    )
+    max_request_bytes: int = field(
+        default=64 * 2**20, metadata=_about("most bytes in one request", 1)
+    )
+    max_images: int = field(default=256, metadata=_about("most pictures in one request", 1))
+    max_pixels: int = field(default=25_000_000, metadata=_about("most pixels in one picture", 1))
+    max_waiting: int = field(
+        default=16,
+        metadata=_about("requests that a worker takes on at once; the next gets a 429", 1),
+    )
+    service_url: str = field(
+        default="http://127.0.0.1:5001",
+        metadata=_about("where the nightly client finds the service"),
+    )
+    batch_size: int = field(
+        default=64, metadata=_about("pictures that the client sends in one request", 1)
+    )
+    batch_bytes: int = field(
+        default=16 * 2**20,
+        metadata=_about("bytes of pictures that the client aims at in one request", 1),
+    )
+    connections: int = field(
+        default=2, metadata=_about("requests that the client has under way at once", 1)
+    )
+    wait_seconds: float = field(
+        default=60.0,
+        metadata=_about("seconds that the client waits for the service to be ready", 0),
+    )
+    retry_seconds: float = field(
+        default=300.0, metadata=_about("seconds that the client keeps trying one request", 0)
+    )
+    timeout_seconds: float = field(
+        default=60.0, metadata=_about("seconds that the client waits for one answer", 0.001)
+    )
+    dataset_dir: Path | None = field(
+        default=None,
+        metadata=_about("folder of the four Fashion-MNIST IDX files; unset: the usual places"),
+    )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read `GARMENTS_*`; an empty value means the default. Raises SettingsError."""
+        kinds = {entry.name: str(entry.type) for entry in fields(cls)}
+        given: dict[str, Any] = {}
+        for variable, text in environment.items():
+            if not variable.startswith(PREFIX) or text == "":
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in kinds:
+                close = get_close_matches(name, kinds, n=1)
+                hint = f"did you mean {PREFIX}{close[0].upper()}?" if close else "see README.md"
+                raise SettingsError(f"there is no setting {variable}: {hint}")
+            given[name] = _parse(kinds[name], variable, text)
+        return cls(**given)
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            least, value = entry.metadata["least"], getattr(self, entry.name)
+            if least is not None and not value >= least:
+                raise SettingsError(
+                    f"{PREFIX}{entry.name.upper()} is {value}: it must be at least {least}"
+                )
+        address = urlsplit(self.service_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise SettingsError(
+                f"{PREFIX}SERVICE_URL is {self.service_url!r}: "
+                f"it must be like {Settings.service_url}"
+            )
+        if self.port > 65535:
+            raise SettingsError(f"{PREFIX}PORT is {self.port}: it must be at most 65535")
+
+
+def _parse(kind: str, variable: str, text: str) -> Any:
+    parse = {"int": int, "float": float, "Path": Path, "Path | None": Path}.get(kind, str)
+    try:
+        return parse(text)
+    except ValueError as error:
+        wanted = "a whole number" if parse is int else "a number"
+        raise SettingsError(f"{variable} is {text!r}: it must be {wanted}") from error

@@ -1,0 +1,61 @@
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from garments.settings import PREFIX, PROJECT, Settings, SettingsError
+
+
+def test_defaults_hold_where_the_environment_says_nothing() -> None:
+    assert Settings.from_environment({"PATH": "/bin"}) == Settings()
+
+
+def test_a_variable_sets_the_setting_of_its_name_in_the_right_type() -> None:
+    settings = Settings.from_environment(
+        {
+            "GARMENTS_PORT": "80",
+            "GARMENTS_WAIT_SECONDS": "1.5",
+            "GARMENTS_MODEL_DIR": "/models",
+            "GARMENTS_DATASET_DIR": "/data",
+        }
+    )
+    assert (settings.port, settings.wait_seconds) == (80, 1.5)
+    assert (settings.model_dir, settings.dataset_dir) == (Path("/models"), Path("/data"))
+
+
+def test_an_empty_variable_means_the_default() -> None:
+    assert Settings.from_environment({"GARMENTS_PORT": ""}).port == 5001
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("GARMENTS_PROT", "80", "did you mean GARMENTS_PORT"),
+        ("GARMENTS_XYZZY", "1", "see README.md"),
+        ("GARMENTS_PORT", "eighty", "must be a whole number"),
+        ("GARMENTS_WAIT_SECONDS", "long", "must be a number"),
+        ("GARMENTS_PORT", "0", "at least 1"),
+        ("GARMENTS_PORT", "70000", "at most 65535"),
+        ("GARMENTS_WAIT_SECONDS", "nan", "at least 0"),
+        ("GARMENTS_WORKERS", "-1", "at least 0"),
+        ("GARMENTS_SERVICE_URL", "localhost:5001", "must be like http://127.0.0.1:5001"),
+        ("GARMENTS_SERVICE_URL", "http://", "must be like"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_a_way_out(variable: str, value: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        Settings.from_environment({variable: value})
+
+
+@pytest.mark.parametrize("entry", fields(Settings), ids=lambda entry: entry.name)
+def test_the_readme_has_every_setting_with_default_and_meaning(entry) -> None:
+    default = "" if entry.default is None else str(entry.default)
+    shown = default.replace(f"{PROJECT}/", "")
+    cell = f"`{shown}`" if shown else ""
+    row = f"| `{PREFIX}{entry.name.upper()}` | {cell} | {entry.metadata['meaning']} |"
+    assert row in (PROJECT / "README.md").read_text(encoding="utf-8").splitlines()
