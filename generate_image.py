@@ -1,0 +1,34 @@
+"""Write rows of a Fashion-MNIST CSV as pictures: image_<row>_label_<class>.png."""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from garments import dataset
+from garments.settings import Settings, SettingsError
+
+
+def main() -> None:
+    """Write the pictures; exit with 2 for bad data or settings."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--csv", type=Path, help="default: the test set in Data/, made if missing")
+    parser.add_argument("--output", type=Path, default=Path("images"))
+    parser.add_argument("--limit", type=int, help="write only this many rows")
+    parser.add_argument("--per-class", type=int, help="write only this many a class")
+    given = parser.parse_args()
+    try:
+        pictures = (
+            dataset.read_csv(given.csv)
+            if given.csv
+            else dataset.load("test", Path("Data"), Settings.from_environment().dataset_dir)
+        )
+        rows = dataset.first_rows(pictures, given.limit, given.per_class)
+        dataset.write_images(pictures, tqdm(rows, unit="image", leave=False), given.output)
+    except (dataset.DatasetError, SettingsError, OSError) as error:
+        parser.error(str(error))
+    print(f"{len(rows):,} pictures are in {given.output}")
+
+
+if __name__ == "__main__":
+    main()

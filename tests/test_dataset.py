@@ -1,0 +1,189 @@
+import gzip
+import http.server
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from garments import dataset
+from garments.dataset import Dataset, DatasetError
+
+
+@pytest.fixture
+def few() -> Dataset:
+    random = np.random.default_rng(0)
+    return Dataset(
+        random.integers(0, 256, (20, 28, 28), dtype=np.uint8), np.arange(20, dtype=np.uint8) % 10
+    )
+
+
+@pytest.fixture
+def csv(few: Dataset, tmp_path: Path) -> Path:
+    path = tmp_path / "few.csv"
+    dataset.write_csv(few, path)
+    return path
+
+
+def test_a_csv_is_read_as_it_was_written(few: Dataset, csv: Path) -> None:
+    assert dataset.read_csv(csv).digest == few.digest
+
+
+def test_a_csv_has_the_kaggle_form(few: Dataset, csv: Path) -> None:
+    header, first, *_ = csv.read_text().splitlines()
+    assert header.startswith("label,pixel1,pixel2,")
+    assert header.endswith(",pixel784")
+    assert first.split(",") == [str(value) for value in (few.labels[0], *few.images[0].ravel())]
+
+
+def replaced(line: int, change: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
+    def edit(text: str) -> str:
+        lines = text.splitlines()
+        lines[line - 1] = ",".join(change(lines[line - 1].split(",")))
+        return "\n".join(lines) + "\n"
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (replaced(1, lambda cells: ["class", *cells[1:]]), "line 1: the header must be label,"),
+        (replaced(1, lambda cells: cells[:-1]), "line 1: the header must be label,"),
+        (replaced(5, lambda cells: ["10", *cells[1:]]), "line 5, column label: '10' is not"),
+        (replaced(5, lambda cells: cells[:-1]), "line 5: 783 pixels after the label"),
+        (replaced(5, lambda cells: [*cells, "0"]), "line 5: 785 pixels after the label"),
+        (replaced(2, lambda cells: [*cells, "0"]), "line 2: 785 pixels after the label"),
+        (replaced(9, lambda cells: [*cells[:7], "x", *cells[8:]]), "line 9, column pixel7: 'x'"),
+        (replaced(9, lambda cells: [*cells[:7], "", *cells[8:]]), "line 9, column pixel7: ''"),
+        (replaced(9, lambda cells: [*cells[:7], "256", *cells[8:]]), "from 0 to 255"),
+        (replaced(9, lambda cells: [*cells[:7], "-1", *cells[8:]]), "line 9, column pixel7: '-1'"),
+        (replaced(9, lambda cells: [*cells[:7], "1.5", *cells[8:]]), "line 9, column pixel7"),
+        (replaced(9, lambda cells: [*cells[:7], "9" * 30, *cells[8:]]), "line 9, column pixel7"),
+        (lambda text: text.splitlines()[0] + "\n", "line 2: there is no picture"),
+        (lambda text: "", "line 1: the header must be label,"),
+        (lambda text: "\x89PNG\r\n\x1a\n", "line 1: the header must be label,"),
+    ],
+)
+def test_a_malformed_csv_is_refused_with_file_line_and_fault(
+    edit: Callable[[str], str], told: str, csv: Path
+) -> None:
+    csv.write_text(edit(csv.read_text()))
+    with pytest.raises(DatasetError) as refused:
+        dataset.read_csv(csv)
+    assert str(refused.value).startswith(f"{csv}, ")
+    assert told in str(refused.value)
+
+
+def test_surplus_cells_in_every_row_are_refused_too(csv: Path) -> None:
+    header, *rows = csv.read_text().splitlines()
+    csv.write_text("\n".join([header, *(f"{row},0" for row in rows)]))
+    with pytest.raises(DatasetError, match="line 2: 785 pixels"):
+        dataset.read_csv(csv)
+
+
+def test_a_missing_csv_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"none\.csv cannot be read"):
+        dataset.read_csv(tmp_path / "none.csv")
+
+
+def test_a_csv_that_is_there_is_used_as_it_is(few: Dataset, tmp_path: Path) -> None:
+    dataset.write_csv(few, tmp_path / "fashion-mnist_train.csv")
+    assert dataset.load("train", tmp_path).digest == few.digest
+
+
+def test_a_missing_csv_is_made_from_the_idx_files(test_set: Dataset, tmp_path: Path) -> None:
+    assert dataset.load("test", tmp_path).digest == test_set.digest
+    assert dataset.read_csv(tmp_path / "fashion-mnist_test.csv").digest == test_set.digest
+
+
+@pytest.fixture
+def idx(tmp_path: Path, test_set: Dataset) -> Path:
+    folder = tmp_path / "idx-files"
+    shutil.copytree(dataset.SYSTEM_DIRECTORY, folder)
+    return folder
+
+
+def test_the_folder_of_the_setting_comes_first(idx: Path, tmp_path: Path) -> None:
+    assert dataset.find_idx(tmp_path, idx) == idx
+
+
+def test_a_folder_that_lacks_a_file_is_refused(idx: Path, tmp_path: Path) -> None:
+    (idx / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DatasetError, match="correct GARMENTS_DATASET_DIR"):
+        dataset.find_idx(tmp_path, idx)
+
+
+def test_a_damaged_idx_file_is_refused_by_its_digest(idx: Path) -> None:
+    (idx / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(10_008)))
+    with pytest.raises(DatasetError, match="t10k-labels.* is damaged or not Fashion-MNIST"):
+        dataset.read_idx("test", idx)
+
+
+@pytest.fixture
+def address(idx: Path) -> Iterator[str]:
+    """Where the IDX files can be downloaded."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args, directory=str(idx))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_download_is_verified_and_whole(address: str, tmp_path: Path, test_set: Dataset) -> None:
+    dataset.download_idx(tmp_path / "new", address)
+    assert dataset.read_idx("test", tmp_path / "new").digest == test_set.digest
+    assert {path.name for path in (tmp_path / "new").iterdir()} == set(dataset.SHA256)
+
+
+def test_a_damaged_download_never_takes_its_place(address: str, idx: Path, tmp_path: Path) -> None:
+    (idx / "train-images-idx3-ubyte.gz").write_bytes(b"junk")
+    with pytest.raises(DatasetError, match="is damaged"):
+        dataset.download_idx(tmp_path / "new", address)
+    assert not (tmp_path / "new" / "train-images-idx3-ubyte.gz").exists()
+
+
+def test_a_failed_download_says_what_to_do(address: str, idx: Path, tmp_path: Path) -> None:
+    (idx / "train-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(DatasetError, match="install Debian's package dataset-fashion-mnist"):
+        dataset.download_idx(tmp_path / "new", address)
+
+
+def test_a_split_loses_nothing_and_follows_the_seed(few: Dataset) -> None:
+    fitted, held_out = dataset.split(few, 5, seed=1)
+    together = {image.tobytes() for part in (fitted, held_out) for image in part.images}
+    assert together == {image.tobytes() for image in few.images}
+    assert dataset.split(few, 5, seed=1)[1].digest == held_out.digest
+    assert dataset.split(few, 5, seed=2)[1].digest != held_out.digest
+
+
+def test_more_validation_than_rows_is_refused(few: Dataset) -> None:
+    with pytest.raises(DatasetError, match="20 rows for validation cannot be held out of 20"):
+        dataset.split(few, 20, seed=0)
+
+
+def test_rows_are_chosen_by_limit_and_by_class(few: Dataset) -> None:
+    assert dataset.first_rows(few, limit=3, per_class=None) == [0, 1, 2]
+    assert dataset.first_rows(few, limit=None, per_class=1) == list(range(10))
+    assert dataset.first_rows(few, limit=12, per_class=2) == list(range(12))
+    with pytest.raises(DatasetError, match="write 1 or more"):
+        dataset.first_rows(few, limit=0, per_class=None)
+
+
+def test_a_picture_is_written_with_its_row_and_class_in_its_name(
+    few: Dataset, tmp_path: Path
+) -> None:
+    dataset.write_images(few, [13], tmp_path / "out")
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "image_13_label_3.png"
+    assert (np.asarray(Image.open(path)) == few.images[13]).all()
