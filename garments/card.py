@@ -1,0 +1,76 @@
+"""The card of a model folder: all that a reader or a server needs to know of the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+CARD_NAME = "card.json"
+ONNX_NAME = "model.onnx"
+KERAS_NAME = "model.keras"
+
+
+class CardError(Exception):
+    """A model folder is missing, incomplete or contradicts itself; the text says how."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `card.json` holds; the names of the fields are the names in the file."""
+
+    name: str
+    version: str
+    """First 12 hex digits of the SHA-256 of model.onnx."""
+    labels: list[str]
+    height: int
+    width: int
+    channels: int
+    preprocessing: str
+    accept_threshold: float
+    accept_threshold_chosen_by: str
+    temperature: float
+    golden_input: str
+    """Base64 of one uint8 picture, height × width × channels, row by row."""
+    golden_probabilities: list[float]
+    parameters: int
+    multiply_accumulates: int
+    training_data_sha256: str
+    architecture: str
+    seed: int
+    epochs: int
+    backend: str
+    scores: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write `card.json` into the model folder."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> Card:
+    """Read the card of a model folder and hold it against model.onnx. Raises CardError."""
+    path = folder / CARD_NAME
+    try:
+        card = Card(**json.loads(path.read_text(encoding="utf-8")))
+        version = version_of(folder / ONNX_NAME)
+    except FileNotFoundError as error:
+        raise CardError(
+            f"{error.filename} does not exist: {folder} is no model folder; "
+            "make one with train_model.py"
+        ) from error
+    except (OSError, TypeError, ValueError) as error:
+        raise CardError(f"{path} cannot be read: {error}") from error
+    if card.version != version:
+        raise CardError(
+            f"{folder / ONNX_NAME} has version {version}, but its card says {card.version}: "
+            "the folder mixes two models; restore it or train again"
+        )
+    return card
+
+
+def version_of(onnx: Path) -> str:
+    """The version of a served model: first 12 hex digits of the file's SHA-256."""
+    return hashlib.sha256(onnx.read_bytes()).hexdigest()[:12]

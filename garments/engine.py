@@ -1,0 +1,97 @@
+"""A model folder, loaded and proven: uint8 pictures in, probabilities and decisions out."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from garments.card import ONNX_NAME, Card, read_card
+
+# Kernels differ in the last bits between processors; a wrong model differs in the first.
+_GOLDEN_TOLERANCE = 1e-3
+
+
+class EngineError(Exception):
+    """The model cannot be run or does not give its golden answer; the text says which."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One class and its calibrated probability."""
+
+    prediction: int
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one picture: the likeliest classes, best first."""
+
+    top: tuple[Choice, ...]
+    decision: Literal["accept", "review"]
+
+
+class Engine:
+    """One model on ONNX Runtime; safe to use from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load the model and check its golden answer. Raises CardError and EngineError."""
+        self.card: Card = read_card(folder)
+        options = onnxruntime.SessionOptions()
+        # One process serves per core, so more threads would only get in each other's way.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(folder / ONNX_NAME), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exceptions share no base class of their own
+            raise EngineError(f"{folder / ONNX_NAME} cannot be loaded: {error}") from error
+        self._input = self._session.get_inputs()[0].name
+        self._check_golden_answer(folder)
+
+    def _check_golden_answer(self, folder: Path) -> None:
+        try:
+            golden = np.frombuffer(base64.b64decode(self.card.golden_input), np.uint8)
+            picture = golden.reshape(1, self.card.height, self.card.width, self.card.channels)
+            found = self.probabilities(picture)[0]
+            strayed = float(np.abs(found - np.array(self.card.golden_probabilities)).max())
+        except Exception as error:  # a card or graph of another shape fails in many ways
+            raise EngineError(f"{folder} cannot answer its golden input: {error}") from error
+        if not strayed <= _GOLDEN_TOLERANCE:
+            raise EngineError(
+                f"{folder} does not give its golden answer (off by {strayed:.3g}): "
+                "restore the folder, or train the model again on this machine"
+            )
+
+    def probabilities(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Calibrated probabilities (n, classes) of uint8 `pictures` (n, h, w, channels)."""
+        (found,) = self._session.run(None, {self._input: pictures})
+        return np.asarray(found, dtype=np.float32)
+
+    def predict(self, pictures: npt.NDArray[np.uint8], top: int = 3) -> list[Answer]:
+        """Answer for each of `pictures` (n, height, width, channels), with its `top` classes."""
+        found = self.probabilities(pictures)
+        order = np.argsort(-found, axis=1, kind="stable")[:, :top]
+        # A picture of one flat colour shows no item, whatever the model makes of it.
+        pixels = pictures.reshape(len(pictures), -1)
+        flat = (pixels == pixels[:, :1]).all(axis=1)
+        accepted = (found.max(axis=1) >= self.card.accept_threshold) & ~flat
+        return [
+            Answer(
+                top=tuple(
+                    Choice(int(index), self.card.labels[index], float(row[index]))
+                    for index in indices
+                ),
+                decision="accept" if accept else "review",
+            )
+            for row, indices, accept in zip(found, order, accepted, strict=True)
+        ]

@@ -1,0 +1,114 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from garments.card import CardError, read_card
+from garments.dataset import Dataset
+from garments.engine import Engine, EngineError
+from tests.conftest import MODEL
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the committed model folder, to be spoiled."""
+    return Path(shutil.copytree(MODEL, tmp_path / "model"))
+
+
+def change(folder: Path, **fields: object) -> None:
+    path = folder / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_probabilities_add_up_to_one(engine: Engine) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 28, 28, 1), dtype=np.uint8)
+    found = engine.probabilities(pictures)
+    assert found.shape == (7, 10)
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_answer_holds_the_likeliest_classes_best_first(engine: Engine) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), dtype=np.uint8)
+    for answer, found in zip(
+        engine.predict(pictures, top=10), engine.probabilities(pictures), strict=True
+    ):
+        assert [choice.prediction for choice in answer.top] == np.argsort(-found).tolist()
+        assert answer.top[0].confidence == pytest.approx(found.max())
+        assert answer.top[0].label == engine.card.labels[answer.top[0].prediction]
+
+
+def test_an_answer_is_accepted_from_the_threshold_on(folder: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (1, 28, 28, 1), dtype=np.uint8)
+    confidence = float(Engine(folder).probabilities(picture).max())
+    change(folder, accept_threshold=confidence)
+    assert Engine(folder).predict(picture)[0].decision == "accept"
+    change(folder, accept_threshold=confidence + 1e-6)
+    assert Engine(folder).predict(picture)[0].decision == "review"
+
+
+def test_a_flat_picture_is_never_accepted(folder: Path) -> None:
+    change(folder, accept_threshold=0.0)
+    flat = np.full((2, 28, 28, 1), [[[[0]]], [[[200]]]], dtype=np.uint8)
+    assert [answer.decision for answer in Engine(folder).predict(flat)] == ["review", "review"]
+
+
+def test_the_batch_does_not_change_the_answer(engine: Engine, test_set: Dataset) -> None:
+    pictures = test_set.images[:64, ..., None]
+    alone = np.concatenate([engine.probabilities(pictures[i : i + 1]) for i in range(64)])
+    assert np.abs(alone - engine.probabilities(pictures)).max() < 1e-5
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="make one with train_model.py"):
+        read_card(tmp_path / "nothing")
+
+
+def test_a_graph_that_is_not_the_cards_is_refused(folder: Path) -> None:
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(CardError, match="the folder mixes two models"):
+        Engine(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"name": "x"}', "\x89PNG"])
+def test_an_unreadable_card_is_refused(text: str, folder: Path) -> None:
+    (folder / "card.json").write_text(text)
+    with pytest.raises(CardError, match=r"card\.json cannot be read"):
+        Engine(folder)
+
+
+def test_a_wrong_golden_answer_is_refused(folder: Path) -> None:
+    golden = read_card(folder).golden_probabilities
+    change(folder, golden_probabilities=golden[::-1])
+    with pytest.raises(EngineError, match="does not give its golden answer"):
+        Engine(folder)
+
+
+def test_a_golden_input_of_another_size_is_refused(folder: Path) -> None:
+    change(folder, height=27)
+    with pytest.raises(EngineError, match="cannot answer its golden input"):
+        Engine(folder)
+
+
+def test_a_graph_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"no graph")
+    change(folder, version="6c2feaa25b4f")
+    with pytest.raises((CardError, EngineError)):
+        Engine(folder)
+
+
+def test_the_card_has_the_scores_of_what_is_served(engine: Engine, test_set: Dataset) -> None:
+    found = engine.probabilities(test_set.images[..., None])
+    right = found.argmax(axis=1) == test_set.labels
+    accepted = found.max(axis=1) >= engine.card.accept_threshold
+    scores = engine.card.scores
+    assert right.mean() == pytest.approx(scores["accuracy"], abs=5e-4)
+    assert accepted.mean() == pytest.approx(scores["accepted"], abs=5e-4)
+    assert right[accepted].mean() == pytest.approx(scores["accepted_accuracy"], abs=5e-4)
+
+
+def test_the_committed_model_reaches_93_percent(engine: Engine) -> None:
+    assert engine.card.scores["count"] == 10_000
+    assert engine.card.scores["accuracy"] >= 0.93
