@@ -1,0 +1,118 @@
+"""`predictions.csv`: its columns, written whole or not at all, and read back."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TextIO
+
+# What a spreadsheet takes for the start of a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class TableError(Exception):
+    """A CSV is missing or malformed; the text says which, in which line, and how."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of the night; the fields are the columns, "" where one does not apply."""
+
+    filename: str
+    prediction: str = ""
+    label: str = ""
+    confidence: str = ""
+    decision: str = "unreadable"
+    model: str = ""
+    expected: str = ""
+    error: str = ""
+
+
+COLUMNS = tuple(entry.name for entry in fields(Row))
+
+
+def write_predictions(rows: Iterable[Row], path: Path) -> None:
+    """Write `rows` sorted by filename; `path` then holds all of them, or what it held before.
+
+    Raises OSError.
+    """
+    with _replacing(path) as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for row in sorted(rows, key=lambda row: row.filename):
+            table.writerow((_harmless(row.filename), *astuple(row)[1:]))
+
+
+def _harmless(filename: str) -> str:
+    """The same file's name, such that no spreadsheet runs it: `./=1+1.png` for `=1+1.png`."""
+    return f"./{filename}" if filename.startswith(_FORMULA_STARTS) else filename
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Write a temporary file beside `path` and put it in its place, durably, on success."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # A name that is not UTF-8 on disk is shown with its bytes escaped.
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_predictions(path: Path) -> list[Row]:
+    """Read what `write_predictions` wrote. Raises TableError."""
+    rows = []
+    for line, cells in read_table(path, COLUMNS):
+        row = Row(**cells)
+        if row.decision != "unreadable" and not (
+            row.prediction.isascii() and row.prediction.isdigit()
+        ):
+            raise TableError(f"{path}, line {line}: {row.prediction!r} is not a class's number")
+        rows.append(row)
+    return rows
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV with their line numbers: `columns` of each, whatever else it has.
+
+    Filenames must not repeat. Raises TableError.
+    """
+    rows: list[tuple[int, dict[str, str]]] = []
+    seen: set[str] = set()
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise TableError(
+                    f"{path}, line 1: there is no column {' or '.join(missing)}; "
+                    f"the header must name {','.join(columns)}"
+                )
+            for cells in reader:
+                line = reader.line_num
+                if None in cells or None in cells.values():
+                    raise TableError(f"{path}, line {line}: more or fewer cells than columns")
+                if cells["filename"] in seen:
+                    raise TableError(f"{path}, line {line}: {cells['filename']!r} stands twice")
+                seen.add(cells["filename"])
+                rows.append((line, {name: cells[name] for name in columns}))
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise TableError(f"{path} is no CSV in UTF-8: {error}") from error
+    if not rows:
+        raise TableError(f"{path} has no rows below its header")
+    return rows

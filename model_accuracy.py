@@ -1,0 +1,34 @@
+"""Say how accurate predictions.csv is: scores, a table a class, and the confusion matrix."""
+
+import argparse
+from pathlib import Path
+
+from garments import accuracy, report
+from garments.dataset import LABELS
+from garments.predictions import TableError, read_predictions
+
+
+def main() -> None:
+    """Print the scores and draw the confusion matrix; exit with 2 for an unusable file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("predictions", nargs="?", type=Path, default=Path("predictions.csv"))
+    parser.add_argument("--labels", type=Path, help="CSV of filename,label; default: the names")
+    parser.add_argument("--plot", type=Path, default=Path("confusion_matrix.png"))
+    given = parser.parse_args()
+    try:
+        rows = read_predictions(given.predictions)
+        truth = (
+            accuracy.read_labels(given.labels, LABELS)
+            if given.labels
+            else accuracy.labels_in_names(rows, len(LABELS))
+        )
+        scores = accuracy.compare(rows, truth, len(LABELS))
+        report.plot_confusion(scores.confusion, LABELS, given.plot)
+    except (TableError, OSError) as error:
+        parser.error(str(error))
+    print(report.as_text(scores, LABELS))
+    print(f"\nThe confusion matrix is drawn in {given.plot}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from garments import accuracy, report
+from garments.dataset import LABELS
+from garments.predictions import Row, TableError
+
+
+def row(name: str, prediction: int | None, decision: str = "accept") -> Row:
+    return Row(name, "" if prediction is None else str(prediction), decision=decision)
+
+
+ROWS = [
+    row("a_label_0.png", 0),
+    row("b_label_0.png", 6, "review"),
+    row("c_label_6.png", 6),
+    row("d_label_9.png", 7),
+    row("e_label_9.png", None, "unreadable"),
+]
+
+
+def test_labels_are_read_out_of_the_names() -> None:
+    found = accuracy.labels_in_names(ROWS, 10)
+    assert list(found.values()) == [0, 0, 6, 9, 9]
+    assert accuracy.labels_in_names([row("sub/image_3_label_7.JPG", 0)], 10) == {
+        "sub/image_3_label_7.JPG": 7
+    }
+
+
+@pytest.mark.parametrize("name", ["x.png", "label_3.png", "x_label_10.png", "x_label_.png"])
+def test_a_name_without_a_label_is_told(name: str) -> None:
+    with pytest.raises(TableError, match="does not tell its label.*--labels"):
+        accuracy.labels_in_names([row(name, 0)], 10)
+
+
+def test_scores_count_an_unreadable_file_as_wrong() -> None:
+    scores = accuracy.compare(ROWS, accuracy.labels_in_names(ROWS, 10), 10)
+    assert (scores.count, scores.accuracy) == (5, pytest.approx(2 / 5))
+    assert scores.accepted == pytest.approx(3 / 5)
+    assert scores.accepted_accuracy == pytest.approx(2 / 3)
+    assert scores.recall[0] == pytest.approx(1 / 2)
+    assert scores.precision[6] == pytest.approx(1 / 2)
+    assert scores.recall[9] == 0
+    assert scores.support == [2, 0, 0, 0, 0, 0, 1, 0, 0, 2]
+    assert scores.confusion[0][6] == scores.confusion[9][7] == 1
+
+
+def test_a_file_without_a_label_is_told() -> None:
+    with pytest.raises(TableError, match=r"1 of 5 files have no label, the first is 'a_label_0"):
+        accuracy.compare(ROWS, {r.filename: 0 for r in ROWS[1:]}, 10)
+
+
+def test_labels_come_as_numbers_or_names(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("filename,label\na.png,9\nb.png,ankle BOOT\nc.png, T-shirt/top \n")
+    assert accuracy.read_labels(path, LABELS) == {"a.png": 9, "b.png": 9, "c.png": 0}
+
+
+def test_an_unknown_label_is_refused_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("filename,label\na.png,9\nb.png,Hat\n")
+    with pytest.raises(TableError, match=r"labels\.csv, line 3: 'Hat' is no class"):
+        accuracy.read_labels(path, LABELS)
+
+
+def test_the_text_has_the_figures_and_the_matrix() -> None:
+    scores = accuracy.compare(ROWS, accuracy.labels_in_names(ROWS, 10), 10)
+    lines = report.as_text(scores, LABELS).splitlines()
+    assert lines[0] == "accuracy  40.00%  (2 of 5)"
+    assert lines[1] == "accepted  60.00%  (3 of 5), of which 66.67% right"
+    boots = next(line for line in lines if line.startswith("9 Ankle boot"))
+    assert boots.split()[3:] == ["0", "0", "0", "0", "0", "0", "0", "1", "0", "0"]
+
+
+def test_nothing_accepted_has_no_accuracy_of_the_accepted() -> None:
+    scores = report.score(np.array([1]), np.array([1]), np.array([False]), 10)
+    assert scores.accepted_accuracy is None
+    assert "accepted  0.00%  (0 of 1)" in report.as_text(scores, LABELS).splitlines()
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right = np.array([True, True, True, False, True, False])
+    expected = (4 * abs(0.95 - 0.75) + 2 * abs(0.55 - 0.5)) / 6
+    assert report.expected_calibration_error(confidence, right) == pytest.approx(expected)
+    assert report.expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
+
+
+def test_plots_are_pictures(tmp_path: Path) -> None:
+    history = {name: [1.0, 0.5] for name in ("loss", "val_loss", "accuracy", "val_accuracy")}
+    report.plot_learning_curves(history, tmp_path / "curves.png")
+    report.plot_confusion(np.eye(10, dtype=int).tolist(), LABELS, tmp_path / "matrix.png")
+    for name in ("curves.png", "matrix.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 300
