@@ -1,0 +1,6 @@
+"""The Flask service: app factory, request forms, answers, errors and the WSGI server."""
+
+from garments.web.factory import create_app
+from garments.web.server import main
+
+__all__ = ["create_app", "main"]

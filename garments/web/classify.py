@@ -1,0 +1,45 @@
+"""From uploads to answers, in the order sent: the path of a picture through the service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from garments.engine import Answer, Engine
+from garments.preprocess import BadImage, to_array
+from garments.web.problems import Refusal
+from garments.web.uploads import Upload
+
+Result = Answer | BadImage | Refusal
+
+
+def classify(
+    engine: Engine, uploads: Sequence[Upload], *, max_pixels: int, top: int = 3
+) -> list[Result]:
+    """Answer every upload or say what is wrong with it; a bad one harms no other.
+
+    Raises the fault of an upload that is the request's only one.
+    """
+    card = engine.card
+    results: list[Result | None] = [None] * len(uploads)
+    arrays = []
+    for place, upload in enumerate(uploads):
+        try:
+            if isinstance(upload.content, Refusal):
+                raise upload.content
+            arrays.append(
+                to_array(
+                    upload.content,
+                    card.height,
+                    card.width,
+                    card.preprocessing,
+                    max_pixels=max_pixels,
+                )
+            )
+        except (BadImage, Refusal) as fault:
+            if len(uploads) == 1:
+                raise
+            results[place] = fault
+    answers = iter(engine.predict(np.stack(arrays), top) if arrays else ())
+    return [next(answers) if result is None else result for result in results]

@@ -1,0 +1,94 @@
+"""Every error that the service answers with, as RFC 9457 problem details."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
+
+from garments.preprocess import BadImage
+
+PROBLEMS: Mapping[str, tuple[int, str]] = {
+    "malformed_request": (400, "The request cannot be understood"),
+    "malformed_base64": (400, "An image is not base64"),
+    "unauthorized": (401, "A token is needed"),
+    "not_found": (404, "There is nothing here"),
+    "unknown_model": (404, "There is no such model"),
+    "method_not_allowed": (405, "The method is not allowed here"),
+    "request_too_large": (413, "The request is too large"),
+    "too_many_images": (413, "The request has too many images"),
+    "too_many_pixels": (413, "The image is too large"),
+    "unsupported_media_type": (415, "The request is of a type that is not served"),
+    "unsupported_type": (415, "The image is of a type that is not served"),
+    "empty_image": (422, "The image is empty"),
+    "unreadable_image": (422, "The image cannot be read"),
+    "busy": (429, "The service has as much work as it takes"),
+    "internal_error": (500, "The service failed"),
+    "not_ready": (503, "The service is not ready"),
+}
+_HEADERS: Mapping[str, Mapping[str, str]] = {
+    "unauthorized": {"WWW-Authenticate": "Bearer"},
+    "busy": {"Retry-After": "1"},
+    "not_ready": {"Retry-After": "1"},
+}
+
+logger = logging.getLogger(__name__)
+
+
+class Refusal(Exception):
+    """The service will not do what the request asks; `code` is a key of PROBLEMS."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def problem(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Build the one error body of the service; `code` is a key of PROBLEMS."""
+    status, title = PROBLEMS[code]
+    body: dict[str, Any] = {"title": title, "status": status, "detail": detail, "code": code}
+    return Response(
+        json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n",
+        status,
+        {**(headers or {}), **_HEADERS.get(code, {})},
+        content_type="application/problem+json",
+    )
+
+
+def answer_errors_as_problems(app: Flask) -> None:
+    """Make every exception that leaves a view a problem answer."""
+
+    @app.errorhandler(BadImage)
+    @app.errorhandler(Refusal)
+    def refused(error: BadImage | Refusal) -> Response:
+        return problem(error.code, str(error))
+
+    @app.errorhandler(HTTPException)
+    def rejected(error: HTTPException) -> Response:
+        if isinstance(error, NotFound):
+            return problem("not_found", "POST pictures to /predict; /ready says who answers")
+        if isinstance(error, MethodNotAllowed):
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            return problem("method_not_allowed", f"allowed are: {allowed}", {"Allow": allowed})
+        if isinstance(error, RequestEntityTooLarge):
+            most = app.config["MAX_CONTENT_LENGTH"]
+            detail = (
+                f"a request has at most {most:,} bytes: send fewer or smaller pictures at a time"
+            )
+            return problem("request_too_large", detail)
+        # What is left are requests that Werkzeug cannot parse, and bodies that broke off.
+        return problem("malformed_request", error.description or "the request is malformed")
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        logger.error("a request failed", exc_info=error)
+        return problem("internal_error", "the failure is in the service's log; try again")

@@ -1,0 +1,111 @@
+"""The three forms in which a request carries pictures, read into one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Request
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.formparser import FormDataParser
+
+from garments.web.problems import Refusal
+
+_FORMS = (
+    "send a picture as the body with its Content-Type (image/png, image/jpeg, …, or "
+    "application/octet-stream), or any number as multipart/form-data files, or JSON "
+    '{"images": ["<base64>", …]}'
+)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One picture as it was sent: its bytes, or why there are none."""
+
+    filename: str | None
+    content: bytes | Refusal
+
+
+def read_uploads(request: Request, *, max_images: int) -> list[Upload]:
+    """The pictures of a request, at least one, in the order sent. Raises Refusal."""
+    kind = request.mimetype
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        uploads = [Upload(None, request.get_data(cache=False))]
+    elif kind == "multipart/form-data":
+        uploads = _read_form(request)
+    elif kind == "application/json":
+        uploads = _read_json(request)
+    else:
+        given = f"{kind} is not served" if kind else "the request has no Content-Type"
+        raise Refusal("unsupported_media_type", f"{given}: {_FORMS}")
+    if len(uploads) > max_images:
+        raise Refusal(
+            "too_many_images",
+            f"{len(uploads)} pictures in one request: send at most {max_images} at a time",
+        )
+    return uploads
+
+
+class _Parts(MultiDict[str, FileStorage]):
+    """Form parts that remember the order in which they came, across field names."""
+
+    def __init__(self, pairs: Iterable[tuple[str, FileStorage]] = ()) -> None:
+        self.in_order = list(pairs)
+        super().__init__(self.in_order)
+
+
+def _read_form(request: Request) -> list[Upload]:
+    parser = FormDataParser(
+        # The size of the request bounds the memory; no picture needs to touch the disk.
+        stream_factory=lambda *_, **__: io.BytesIO(),
+        max_form_memory_size=request.max_form_memory_size,
+        max_content_length=request.max_content_length,
+        max_form_parts=request.max_form_parts,
+        cls=_Parts,
+        silent=False,
+    )
+    try:
+        _, _, parts = parser.parse_from_environ(request.environ)
+    except ValueError as error:
+        raise Refusal("malformed_request", f"the form is malformed ({error})") from error
+    assert isinstance(parts, _Parts)  # noqa: S101 (tells mypy what cls=_Parts makes of it)
+    uploads = [
+        Upload(part.filename, content)
+        for _, part in parts.in_order
+        # A browser sends a nameless, empty part for a file field that was left empty.
+        if (content := part.stream.read()) or part.filename
+    ]
+    if not uploads:
+        raise Refusal("malformed_request", f"the form has no file: {_FORMS}")
+    return uploads
+
+
+def _read_json(request: Request) -> list[Upload]:
+    try:
+        body: Any = json.loads(request.get_data(cache=False))
+    except (ValueError, RecursionError) as error:
+        raise Refusal("malformed_request", f"the body is not JSON ({error})") from error
+    images = body.get("images") if isinstance(body, dict) else None
+    if not isinstance(images, list) or not images:
+        raise Refusal(
+            "malformed_request",
+            'the JSON must be {"images": ["<base64>", …]} with at least one picture',
+        )
+    return [Upload(None, _decode(image)) for image in images]
+
+
+def _decode(text: object) -> bytes | Refusal:
+    if not isinstance(text, str):
+        return Refusal("malformed_base64", "an image in JSON must be a string of base64")
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        # Tools that write base64 break its lines; nothing else is forgiven.
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        return Refusal("malformed_base64", f"an image in JSON is not base64 ({error})")

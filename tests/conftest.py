@@ -1,0 +1,108 @@
+"""What several tests need: the model, test pictures, a service in this process and a real one."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+
+from garments import dataset
+from garments.engine import Engine
+from garments.settings import Settings
+from garments.web import create_app
+
+PROJECT = Path(__file__).parent.parent
+MODEL = PROJECT / "model" / "fashion-mnist"
+IMAGES = PROJECT / "images"
+SHARED = PROJECT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("GARMENTS_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    return Engine(MODEL)
+
+
+@pytest.fixture(scope="session")
+def test_set() -> dataset.Dataset:
+    """The 10,000 test pictures."""
+    folder = dataset.SYSTEM_DIRECTORY
+    if not all((folder / name).exists() for name in dataset.SHA256):
+        pytest.skip(f"Fashion-MNIST is not in {folder}: install dataset-fashion-mnist")
+    return dataset.read_idx("test", folder)
+
+
+@pytest.fixture(scope="session")
+def boot() -> bytes:
+    """The file of a picture that is surely an ankle boot."""
+    return (IMAGES / "image_0_label_9.png").read_bytes()
+
+
+@pytest.fixture
+def make_client() -> Callable[..., FlaskClient]:
+    """Build the service in this process, with the given settings changed."""
+
+    def make(**changes: object) -> FlaskClient:
+        return create_app(replace(Settings(), **changes)).test_client()
+
+    return make
+
+
+@pytest.fixture
+def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
+    return make_client()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(**environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run `python app.py` on a free port until it is ready; stop it at the end."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port)],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not _answers(url):
+            assert process.poll() is None, "the service ended instead of starting"
+            assert time.monotonic() < deadline, "the service did not start"
+            time.sleep(0.02)
+        yield url, process
+    finally:
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/health", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[str]:
+    """The address of a real service that runs in processes of its own."""
+    with serving() as (url, _):
+        yield url

@@ -1,0 +1,121 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import PROJECT, free_port, serving
+
+SERVER = [sys.executable, "app.py"]
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    """Start the service where it must not start; what it says."""
+    done = subprocess.run(
+        [*SERVER, *arguments],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    return done.stderr
+
+
+def test_the_service_is_ready_in_under_two_seconds() -> None:
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        with serving() as (url, _):
+            while not requests.get(f"{url}/ready", timeout=5).ok:
+                time.sleep(0.01)
+            times.append(time.monotonic() - started)
+    print(f"ready after {sorted(times)[1]:.2f} s, the median of {len(times)}")
+    assert sorted(times)[1] < 2
+
+
+def test_a_picture_goes_through_the_real_server(service: str, boot: bytes) -> None:
+    response = requests.post(
+        f"{service}/predict", data=boot, headers={"Content-Type": "image/png"}, timeout=5
+    )
+    assert response.json()["predictions"][0]["label"] == "Ankle boot"
+
+
+def test_a_body_without_a_length_is_taken(service: str, boot: bytes) -> None:
+    parts = iter([boot[:50], boot[50:]])
+    response = requests.post(
+        f"{service}/predict", data=parts, headers={"Content-Type": "image/png"}, timeout=5
+    )
+    assert response.json()["predictions"][0]["label"] == "Ankle boot"
+
+
+def test_each_worker_is_a_process_and_none_loads_tensorflow() -> None:
+    with serving(GARMENTS_WORKERS="2") as (_, process):
+        workers = children(process.pid)
+        loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in (process.pid, *workers)]
+    assert len(workers) == 2
+    assert not [maps for maps in loaded if "tensorflow" in maps]
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
+def test_an_open_address_needs_a_token(host: str) -> None:
+    assert "set GARMENTS_API_TOKEN" in refused("--host", host)
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with serving() as (url, _):
+        port = url.rpartition(":")[2]
+        assert f"cannot listen on 127.0.0.1:{port}" in refused("--port", port)
+
+
+def test_a_wrong_setting_is_told() -> None:
+    assert "did you mean GARMENTS_WORKERS" in refused(GARMENTS_WORKER="2")
+    assert "GARMENTS_PORT is 0" in refused("--port", "0")
+
+
+def test_a_worker_that_dies_is_replaced(boot: bytes) -> None:
+    with serving(GARMENTS_WORKERS="1") as (url, process):
+        (worker,) = children(process.pid)
+        os.kill(int(worker), 9)
+        deadline = time.monotonic() + 20
+        while children(process.pid) in ([], [worker]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        while True:
+            try:
+                assert requests.get(f"{url}/ready", timeout=5).ok
+                break
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+
+def test_flask_run_serves_the_same_app(boot: bytes) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flask", "run", "--port", str(port)],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                assert requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok
+                break
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)

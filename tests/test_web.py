@@ -1,0 +1,385 @@
+import base64
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from werkzeug.test import TestResponse
+
+from garments.engine import Engine
+from garments.web import access, api
+from garments.web.problems import PROBLEMS
+from tests.conftest import IMAGES, MODEL
+from tests.pictures import encoded
+
+MakeClient = Callable[..., FlaskClient]
+SHIRT = (IMAGES / "image_4_label_6.png").read_bytes()
+
+
+def form(*files: tuple[str, bytes, str]) -> dict[str, object]:
+    """A form of (field, content, filename); Flask's own test client would sort them by field."""
+    parts = [(field, (name, data)) for field, data, name in files]
+    request = requests.Request("POST", "http://localhost", files=parts).prepare()
+    return {"data": request.body, "content_type": request.headers["Content-Type"]}
+
+
+def as_json(*images: object) -> dict[str, object]:
+    return {"json": {"images": list(images)}}
+
+
+def text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def assert_problem(response: TestResponse, status: int, code: str) -> str:
+    """The one error body of the service (RFC 9457); returns its detail."""
+    assert response.mimetype == "application/problem+json"
+    body = json.loads(response.data)
+    assert body.keys() == {"title", "status", "detail", "code"}
+    assert (response.status_code, body["status"], body["code"]) == (status, status, code)
+    assert body["title"] == PROBLEMS[code][1]
+    return str(body["detail"])
+
+
+# What comes in
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/x-anything", "application/octet-stream"])
+def test_one_picture_is_the_body(kind: str, client: FlaskClient, boot: bytes) -> None:
+    response = client.post("/predict", data=boot, content_type=kind)
+    assert response.status_code == 200
+    assert response.json["predictions"][0]["label"] == "Ankle boot"
+
+
+def test_any_number_of_files_comes_as_a_form_in_the_order_sent(
+    client: FlaskClient, boot: bytes
+) -> None:
+    sent = form(("b", boot, "one.png"), ("a", SHIRT, "two.png"), ("b", boot, "three.png"))
+    found = client.post("/predict", **sent).json["predictions"]
+    assert [row["filename"] for row in found] == ["one.png", "two.png", "three.png"]
+    assert found[0]["prediction"] == found[2]["prediction"] == 9
+    assert found[1]["prediction"] != 9
+
+
+def test_base64_comes_as_json(client: FlaskClient, boot: bytes) -> None:
+    lines = base64.encodebytes(boot).decode()
+    sent = as_json(text(boot), f"data:image/png;base64,{text(boot)}", lines)
+    found = client.post("/predict", **sent).json["predictions"]
+    assert [row["prediction"] for row in found] == [9, 9, 9]
+
+
+def test_every_form_gives_the_same_answer(client: FlaskClient, boot: bytes) -> None:
+    answers = [
+        client.post("/predict", data=boot, content_type="image/png"),
+        client.post("/predict", **form(("image", boot, "x.png"))),
+        client.post("/predict", **as_json(text(boot))),
+    ]
+    first, *others = [{**a.json["predictions"][0], "filename": ""} for a in answers]
+    assert others == [first, first]
+
+
+# What goes out
+
+
+def test_the_answer_has_the_form_of_the_contract(
+    client: FlaskClient, engine: Engine, boot: bytes
+) -> None:
+    body = client.post("/predict", **form(("image", boot, "boot.png"))).json
+    assert body.keys() == {"model", "predictions"}
+    assert body["model"] == {"name": "fashion-mnist", "version": engine.card.version}
+    (row,) = body["predictions"]
+    assert list(row) == ["filename", "prediction", "label", "confidence", "decision", "top"]
+    assert (row["filename"], row["prediction"], row["label"]) == ("boot.png", 9, "Ankle boot")
+    assert row["decision"] in ("accept", "review")
+    assert len(row["top"]) == 3
+    assert row["top"][0] == {k: row[k] for k in ("prediction", "label", "confidence")}
+    confidences = [choice["confidence"] for choice in row["top"]]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+@pytest.mark.parametrize("top", [1, 10])
+def test_top_says_how_many_classes_are_told(top: int, client: FlaskClient, boot: bytes) -> None:
+    response = client.post(f"/predict?top={top}", data=boot, content_type="image/png")
+    assert len(response.json["predictions"][0]["top"]) == top
+
+
+def test_a_model_is_chosen_by_name(make_client: MakeClient, tmp_path: Path, boot: bytes) -> None:
+    shutil.copytree(MODEL, tmp_path / "fashion-mnist")
+    other = Path(shutil.copytree(MODEL, tmp_path / "other"))
+    card = json.loads((other / "card.json").read_text())
+    (other / "card.json").write_text(json.dumps({**card, "name": "other"}))
+    client = make_client(model_dir=tmp_path)
+    response = client.post("/predict?model=other", data=boot, content_type="image/png")
+    assert response.json["model"]["name"] == "other"
+    assert [model["name"] for model in client.get("/ready").json["models"]] == [
+        "fashion-mnist",
+        "other",
+    ]
+
+
+def test_a_bad_picture_stands_in_its_place_and_harms_no_other(
+    client: FlaskClient, boot: bytes
+) -> None:
+    sent = form(
+        ("f", boot, "good.png"),
+        ("f", b"#!/bin/sh", "script.png"),
+        ("f", boot[:100], "half.png"),
+        ("f", b"", "empty.png"),
+        ("f", boot, "last.png"),
+    )
+    response = client.post("/predict", **sent)
+    assert response.status_code == 200
+    rows = response.json["predictions"]
+    assert [row.get("prediction") for row in rows] == [9, None, None, None, 9]
+    assert [row["error"]["code"] for row in rows[1:4]] == [
+        "unsupported_type",
+        "unreadable_image",
+        "empty_image",
+    ]
+    assert all(row.keys() == {"filename", "error"} for row in rows[1:4])
+
+
+def test_process_batch_answers_numbers_for_older_clients(client: FlaskClient, boot: bytes) -> None:
+    response = client.post("/process_batch", **as_json(text(boot), text(SHIRT)))
+    assert response.json.keys() == {"predictions"}
+    assert response.json["predictions"][0] == 9
+
+
+def test_process_batch_leaves_the_place_of_a_bad_picture_empty(
+    client: FlaskClient, boot: bytes
+) -> None:
+    body = client.post("/process_batch", **as_json(text(boot), "*", text(b"x"))).json
+    assert body["predictions"] == [9, None, None]
+    assert [(error["index"], error["code"]) for error in body["errors"]] == [
+        (1, "malformed_base64"),
+        (2, "unsupported_type"),
+    ]
+
+
+def test_health_and_ready_answer(client: FlaskClient, engine: Engine) -> None:
+    assert client.get("/health").json == {"status": "alive"}
+    assert client.get("/ready").json == {
+        "status": "ready",
+        "models": [{"name": "fashion-mnist", "version": engine.card.version}],
+    }
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"", 422, "empty_image"),
+        (b"no picture", 415, "unsupported_type"),
+        (b"\x89PNG\r\n\x1a\n", 422, "unreadable_image"),
+        (encoded(Image.new("1", (5001, 5000))), 413, "too_many_pixels"),
+    ],
+)
+def test_one_bad_picture_is_the_status_of_the_answer(
+    data: bytes, status: int, code: str, client: FlaskClient
+) -> None:
+    assert_problem(client.post("/predict", data=data, content_type="image/png"), status, code)
+    assert_problem(client.post("/predict", **form(("f", data, "x.png"))), status, code)
+    assert_problem(client.post("/predict", **as_json(text(data))), status, code)
+    assert_problem(client.post("/process_batch", **as_json(text(data))), status, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"images": []}',
+        b'{"images": "abc"}',
+        b'{"pictures": ["abc"]}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"9" * 5_000,
+    ],
+)
+@pytest.mark.parametrize("path", ["/predict", "/process_batch"])
+def test_json_of_another_form_is_malformed(path: str, body: bytes, client: FlaskClient) -> None:
+    response = client.post(path, data=body, content_type="application/json")
+    assert_problem(response, 400, "malformed_request")
+
+
+@pytest.mark.parametrize("image", ["*", "abc", 7, None, ["x"], "é"])
+def test_what_is_not_base64_is_told_as_such(image: object, client: FlaskClient) -> None:
+    assert_problem(client.post("/predict", **as_json(image)), 400, "malformed_base64")
+
+
+def test_a_form_without_files_is_malformed(client: FlaskClient) -> None:
+    detail = assert_problem(
+        client.post("/predict", data={"a": "b"}, content_type="multipart/form-data"),
+        400,
+        "malformed_request",
+    )
+    assert "the form has no file: send a picture as the body" in detail
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=x"])
+def test_a_broken_form_is_malformed(kind: str, client: FlaskClient) -> None:
+    response = client.post("/predict", data=b"--x\r\nnothing", content_type=kind)
+    assert_problem(response, 400, "malformed_request")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_another_type_of_request_is_not_served(kind: str | None, client: FlaskClient) -> None:
+    detail = assert_problem(
+        client.post("/predict", data=b"x", content_type=kind), 415, "unsupported_media_type"
+    )
+    assert "send a picture as the body with its Content-Type" in detail
+
+
+def test_process_batch_takes_json_only(client: FlaskClient, boot: bytes) -> None:
+    response = client.post("/process_batch", data=boot, content_type="image/png")
+    assert_problem(response, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("top", ["0", "11", "-1", "x", "", "1.5", "9" * 5_000])
+def test_top_out_of_range_is_malformed(top: str, client: FlaskClient, boot: bytes) -> None:
+    response = client.post(f"/predict?top={top}", data=boot, content_type="image/png")
+    assert "from 1 to 10" in assert_problem(response, 400, "malformed_request")
+
+
+def test_an_unknown_model_is_not_found(client: FlaskClient, boot: bytes) -> None:
+    response = client.post("/predict?model=../x", data=boot, content_type="image/png")
+    assert assert_problem(response, 404, "unknown_model") == "the models are: fashion-mnist"
+
+
+def test_an_unknown_address_is_not_found(client: FlaskClient) -> None:
+    assert "/predict" in assert_problem(client.get("/nothing"), 404, "not_found")
+
+
+def test_another_method_is_not_allowed(client: FlaskClient) -> None:
+    response = client.get("/predict")
+    assert "POST" in assert_problem(response, 405, "method_not_allowed")
+    assert "POST" in response.headers["Allow"]
+
+
+def test_too_many_bytes_are_too_large(make_client: MakeClient, boot: bytes) -> None:
+    client = make_client(max_request_bytes=len(boot) - 1)
+    for sent in ({"data": boot, "content_type": "image/png"}, form(("f", boot, "x.png"))):
+        detail = assert_problem(client.post("/predict", **sent), 413, "request_too_large")
+        assert f"at most {len(boot) - 1} bytes" in detail
+
+
+def test_too_many_pictures_are_too_many(make_client: MakeClient, boot: bytes) -> None:
+    client = make_client(max_images=2)
+    assert client.post("/predict", **as_json(*[text(boot)] * 2)).status_code == 200
+    response = client.post("/predict", **as_json(*[text(boot)] * 3))
+    assert "at most 2" in assert_problem(response, 413, "too_many_images")
+
+
+def test_without_the_token_only_health_answers(make_client: MakeClient, boot: bytes) -> None:
+    client = make_client(api_token="secret-é")
+    assert client.get("/health").status_code == 200
+    for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret-é"}):
+        response = client.get("/ready", headers=sent)
+        assert_problem(response, 401, "unauthorized")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert_problem(
+        client.post("/predict", data=boot, content_type="image/png"), 401, "unauthorized"
+    )
+
+
+def test_with_the_token_all_answers(make_client: MakeClient, boot: bytes) -> None:
+    client = make_client(api_token="secret")
+    token = {"Authorization": "Bearer secret"}
+    assert client.get("/ready", headers=token).status_code == 200
+    response = client.post("/predict", data=boot, content_type="image/png", headers=token)
+    assert response.status_code == 200
+
+
+def test_a_full_service_refuses_at_once_and_takes_work_again_later(
+    make_client: MakeClient, boot: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def slow(*_: object, **__: object) -> list[object]:
+        inside.set()
+        leave.wait(10)
+        return []
+
+    client = make_client(max_waiting=1)
+    sent = {"data": boot, "content_type": "image/png"}
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "read_uploads", slow)
+        first = threading.Thread(target=lambda: client.post("/predict", **sent))
+        first.start()
+        assert inside.wait(10)
+        response = client.application.test_client().post("/predict", **sent)
+        assert_problem(response, 429, "busy")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert client.application.test_client().get("/health").status_code == 200
+        leave.set()
+        first.join()
+    assert client.post("/predict", **sent).status_code == 200
+
+
+def test_a_refused_request_gives_its_place_back() -> None:
+    gate = access.Gate(1)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), gate:
+            raise ZeroDivisionError
+
+
+def test_without_a_model_the_service_lives_but_is_not_ready(
+    make_client: MakeClient, tmp_path: Path, boot: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(model_dir=tmp_path)
+    assert client.get("/health").status_code == 200
+    assert_problem(client.get("/ready"), 503, "not_ready")
+    response = client.post("/predict", data=boot, content_type="image/png")
+    detail = assert_problem(response, 503, "not_ready")
+    assert str(tmp_path) not in detail
+    assert "make one with train_model.py" in caplog.text
+
+
+def test_a_model_with_an_unknown_preprocessing_is_not_served(
+    make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    card = Path(shutil.copytree(MODEL, tmp_path / "fashion-mnist")) / "card.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "preprocessing": "none"}))
+    assert_problem(make_client(model_dir=tmp_path).get("/ready"), 503, "not_ready")
+    assert "this version knows fashion-mnist" in caplog.text
+
+
+def test_a_fault_of_our_own_tells_nothing_of_the_inside(
+    client: FlaskClient, boot: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret path /etc")
+
+    monkeypatch.setattr(Engine, "predict", broken)
+    response = client.post("/predict", data=boot, content_type="image/png")
+    assert "secret" not in assert_problem(response, 500, "internal_error")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.sampled_from(["/predict", "/process_batch", "/predict?top=2"]),
+    st.binary(max_size=300),
+    st.sampled_from(
+        ["image/png", "application/json", "multipart/form-data; boundary=b", "text/plain", ""]
+    ),
+    st.sampled_from(
+        [b"", b"--b\r\n", b'{"images": [', b'--b\r\nContent-Disposition: form-data; name="']
+    ),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_no_request_makes_the_service_fail(
+    client: FlaskClient, path: str, body: bytes, kind: str, start: bytes
+) -> None:
+    response = client.post(path, data=start + body, content_type=kind or None)
+    assert response.status_code in (200, 400, 413, 415, 422)
