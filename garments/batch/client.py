@@ -1,0 +1,187 @@
+"""Speak HTTP to the service: wait for it, send pictures, try again where that can help."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import requests
+
+from garments.settings import Settings
+
+# A whole night may hang on an overloaded or restarting service, so these pass; nothing else does.
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_LONGEST_PAUSE = 30.0
+_IMAGE_FAULTS = frozenset({413, 415, 422})
+
+logger = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+"""One picture's entry in the service's `predictions`."""
+
+
+class UsageError(Exception):
+    """The client is used or set up in a way that trying again cannot help; the text says how."""
+
+
+class ServiceError(Exception):
+    """The service cannot be reached or gave up; the text says which."""
+
+
+class Client:
+    """Requests over kept-alive connections, one for each thread that uses it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._url = settings.service_url.rstrip("/")
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """End every pause that a thread is in, and close the connections."""
+        self._closing.set()
+        for session in self._sessions:
+            session.close()
+
+    def wait_until_ready(self) -> None:
+        """Return once `/ready` says so. Raises ServiceError at the deadline, and UsageError."""
+        deadline = time.monotonic() + self._settings.wait_seconds
+        told = False
+        for pause in _growing_pauses(first=0.1, longest=1.0):
+            try:
+                response = self._session().get(
+                    f"{self._url}/ready",
+                    timeout=self._settings.timeout_seconds,
+                    allow_redirects=False,
+                )
+            except requests.RequestException as error:
+                state = _reason(error)
+            else:
+                if response.status_code == requests.codes.ok:
+                    return
+                state = _explain(response)
+                if response.status_code not in _PASSING:
+                    raise self._refused("/ready", state)
+            if time.monotonic() + pause > deadline:
+                waited = self._settings.wait_seconds
+                raise ServiceError(f"{self._url} was not ready within {waited:g} s: {state}")
+            if not told:
+                logger.info("waiting for %s: %s", self._url, state)
+                told = True
+            self._closing.wait(pause)
+
+    def classify(self, pictures: Sequence[bytes]) -> list[Answer]:
+        """An answer for each picture, in their order.
+
+        It has either `error`, or `prediction` with what belongs to it and `model`, the
+        name@version of what answered. Raises ServiceError and UsageError.
+        """
+        response = self._post(pictures)
+        if response.status_code == 413 and len(pictures) > 1:
+            # The service takes smaller requests than it was sent.
+            middle = len(pictures) // 2
+            return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
+        if response.status_code in _IMAGE_FAULTS and len(pictures) == 1:
+            return [{"error": {"detail": _explain(response)}}]
+        if response.status_code != requests.codes.ok:
+            raise self._refused("/predict", _explain(response))
+        body = response.json()
+        model = f"{body['model']['name']}@{body['model']['version']}"
+        return [{**entry, "model": model} for entry in body["predictions"]]
+
+    def _refused(self, path: str, reason: str) -> UsageError:
+        return UsageError(
+            f"{self._url}{path} refuses: {reason}; "
+            "check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
+        )
+
+    def _post(self, pictures: Sequence[bytes]) -> requests.Response:
+        """Send until there is an answer that time will not better. Raises ServiceError."""
+        # The service never sees a photo's own name: a header cannot carry every name there is.
+        files = [("image", (str(place), picture)) for place, picture in enumerate(pictures)]
+        deadline = time.monotonic() + self._settings.retry_seconds
+        for pause in _growing_pauses(first=0.2, longest=_LONGEST_PAUSE):
+            try:
+                response = self._session().post(
+                    f"{self._url}/predict",
+                    files=files,
+                    timeout=self._settings.timeout_seconds,
+                    allow_redirects=False,
+                )
+                if response.status_code == requests.codes.ok:
+                    _check(response, len(pictures))
+                if response.status_code not in _PASSING:
+                    return response
+                state = _explain(response)
+                pause = max(pause, _retry_after(response))
+            except requests.RequestException as error:
+                state = _reason(error)
+            if time.monotonic() + pause > deadline or self._closing.is_set():
+                raise ServiceError(f"{self._url} gave no answer in time: {state}")
+            logger.info("trying again in %.1f s: %s", pause, state)
+            self._closing.wait(pause)
+        raise AssertionError("pauses do not end")
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.trust_env = False  # the settings are the only reader of the environment
+            if self._settings.api_token:
+                session.headers["Authorization"] = f"Bearer {self._settings.api_token}"
+            self._local.session = session
+            self._sessions.append(session)
+        return session
+
+
+def _growing_pauses(first: float, longest: float) -> Iterator[float]:
+    """Seconds to wait before each next try: doubling, each shortened by chance.
+
+    "Full jitter" of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015.
+    """
+    bound = first
+    while True:
+        yield random.uniform(first / 2, bound)  # noqa: S311 (spreads load, guards nothing)
+        bound = min(longest, bound * 2)
+
+
+def _retry_after(response: requests.Response) -> float:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), _LONGEST_PAUSE) if text.isascii() and text.isdigit() else 0.0
+
+
+def _check(response: requests.Response, count: int) -> None:
+    """Raise InvalidJSONError unless the body answers `count` pictures in the order sent."""
+    try:
+        body = response.json()
+        names = [entry["filename"] for entry in body["predictions"]]
+        whole = all(
+            "error" in entry or {"prediction", "label", "confidence", "decision"} <= entry.keys()
+            for entry in body["predictions"]
+        )
+        identified = {"name", "version"} <= body["model"].keys()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
+    if names != [str(place) for place in range(count)] or not whole or not identified:
+        raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
+
+
+def _explain(response: requests.Response) -> str:
+    """What a problem answer says, or its status where it is none."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {response.status_code} {response.reason}"
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return "it did not answer in time"
+    if isinstance(error, requests.exceptions.InvalidJSONError):
+        return str(error)
+    return "the connection was refused or cut"

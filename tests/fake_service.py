@@ -1,0 +1,141 @@
+"""A service that behaves as a test tells it to, request by request."""
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from email.parser import BytesParser
+from typing import Any
+
+MODEL = {"name": "fake", "version": "0123456789ab"}
+
+Handler = http.server.BaseHTTPRequestHandler
+Behaviour = Callable[[Handler, list[bytes]], None]
+
+
+def send(handler: Handler, status: int, body: bytes, **headers: str) -> None:
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def answer(handler: Handler, pictures: list[bytes]) -> None:
+    """Answer as the real service does: the class is the picture's length modulo ten."""
+    rows = [
+        {
+            "filename": str(place),
+            "prediction": len(picture) % 10,
+            "label": f"class {len(picture) % 10}",
+            "confidence": 0.9,
+            "decision": "accept" if len(picture) % 2 else "review",
+        }
+        for place, picture in enumerate(pictures)
+    ]
+    send(handler, 200, json.dumps({"model": MODEL, "predictions": rows}).encode())
+
+
+def status(code: int, detail: str = "told so", **headers: str) -> Behaviour:
+    """Answer with a problem of this status."""
+    body = json.dumps({"detail": detail}).encode()
+    return lambda handler, _: send(handler, code, body, **headers)
+
+
+def cut(handler: Handler, _: list[bytes]) -> None:
+    """Close the connection instead of answering."""
+    handler.close_connection = True
+
+
+def cut_in_the_body(handler: Handler, _: list[bytes]) -> None:
+    """Promise more bytes than are sent, then close the connection."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"model"')
+    handler.close_connection = True
+
+
+def junk(handler: Handler, _: list[bytes]) -> None:
+    """Answer 200 with something that is no answer."""
+    send(handler, 200, b"<html>a proxy's page</html>")
+
+
+def swapped(handler: Handler, pictures: list[bytes]) -> None:
+    """Answer for other pictures than were sent."""
+    rows = [{"filename": str(place), "error": {"detail": "x"}} for place in range(len(pictures))]
+    send(handler, 200, json.dumps({"model": MODEL, "predictions": rows[::-1] + rows}).encode())
+
+
+def slow(handler: Handler, pictures: list[bytes]) -> None:
+    """Answer later than the client waits."""
+    time.sleep(0.6)
+    cut(handler, pictures)
+
+
+class FakeService:
+    """Its address, what it was asked, and how many connections that took."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.requests: list[int] = []
+        self.connections = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self.tokens: set[str | None] = set()
+
+
+@contextmanager
+def fake_service(
+    behaviours: Sequence[Behaviour] = (), ready: Sequence[int] = ()
+) -> Iterator[FakeService]:
+    """Serve on loopback: each POST takes the next behaviour, then all are answered.
+
+    `ready` gives the statuses of the first GETs of /ready.
+    """
+    waiting, readiness = list(behaviours), list(ready)
+    lock = threading.Lock()
+
+    class Scripted(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            fake.connections += 1
+
+        def do_GET(self) -> None:
+            code = readiness.pop(0) if readiness else 200
+            send(self, code, json.dumps({"detail": "still starting"}).encode())
+
+        def do_POST(self) -> None:
+            pictures = self._pictures()
+            with lock:
+                fake.requests.append(len(pictures))
+                fake.tokens.add(self.headers.get("Authorization"))
+                fake.at_once += 1
+                fake.most_at_once = max(fake.most_at_once, fake.at_once)
+                behave = waiting.pop(0) if waiting else answer
+            try:
+                behave(self, pictures)
+            finally:
+                fake.at_once -= 1
+
+        def _pictures(self) -> list[bytes]:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            kind = self.headers["Content-Type"].encode()
+            form: Any = BytesParser().parsebytes(b"Content-Type: " + kind + b"\r\n\r\n" + body)
+            return [part.get_payload(decode=True) for part in form.get_payload()]
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
+        fake = FakeService(f"http://127.0.0.1:{server.server_port}")
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield fake
+        finally:
+            server.shutdown()

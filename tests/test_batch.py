@@ -1,0 +1,336 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from garments import batch
+from garments.batch.night import EXTENSIONS, find_images
+from garments.predictions import read_predictions
+from garments.settings import Settings
+from tests import fake_service as fake
+from tests.conftest import PROJECT, free_port
+from tests.fake_service import fake_service
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Ten files that the fake service takes for pictures, of different lengths."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(10):
+        (folder / f"{number}.png").write_bytes(b"x" * (number + 20))
+    return folder
+
+
+def night(photos: Path, url: str, **changes: object) -> tuple[batch.Counts, dict[str, str]]:
+    """Run the client; the counts, and the decision on each file."""
+    quick = Settings(service_url=url, wait_seconds=2, retry_seconds=5, timeout_seconds=0.4)
+    output = photos.parent / "predictions.csv"
+    counts = batch.run(photos, output, replace(quick, **changes))
+    return counts, {row.filename: row.decision for row in read_predictions(output)}
+
+
+def test_every_image_becomes_a_row(photos: Path) -> None:
+    with fake_service() as service:
+        counts, decisions = night(photos, service.url)
+    assert (counts.found, counts.accept, counts.review, counts.unreadable) == (10, 5, 5, 0)
+    assert decisions == {f"{n}.png": "accept" if n % 2 else "review" for n in range(10)}
+
+
+def test_a_row_says_what_the_service_said(photos: Path) -> None:
+    with fake_service() as service:
+        night(photos, service.url)
+    row = read_predictions(photos.parent / "predictions.csv")[7]
+    assert (row.filename, row.prediction, row.label, row.confidence) == (
+        "7.png",
+        "7",
+        "class 7",
+        "0.9000",
+    )
+    assert (row.model, row.expected, row.error) == ("fake@0123456789ab", "", "")
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_every_extension_counts_in_any_case(extension: str, tmp_path: Path) -> None:
+    for name in (f"a{extension}", f"b{extension.upper()}", f"c{extension}x", extension[1:]):
+        (tmp_path / name).touch()
+    assert find_images(tmp_path) == [f"a{extension}", f"b{extension.upper()}"]
+
+
+def test_subfolders_are_searched_and_links_are_not_followed(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "b" / "deep").mkdir(parents=True)
+    (photos / "folder.png").mkdir()
+    for name in ("z.png", "b/deep/y.JPG", "b/notes.txt"):
+        (photos / name).touch()
+    (tmp_path / "outside.png").touch()
+    (photos / "link.png").symlink_to(tmp_path / "outside.png")
+    (photos / "loop").symlink_to(photos)
+    os.mkfifo(photos / "pipe.png")
+    assert find_images(photos) == ["b/deep/y.JPG", "z.png"]
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "a\nb.png", 'q"uote.png', "ü 🥾.png", "a,b.png"])
+def test_any_name_is_sent_and_written(name: str, photos: Path) -> None:
+    (photos / name).write_bytes(b"x" * 25)
+    with fake_service() as service:
+        counts, decisions = night(photos, service.url)
+    assert counts.found == 11
+    assert decisions[f"./{name}" if name.startswith("=") else name] == "accept"
+
+
+def test_an_empty_directory_gives_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with fake_service() as service:
+        counts = batch.run(
+            tmp_path / "photos", tmp_path / "p.csv", Settings(service_url=service.url)
+        )
+    assert counts.found == 0
+    assert (tmp_path / "p.csv").read_text().splitlines() == [
+        "filename,prediction,label,confidence,decision,model,expected,error"
+    ]
+
+
+def test_many_pictures_go_in_a_request_and_connections_are_kept(photos: Path) -> None:
+    with fake_service() as service:
+        night(photos, service.url, batch_size=4)
+        assert sorted(service.requests) == [2, 4, 4]
+        assert service.connections <= 3  # one asks whether it is ready, two post
+
+
+def test_as_many_requests_are_under_way_as_there_are_connections(photos: Path) -> None:
+    def lingering(handler: fake.Handler, pictures: list[bytes]) -> None:
+        time.sleep(0.05)
+        fake.answer(handler, pictures)
+
+    with fake_service([lingering] * 10) as service:
+        night(photos, service.url, batch_size=1)
+        assert service.most_at_once == 2
+
+
+def test_a_request_holds_only_so_many_bytes(photos: Path) -> None:
+    with fake_service() as service:
+        night(photos, service.url, batch_bytes=50)  # the files have 20, 21, …, 29 bytes
+        assert service.requests == [2, 2, 2, 1, 1, 1, 1]
+
+
+def test_the_token_is_sent(photos: Path) -> None:
+    with fake_service() as service:
+        night(photos, service.url, api_token="secret")
+        assert service.tokens == {"Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        fake.status(429),
+        fake.status(429, Retry_After="0"),
+        fake.status(503),
+        fake.cut,
+        fake.cut_in_the_body,
+        fake.junk,
+        fake.swapped,
+        fake.slow,
+    ],
+    ids=["429", "429 at once", "503", "cut", "cut in the body", "junk", "swapped", "slow"],
+)
+def test_what_passes_is_tried_again(behaviour: fake.Behaviour, photos: Path) -> None:
+    with fake_service([behaviour, fake.answer, behaviour]) as service:
+        counts, decisions = night(photos, service.url, batch_size=5)
+    assert counts.unreadable == 0
+    assert len(decisions) == 10
+
+
+def test_retry_after_is_obeyed(photos: Path) -> None:
+    with fake_service([fake.status(429, Retry_After="1")]) as service:
+        counts, _ = night(photos, service.url)
+    assert counts.seconds >= 1
+
+
+@pytest.mark.parametrize("code", [302, 400, 401, 404, 405, 415, 422])
+def test_a_refusal_is_never_tried_again(code: int, photos: Path) -> None:
+    with fake_service([fake.status(code, "go away")] * 9) as service:
+        with pytest.raises(batch.UsageError, match="refuses: go away; check GARMENTS_SERVICE_URL"):
+            night(photos, service.url)
+        assert service.requests == [10]
+    assert not (photos.parent / "predictions.csv").exists()
+
+
+def test_a_refusal_to_say_ready_is_not_waited_out(photos: Path) -> None:
+    with fake_service(ready=[401]) as service, pytest.raises(batch.UsageError, match="/ready"):
+        night(photos, service.url)
+
+
+def test_what_the_service_cannot_read_becomes_a_row_with_the_reason(photos: Path) -> None:
+    with fake_service([fake.status(422, "the picture is damaged")]) as service:
+        counts, _ = night(photos, service.url, batch_size=1, connections=1)
+    assert counts.unreadable == 1
+    row = read_predictions(photos.parent / "predictions.csv")[0]
+    assert (row.decision, row.prediction, row.model) == ("unreadable", "", "")
+    assert row.error == "the picture is damaged"
+
+
+def test_a_request_that_is_too_large_is_sent_in_halves(photos: Path) -> None:
+    with fake_service([fake.status(413)]) as service:
+        counts, _ = night(photos, service.url)
+        assert service.requests == [10, 5, 5]
+    assert counts.unreadable == 0
+
+
+def vanish(path: Path) -> None:
+    path.unlink()
+
+
+def become_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def become_a_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+
+
+def become_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("change", [vanish, become_a_folder, become_a_link, become_a_pipe])
+def test_a_file_that_cannot_be_read_any_more_becomes_a_row(
+    change: Callable[[Path], None], photos: Path
+) -> None:
+    def meanwhile(handler: fake.Handler, pictures: list[bytes]) -> None:
+        change(photos / "9.png")
+        fake.answer(handler, pictures)
+
+    with fake_service([meanwhile]) as service:
+        counts, decisions = night(photos, service.url, batch_size=3, connections=1)
+    assert (counts.found, counts.unreadable, decisions["9.png"]) == (10, 1, "unreadable")
+    row = read_predictions(photos.parent / "predictions.csv")[9]
+    assert row.error.startswith("the file cannot be read: ")
+
+
+def test_a_service_that_is_starting_is_waited_for(photos: Path) -> None:
+    with fake_service(ready=[503, 503]) as service:
+        counts, _ = night(photos, service.url)
+    assert counts.found == 10
+
+
+def test_a_service_that_is_not_there_is_given_up(photos: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(batch.ServiceError, match="was not ready within 0.5 s: the connection was"):
+        night(photos, url, wait_seconds=0.5)
+
+
+def test_a_service_that_dies_is_given_up_and_the_old_table_stays(photos: Path) -> None:
+    (photos.parent / "predictions.csv").write_text("yesterday's")
+    with (
+        fake_service([fake.answer] + [fake.cut] * 99) as service,
+        pytest.raises(batch.ServiceError, match="gave no answer in time"),
+    ):
+        night(photos, service.url, batch_size=1, retry_seconds=0.5)
+    assert (photos.parent / "predictions.csv").read_text() == "yesterday's"
+    assert sorted(entry.name for entry in photos.parent.iterdir()) == ["photos", "predictions.csv"]
+
+
+def test_a_night_leaves_no_thread_behind(photos: Path) -> None:
+    before = threading.active_count()
+    with fake_service() as service:
+        night(photos, service.url, batch_size=1)
+    with fake_service([fake.status(404)]) as service, pytest.raises(batch.UsageError):
+        night(photos, service.url, batch_size=1)
+    deadline = time.monotonic() + 2
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+# The script
+
+
+def script(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "batch_request.py", *map(str, arguments)],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_code_0_and_the_counts_in_the_last_line(photos: Path, tmp_path: Path) -> None:
+    with fake_service() as service:
+        done = script(photos, "--output", tmp_path / "p.csv", "--url", service.url)
+    assert done.returncode == 0
+    assert "10 images: 5 accepted, 5 for review, 0 unreadable" in done.stderr.splitlines()[-1]
+
+
+def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
+    with fake_service([fake.status(415, "no picture")]) as service:
+        done = script(
+            *(photos, "--output", tmp_path / "p.csv", "--url", service.url),
+            GARMENTS_BATCH_SIZE="1",
+        )
+    assert done.returncode == 1
+    assert "1 unreadable" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["/nowhere"], {}, "/nowhere cannot be listed: No such file or directory"),
+        (["app.py"], {}, "app.py cannot be listed: Not a directory"),
+        (["images", "--output", "/nowhere/p.csv"], {}, "/nowhere cannot be written to"),
+        (["images"], {"GARMENTS_BATCH_SIZE": "0"}, "GARMENTS_BATCH_SIZE is 0"),
+        (["images", "--url", "localhost"], {}, "it must be like http://127.0.0.1:5001"),
+        (["--no-such-option"], {}, "unrecognized arguments"),
+    ],
+)
+def test_code_2_where_the_usage_is_wrong(
+    arguments: list[str], environment: dict[str, str], told: str
+) -> None:
+    done = script(*arguments, **environment)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_code_3_where_there_is_no_service(photos: Path, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    output = tmp_path / "p.csv"
+    done = script(photos, "--output", output, "--url", url, GARMENTS_WAIT_SECONDS="0.3")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].endswith(f"{output} was not written")
+
+
+def test_code_130_where_it_is_interrupted(photos: Path, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def hang(handler: fake.Handler, pictures: list[bytes]) -> None:
+        asked.set()
+        fake.status(429, Retry_After="30")(handler, pictures)
+
+    with fake_service([hang] * 9) as service:
+        process = subprocess.Popen(
+            [sys.executable, "batch_request.py", photos, "--url", service.url]
+            + ["--output", str(tmp_path / "p.csv")],
+            cwd=PROJECT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert asked.wait(20)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 5
+    assert log.splitlines()[-1].endswith("interrupted; " + str(tmp_path / "p.csv was not written"))
