@@ -1,0 +1,130 @@
+"""The laws of the rooms, read off the imports. CONTRIBUTING.md gives their reasons."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+PACKAGE = PROJECT / "garments"
+SCRIPTS = (
+    "app.py",
+    "batch_request.py",
+    "generate_image.py",
+    "model_accuracy.py",
+    "train_model.py",
+)
+MAY_IMPORT = {
+    "settings": set(),
+    "preprocess": set(),
+    "dataset": set(),
+    "network": set(),
+    "card": set(),
+    "predictions": set(),
+    "report": set(),
+    "accuracy": {"predictions", "report"},
+    "engine": {"card"},
+    "training": {"card", "dataset", "engine", "network", "report"},
+    "web": {"card", "engine", "preprocess", "settings"},
+    "batch": {"predictions", "settings"},
+}
+ONLY_IN = {
+    "keras": {"network", "training"},
+    "tensorflow": {"network", "training"},
+    "flask": {"web"},
+    "werkzeug": {"web"},
+    "granian": {"web"},
+    "onnxruntime": {"engine"},
+    "requests": {"batch", "dataset"},
+}
+QUIET = {"preprocess", "engine", "report", "predictions", "accuracy"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            # `from garments import report` names a room; `from x import name` names no module.
+            names = [f"garments.{alias.name}" for alias in node.names]
+            yield from names if node.module == "garments" else [str(node.module)]
+
+
+def each(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(PROJECT)))
+
+
+def test_every_room_has_a_law() -> None:
+    assert {room_of(path) for path in modules()} == MAY_IMPORT.keys()
+
+
+@each(modules())
+def test_a_room_imports_only_the_rooms_it_may(path: Path) -> None:
+    rooms = {name.split(".")[1] for name in imports(path) if name.startswith("garments.")}
+    assert rooms <= MAY_IMPORT[room_of(path)] | {room_of(path)}
+
+
+@each(modules())
+def test_a_library_stays_in_its_room(path: Path) -> None:
+    for name in imports(path):
+        assert room_of(path) in ONLY_IN.get(name.split(".")[0], {room_of(path)}), name
+
+
+@each(modules())
+def test_the_package_never_imports_a_script(path: Path) -> None:
+    assert not {Path(name).stem for name in SCRIPTS} & set(imports(path))
+
+
+@each(modules())
+def test_only_settings_reads_the_environment(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert room_of(path) == "settings" or ("environ" not in imported_from_os(path, text))
+
+
+def imported_from_os(path: Path, text: str) -> set[str]:
+    """The names that a module takes from `os`, as attributes or by import."""
+    taken = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "os":
+            taken.add("environ" if node.attr in ("environ", "getenv") else node.attr)
+        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+            taken |= {"environ" if a.name in ("environ", "getenv") else a.name for a in node.names}
+    return taken
+
+
+@each([path for path in modules() if room_of(path) in QUIET])
+def test_a_quiet_room_prints_nothing(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == "print"]
+
+
+def test_the_package_re_exports_nothing() -> None:
+    (docstring,) = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+    assert isinstance(docstring, ast.Expr)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_has_at_most_40_lines(name: str) -> None:
+    assert len((PROJECT / name).read_text(encoding="utf-8").splitlines()) <= 40
+
+
+def test_importing_what_serves_loads_no_tensorflow_and_configures_nothing() -> None:
+    program = """if True:
+        import logging, sys
+        import garments.batch, garments.web, garments.accuracy
+        assert not {"tensorflow", "keras"} & sys.modules.keys(), "TensorFlow was loaded"
+        assert not logging.getLogger().handlers, "logging was configured"
+    """
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)

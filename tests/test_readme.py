@@ -1,0 +1,99 @@
+"""The README's commands are run, and print what it says they print."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from garments.web.problems import PROBLEMS
+from tests.conftest import PROJECT
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+NUMBER = re.compile(r"\d+\.\d+")
+
+
+def examples() -> list[tuple[str, str]]:
+    """Each command of a `console` block, and what is shown below it."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL):
+        command, _, output = block.removeprefix("$ ").partition("\n")
+        found.append((command, output))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as the README's reader sees it, where the commands may leave files."""
+    folder = tmp_path_factory.mktemp("readme")
+    for entry in PROJECT.iterdir():
+        if entry.name != "predictions.csv":
+            (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+@pytest.fixture
+def environment(service: str) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "GARMENTS_SERVICE_URL": service}
+
+
+@pytest.mark.parametrize(("command", "shown"), examples(), ids=[c[:60] for c, _ in examples()])
+def test_a_command_prints_what_is_shown(
+    command: str, shown: str, folder: Path, service: str, environment: dict[str, str]
+) -> None:
+    assert shown, "the README shows no output for this command"
+    done = subprocess.run(
+        ["bash", "-c", command.replace("http://127.0.0.1:5001", service)],
+        cwd=folder,
+        env=environment,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    assert_alike(done.stdout, shown)
+
+
+def assert_alike(found: str, shown: str) -> None:
+    """Equal but for `…`, which stands for anything, and the last digits of decimal fractions."""
+    pattern = ".*?".join(re.escape(NUMBER.sub("#", part)) for part in shown.strip().split("…"))
+    assert re.fullmatch(pattern, NUMBER.sub("#", found.strip()), flags=re.DOTALL), found
+    if "…" not in shown:
+        numbers = [[float(n) for n in NUMBER.findall(text)] for text in (found, shown)]
+        assert numbers[0] == pytest.approx(numbers[1], abs=2e-3)
+
+
+def test_every_error_code_is_in_the_table() -> None:
+    table = dict(re.findall(r"^\| (\d{3}) \| (.*) \|$", README, flags=re.MULTILINE))
+    for code, (status, _) in PROBLEMS.items():
+        assert f"`{code}`" in table[str(status)]
+
+
+def test_every_path_that_is_named_exists() -> None:
+    for name in re.findall(r"^\| `([^`]+)`(?:, `([^`]+)`)? \|", README, flags=re.MULTILINE):
+        for path in filter(None, name):
+            if not path.startswith("GARMENTS_"):
+                assert (PROJECT / path).exists(), path
+
+
+@pytest.mark.slow
+def test_make_run_works_in_a_fresh_clone(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)
+    done = subprocess.run(
+        ["make", "run", f"PYTHON={sys.executable}", "PORT=5017"],
+        cwd=clone,
+        env={k: v for k, v in os.environ.items() if not k.startswith("GARMENTS_")},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^accuracy  9\d\.00%  \(9\d of 100\)$", done.stdout, flags=re.MULTILINE)
+    assert len((clone / "predictions.csv").read_text().splitlines()) == 101
+    assert not list((clone / ".venv").glob("lib/*/site-packages/tensorflow"))

@@ -1,0 +1,112 @@
+"""The scripts as a person runs them; batch_request.py and app.py have files of their own."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from garments import dataset
+from garments.dataset import Dataset
+from tests.conftest import IMAGES, PROJECT
+
+
+def script(name: str, *arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, PROJECT / name, *map(str, arguments)],
+        cwd=cwd,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["app.py", "batch_request.py", "generate_image.py", "model_accuracy.py"]
+)
+def test_a_script_explains_itself(name: str) -> None:
+    done = script(name, "--help")
+    assert done.returncode == 0
+    assert "usage:" in done.stdout
+
+
+def test_images_are_generated_from_a_csv(test_set: Dataset, tmp_path: Path) -> None:
+    dataset.write_csv(test_set.take(range(5)), tmp_path / "five.csv")
+    done = script("generate_image.py", "--csv", tmp_path / "five.csv", "--output", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (0, f"5 pictures are in {tmp_path / 'out'}\n")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"image_{row}_label_{test_set.labels[row]}.png" for row in range(5)
+    ]
+
+
+def test_the_hundred_pictures_are_what_the_command_makes(test_set: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "Data").mkdir()
+    done = script("generate_image.py", "--per-class", "10", cwd=tmp_path)
+    assert done.returncode == 0
+    made = sorted((tmp_path / "images").iterdir())
+    assert len(made) == 100
+    for path in made:
+        assert path.read_bytes() == (IMAGES / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--csv", "app.py"], "app.py, line 1: the header must be label"),
+        (["--csv", "none.csv"], "none.csv cannot be read"),
+        (["--csv", "Data", "--limit", "1"], "Data cannot be read: Is a directory"),
+        (["--limit", "x"], "invalid int value"),
+    ],
+)
+def test_generating_refuses_what_it_cannot_use(arguments: list[str], told: str) -> None:
+    done = script("generate_image.py", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_accuracy_is_told_with_table_and_plot(tmp_path: Path) -> None:
+    lines = ["filename,prediction,label,confidence,decision,model,expected,error"]
+    lines += [f"image_{n}_label_{n}.png,{n},x,0.9,accept,m@1,," for n in range(10)]
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    done = script("model_accuracy.py", tmp_path / "p.csv", "--plot", tmp_path / "matrix.png")
+    assert done.returncode == 0
+    assert done.stdout.startswith("accuracy  100.00%  (10 of 10)\naccepted  100.00%")
+    assert (tmp_path / "matrix.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "line 1: there is no column"),
+        ("filename,prediction,label,confidence,decision,model,expected,error\n", "has no rows"),
+        (
+            "filename,prediction,label,confidence,decision,model,expected,error\na.png,1,x,1,accept,m,,\n",
+            "'a.png' does not tell its label",
+        ),
+    ],
+)
+def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    done = script("model_accuracy.py", tmp_path / "p.csv", "--plot", tmp_path / "matrix.png")
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not (tmp_path / "matrix.png").exists()
+
+
+@pytest.mark.slow
+def test_the_whole_loop_reaches_the_cards_accuracy(
+    service: str, test_set: Dataset, tmp_path: Path
+) -> None:
+    """All 10,000 test pictures as files, through HTTP into the table, and scored."""
+    dataset.write_images(test_set, range(len(test_set)), tmp_path / "images")
+    table = tmp_path / "predictions.csv"
+    done = script("batch_request.py", tmp_path / "images", "--output", table, "--url", service)
+    assert done.returncode == 0, done.stderr
+    print(done.stderr.splitlines()[-1])
+    done = script("model_accuracy.py", table, "--plot", tmp_path / "matrix.png")
+    assert done.returncode == 0, done.stderr
+    print("\n".join(done.stdout.splitlines()[:2]))
+    assert float(done.stdout.split()[1].rstrip("%")) >= 93
+    shutil.rmtree(tmp_path / "images")
