@@ -81,7 +81,8 @@ def _upright(picture: Image.Image) -> Image.Image:
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
     if picture.mode in ("LA", "RGBA") and picture.getextrema()[-1] == (255, 255):
         picture = picture.convert("L" if picture.mode == "LA" else "RGB")
-    return ImageOps.exif_transpose(picture)
+    ImageOps.exif_transpose(picture, in_place=True)
+    return picture
 
 
 def _to_eight_bits(picture: Image.Image) -> Image.Image:
