@@ -1,99 +1,23 @@
-"""From the bytes of an image file to the uint8 array that a model's card asks for."""
+"""From a picture to the look of the pictures that a model was trained on."""
 
 from __future__ import annotations
 
-import io
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-
-# A picture is brought down to this before the item is looked for: eight times the side of
-# the model's input, so that an item which fills an eighth of the frame keeps its detail.
+# In pixels: a picture is brought down to this before the item is looked for, so that an item
+# which fills an eighth of the frame still has as many pixels as an input of 28.
 _WORKING_SIDE = 224
-# The paper calls a pixel border when it is within 5 % of the corner's intensity. JPEG noise
-# on a white sheet reaches that, so the bound here is a little wider.
+# In steps of 255: the paper calls a pixel border when it is within 5 % of the corner's
+# intensity. JPEG noise on a white sheet reaches that, so the bound here is a little wider.
 _BORDER_TOLERANCE = 20
+# In steps of 255: beyond this a border is so uneven that calling it background hides the item.
 _MOST_UNEVENNESS = 90
 
 _Number = TypeVar("_Number", bound=np.number)
-Code = Literal["empty_image", "unsupported_type", "too_many_pixels", "unreadable_image"]
-
-
-class BadImage(Exception):
-    """The bytes are no picture that can be classified; `code` names why, the text explains."""
-
-    def __init__(self, code: Code, detail: str) -> None:
-        super().__init__(detail)
-        self.code: Code = code
-
-
-def to_array(
-    data: bytes, height: int, width: int, name: str, *, max_pixels: int
-) -> npt.NDArray[np.uint8]:
-    """Read `data` and shape it as the preprocessing called `name` says: (height, width, 1).
-
-    Raises BadImage, and KeyError for a preprocessing that this version does not know.
-    """
-    shape = PREPROCESSING[name]
-    return shape(read_picture(data, max_pixels=max_pixels), height, width)
-
-
-def read_picture(data: bytes, *, max_pixels: int) -> Image.Image:
-    """Decode the first frame of a picture, upright, as "L", "LA", "RGB" or "RGBA".
-
-    The format is told by content. A large JPEG is decoded at a reduced scale, and its size
-    is checked before anything is decoded. Raises BadImage.
-    """
-    if not data:
-        raise BadImage("empty_image", "the picture has no bytes: was the file still being written?")
-    # Broken files make Pillow's decoders raise nearly anything (ValueError, struct.error,
-    # IndexError, MemoryError, …); whatever they raise, the picture cannot be read.
-    try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        if picture.width * picture.height > max_pixels:
-            raise Image.DecompressionBombError
-        picture.draft(None, (_WORKING_SIDE, _WORKING_SIDE))
-        return _upright(picture)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        detail = f"the picture has more than {max_pixels:,} pixels: send a smaller one"
-        raise BadImage("too_many_pixels", detail) from error
-    except Exception as error:
-        if data.startswith(_SIGNATURES):
-            detail = "the picture is damaged or incomplete and cannot be decoded"
-            raise BadImage("unreadable_image", detail) from error
-        detail = f"the file is not a picture of a type that is served ({', '.join(FORMATS)})"
-        raise BadImage("unsupported_type", detail) from error
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Decode and turn by the EXIF orientation; keep an alpha that shows, drop other oddities."""
-    picture.load()
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        picture = _to_eight_bits(picture)
-    elif picture.mode in ("P", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    elif picture.mode not in ("L", "LA", "RGB", "RGBA"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    if picture.mode in ("LA", "RGBA") and picture.getextrema()[-1] == (255, 255):
-        picture = picture.convert("L" if picture.mode == "LA" else "RGB")
-    ImageOps.exif_transpose(picture, in_place=True)
-    return picture
-
-
-def _to_eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale samples of 16 bits or more, or real ones, to 0…255; Pillow would clip them."""
-    samples = np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0.0, neginf=0.0)
-    if picture.mode.startswith("I;16"):
-        top = 65535.0
-    else:  # the file does not tell their range: take the smallest usual one that holds them
-        most = float(samples.max())
-        top = next((bound for bound in (1.0, 255.0, 65535.0) if most <= bound), most)
-    return Image.fromarray(np.clip(samples * (255.0 / top), 0, 255).astype(np.uint8))
 
 
 def fashion_mnist(picture: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -111,6 +35,7 @@ def fashion_mnist(picture: Image.Image, height: int, width: int) -> npt.NDArray[
     if max(opaque.size) > _WORKING_SIDE:
         size = _fitted(opaque.size, _WORKING_SIDE, _WORKING_SIDE)
         opaque = opaque.resize(size, Image.Resampling.BOX)
+    opaque = _without_frame(opaque)
     grey = np.asarray(opaque.convert("L"))
     strays, unevenness = _strays_from_border(opaque)
     item = np.where(strays > unevenness, 255 - grey if _is_light(_border(grey)) else grey, 0)
@@ -121,9 +46,6 @@ def fashion_mnist(picture: Image.Image, height: int, width: int) -> npt.NDArray[
     # Where the margins cannot be equal, the dataset has its odd row or column before the item.
     canvas.paste(cut, ((width - cut.width + 1) // 2, (height - cut.height + 1) // 2))
     return np.asarray(canvas)[..., None]
-
-
-PREPROCESSING = {"fashion-mnist": fashion_mnist}
 
 
 def _fitted(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
@@ -170,9 +92,42 @@ def _strays_from_border(picture: Image.Image) -> tuple[npt.NDArray[np.int16], fl
     return strays, min(1.5 * float(np.percentile(_border(strays), 75)), _MOST_UNEVENNESS)
 
 
+def _without_frame(picture: Image.Image) -> Image.Image:
+    """Cut off even bars at the edges, such as a screenshot has, and a frame."""
+    pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
+    for _ in range(4):
+        pixels = np.rot90(pixels)[_bar(np.rot90(pixels)) :]
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if picture.mode == "L" else pixels))
+
+
+def _bar(pixels: npt.NDArray[np.uint8]) -> int:
+    """How many lines at the top are a bar: even ones, then an even one of another colour."""
+    edge = 1 + pixels.shape[1] // 50  # there the line below a bar may belong to a frame
+    core = pixels[:, edge:-edge].astype(np.int16)
+    if core.size == 0:
+        return 0
+    darkest, lightest = core.min(axis=1), core.max(axis=1)
+    even = (lightest - darkest).max(axis=-1) <= 2 * _BORDER_TOLERANCE
+    middle = (lightest + darkest) // 2
+    other = np.abs(middle - middle[0]).max(axis=-1) > _BORDER_TOLERANCE
+    ends = np.flatnonzero(other | ~even)
+    if not even[0] or not len(ends):
+        return 0
+    # Scaling may have blurred a line or two between the bar and what it frames.
+    for line in range(ends[0], min(ends[0] + 3, len(pixels))):
+        if even[line] and other[line]:
+            return int(line)
+    return 0
+
+
 def _item_box(strays: npt.NDArray[np.int16], unevenness: float) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the item; of all where nothing stands out."""
     item = strays > max(unevenness, _BORDER_TOLERANCE)
+    if min(item.shape) >= _WORKING_SIDE // 4:  # in a smaller picture a dot may be the item's edge
+        without_dots = np.asarray(
+            Image.fromarray(item).convert("L").filter(ImageFilter.MedianFilter())
+        )
+        item = without_dots > 0 if without_dots.any() else item
     # On an even background every pixel that stands out counts; elsewhere a tenth of a line must.
     share = 0.1 if unevenness > _BORDER_TOLERANCE else 0.0
     rows = np.flatnonzero(item.mean(axis=1) > share)
