@@ -6,5 +6,5 @@ from garments.web import create_app, main
 
 if __name__ == "__main__":
     sys.exit(main())
-if __name__ == "app":  # imported by another server, which wants the app and not a server
+if __name__ == "app":  # another server wants the app; a spawned worker, "__mp_main__", does not
     app = create_app()

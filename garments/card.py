@@ -38,6 +38,7 @@ class Card:
     parameters: int
     multiply_accumulates: int
     training_data_sha256: str
+    """Of the labels and pixels in the order of the rows, not of the CSV's text."""
     architecture: str
     seed: int
     epochs: int
@@ -61,7 +62,7 @@ def read_card(folder: Path) -> Card:
             f"{error.filename} does not exist: {folder} is no model folder; "
             "make one with train_model.py"
         ) from error
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise CardError(f"{path} cannot be read: {error}") from error
     if card.version != version:
         raise CardError(

@@ -23,12 +23,22 @@ PROJECT = Path(__file__).parent.parent
 MODEL = PROJECT / "model" / "fashion-mnist"
 IMAGES = PROJECT / "images"
 SHARED = PROJECT.parent / "shared"
+# Read here, since no test sees the settings of whoever runs it.
+DATASET = Path(os.environ["GARMENTS_DATASET_DIR"]) if "GARMENTS_DATASET_DIR" in os.environ else None
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("GARMENTS_")]:
         monkeypatch.delenv(name)
+
+
+def hundred() -> list[Path]:
+    """The pictures that the repository keeps, whatever `make images` has added to them."""
+    paths = sorted(
+        IMAGES.glob("image_*_label_?.png"), key=lambda path: int(path.stem.split("_")[1])
+    )
+    return [path for n in range(10) for path in [p for p in paths if p.stem.endswith(f"_{n}")][:10]]
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +49,10 @@ def engine() -> Engine:
 @pytest.fixture(scope="session")
 def test_set() -> dataset.Dataset:
     """The 10,000 test pictures."""
-    folder = dataset.SYSTEM_DIRECTORY
-    if not all((folder / name).exists() for name in dataset.SHA256):
-        pytest.skip(f"Fashion-MNIST is not in {folder}: install dataset-fashion-mnist")
-    return dataset.read_idx("test", folder)
+    for folder in (DATASET, dataset.SYSTEM_DIRECTORY, PROJECT / "Data" / "idx"):
+        if folder is not None and all((folder / name).exists() for name in dataset.SHA256):
+            return dataset.read_idx("test", folder)
+    pytest.skip("Fashion-MNIST is not here: install Debian's package dataset-fashion-mnist")
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +83,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(**environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run `python app.py` on a free port until it is ready; stop it at the end."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port)],
+        [sys.executable, "app.py", "--port", str(port), *arguments],
         cwd=PROJECT,
         env={**os.environ, **environment},
     )
@@ -91,7 +101,10 @@ def serving(**environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
         yield url, process
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        try:
+            assert process.wait(timeout=40) == 0
+        finally:
+            process.kill()
 
 
 def _answers(url: str) -> bool:

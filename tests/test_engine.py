@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from garments.card import CardError, read_card
+from garments.card import CardError, read_card, version_of
 from garments.dataset import Dataset
 from garments.engine import Engine, EngineError
 from tests.conftest import MODEL
@@ -50,8 +50,9 @@ def test_an_answer_is_accepted_from_the_threshold_on(folder: Path) -> None:
 
 def test_a_flat_picture_is_never_accepted(folder: Path) -> None:
     change(folder, accept_threshold=0.0)
-    flat = np.full((2, 28, 28, 1), [[[[0]]], [[[200]]]], dtype=np.uint8)
-    assert [answer.decision for answer in Engine(folder).predict(flat)] == ["review", "review"]
+    flat = np.full((3, 28, 28, 1), [[[[0]]], [[[200]]], [[[255]]]], dtype=np.uint8)
+    flat[2, 5, 5] = 240
+    assert {answer.decision for answer in Engine(folder).predict(flat)} == {"review"}
 
 
 def test_the_batch_does_not_change_the_answer(engine: Engine, test_set: Dataset) -> None:
@@ -72,7 +73,7 @@ def test_a_graph_that_is_not_the_cards_is_refused(folder: Path) -> None:
         Engine(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"name": "x"}', "\x89PNG"])
+@pytest.mark.parametrize("text", ["", "[]", '{"name": "x"}', "\x89PNG", "[" * 100_000])
 def test_an_unreadable_card_is_refused(text: str, folder: Path) -> None:
     (folder / "card.json").write_text(text)
     with pytest.raises(CardError, match=r"card\.json cannot be read"):
@@ -86,6 +87,23 @@ def test_a_wrong_golden_answer_is_refused(folder: Path) -> None:
         Engine(folder)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"labels": ["Bag", "Coat"]},
+        {"labels": None},
+        {"accept_threshold": None},
+        {"accept_threshold": "0.9"},
+        {"golden_probabilities": []},
+        {"height": -1},
+    ],
+)
+def test_a_card_that_cannot_serve_is_refused(fields: dict[str, object], folder: Path) -> None:
+    change(folder, **fields)
+    with pytest.raises(EngineError):
+        Engine(folder)
+
+
 def test_a_golden_input_of_another_size_is_refused(folder: Path) -> None:
     change(folder, height=27)
     with pytest.raises(EngineError, match="cannot answer its golden input"):
@@ -94,8 +112,8 @@ def test_a_golden_input_of_another_size_is_refused(folder: Path) -> None:
 
 def test_a_graph_that_is_none_is_refused(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(b"no graph")
-    change(folder, version="6c2feaa25b4f")
-    with pytest.raises((CardError, EngineError)):
+    change(folder, version=version_of(folder / "model.onnx"))
+    with pytest.raises(EngineError, match=r"model\.onnx cannot be loaded"):
         Engine(folder)
 
 

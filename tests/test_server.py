@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ def refused(*arguments: str, **environment: str) -> str:
     return done.stderr
 
 
+@pytest.mark.figures
 def test_the_service_is_ready_in_under_two_seconds() -> None:
     times = []
     for _ in range(3):
@@ -35,7 +37,7 @@ def test_the_service_is_ready_in_under_two_seconds() -> None:
             while not requests.get(f"{url}/ready", timeout=5).ok:
                 time.sleep(0.01)
             times.append(time.monotonic() - started)
-    print(f"ready after {sorted(times)[1]:.2f} s, the median of {len(times)}")
+    print(f"\nready after {sorted(times)[1]:.2f} s, the median of {len(times)}")
     assert sorted(times)[1] < 2
 
 
@@ -54,21 +56,36 @@ def test_a_body_without_a_length_is_taken(service: str, boot: bytes) -> None:
     assert response.json()["predictions"][0]["label"] == "Ankle boot"
 
 
-def test_each_worker_is_a_process_and_none_loads_tensorflow() -> None:
-    with serving(GARMENTS_WORKERS="2") as (_, process):
+@pytest.mark.figures
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+def test_each_worker_is_a_process_and_none_loads_tensorflow(boot: bytes) -> None:
+    with serving(GARMENTS_WORKERS="2") as (url, process):
+        for _ in range(50):
+            requests.post(f"{url}/predict", files=[("f", boot)] * 64, timeout=5)
         workers = children(process.pid)
-        loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in (process.pid, *workers)]
+        folders = [Path(f"/proc/{pid}") for pid in (process.pid, *workers)]
+        loaded = [(folder / "maps").read_text() for folder in folders]
+        shares = [(folder / "smaps_rollup").read_text() for folder in folders]
     assert len(workers) == 2
     assert not [maps for maps in loaded if "tensorflow" in maps]
+    used = sum(int(re.search(r"^Pss: +(\d+)", share, re.MULTILINE)[1]) for share in shares)
+    print(f"\nthe service with two workers uses {used / 1024:.0f} MiB")
+    assert used < 400 * 1024
 
 
 def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_an_open_address_needs_a_token(host: str) -> None:
     assert "set GARMENTS_API_TOKEN" in refused("--host", host)
+
+
+def test_a_name_is_an_address_too() -> None:
+    with serving("--host", "localhost") as (url, _):
+        assert requests.get(f"{url}/ready", timeout=5).ok
+    assert "is no address to listen on" in refused("--host", "no.such.host.invalid")
 
 
 def test_a_port_that_is_taken_is_told() -> None:
@@ -82,7 +99,7 @@ def test_a_wrong_setting_is_told() -> None:
     assert "GARMENTS_PORT is 0" in refused("--port", "0")
 
 
-def test_a_worker_that_dies_is_replaced(boot: bytes) -> None:
+def test_a_worker_that_dies_is_replaced() -> None:
     with serving(GARMENTS_WORKERS="1") as (url, process):
         (worker,) = children(process.pid)
         os.kill(int(worker), 9)
@@ -99,7 +116,7 @@ def test_a_worker_that_dies_is_replaced(boot: bytes) -> None:
                 time.sleep(0.05)
 
 
-def test_flask_run_serves_the_same_app(boot: bytes) -> None:
+def test_flask_run_serves_the_same_app() -> None:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "run", "--port", str(port)],
@@ -119,3 +136,16 @@ def test_flask_run_serves_the_same_app(boot: bytes) -> None:
     finally:
         process.terminate()
         process.wait(timeout=10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+def test_a_signal_to_stop_is_obeyed_at_any_moment_of_the_start(seconds: float) -> None:
+    process = subprocess.Popen(
+        [*SERVER, "--port", str(free_port())], cwd=PROJECT, stderr=subprocess.DEVNULL
+    )
+    time.sleep(seconds)
+    workers = children(process.pid)
+    process.terminate()
+    process.wait(timeout=15)
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]

@@ -1,4 +1,5 @@
 import base64
+import io
 import json
 import shutil
 import threading
@@ -115,6 +116,11 @@ def test_a_model_is_chosen_by_name(make_client: MakeClient, tmp_path: Path, boot
     other = Path(shutil.copytree(MODEL, tmp_path / "other"))
     card = json.loads((other / "card.json").read_text())
     (other / "card.json").write_text(json.dumps({**card, "name": "other"}))
+    # None of these may be served, or keep the others from being served.
+    shutil.copytree(MODEL, tmp_path / ".fashion-mnist.part")
+    shutil.copytree(MODEL, tmp_path / "misnamed")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "card.json").write_text("{")
     client = make_client(model_dir=tmp_path)
     response = client.post("/predict?model=other", data=boot, content_type="image/png")
     assert response.json["model"]["name"] == "other"
@@ -213,7 +219,7 @@ def test_json_of_another_form_is_malformed(path: str, body: bytes, client: Flask
     assert_problem(response, 400, "malformed_request")
 
 
-@pytest.mark.parametrize("image", ["*", "abc", 7, None, ["x"], "é"])
+@pytest.mark.parametrize("image", ["*", "abc", 7, None, ["x"], "é", "data:image/png;base64"])
 def test_what_is_not_base64_is_told_as_such(image: object, client: FlaskClient) -> None:
     assert_problem(client.post("/predict", **as_json(image)), 400, "malformed_base64")
 
@@ -281,10 +287,51 @@ def test_too_many_pictures_are_too_many(make_client: MakeClient, boot: bytes) ->
     assert "at most 2" in assert_problem(response, 413, "too_many_images")
 
 
+def test_a_form_of_too_many_parts_is_told_as_such(make_client: MakeClient) -> None:
+    client = make_client(max_images=2)
+    sent = form(*[("f", b"", f"{number}.png") for number in range(200)])
+    detail = assert_problem(client.post("/predict", **sent), 413, "too_many_images")
+    assert "at most 2 pictures" in detail
+
+
+def test_a_long_text_field_beside_a_picture_does_not_matter(
+    client: FlaskClient, boot: bytes
+) -> None:
+    parts = [("note", (None, "x" * 600_000)), ("image", ("boot.png", boot))]
+    sent = requests.Request("POST", "http://localhost", files=parts).prepare()
+    response = client.post("/predict", data=sent.body, content_type=sent.headers["Content-Type"])
+    assert [row["prediction"] for row in response.json["predictions"]] == [9]
+
+
+def test_a_body_that_broke_off_is_malformed(client: FlaskClient, boot: bytes) -> None:
+    response = client.post(
+        "/predict",
+        input_stream=io.BytesIO(boot[:100]),
+        content_type="image/png",
+        environ_overrides={"CONTENT_LENGTH": str(len(boot)), "wsgi.input_terminated": True},
+    )
+    assert "broke off" in assert_problem(response, 400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/png", "application/json", "multipart/form-data; boundary=b"]
+)
+def test_too_many_bytes_without_a_length_are_too_large(kind: str, make_client: MakeClient) -> None:
+    response = make_client(max_request_bytes=1000).post(
+        "/predict",
+        input_stream=io.BytesIO(
+            b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n' + b"x" * 5000
+        ),
+        content_type=kind,
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert_problem(response, 413, "request_too_large")
+
+
 def test_without_the_token_only_health_answers(make_client: MakeClient, boot: bytes) -> None:
-    client = make_client(api_token="secret-é")
+    client = make_client(api_token="secret")
     assert client.get("/health").status_code == 200
-    for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret-é"}):
+    for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
         response = client.get("/ready", headers=sent)
         assert_problem(response, 401, "unauthorized")
         assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -311,7 +358,7 @@ def test_a_full_service_refuses_at_once_and_takes_work_again_later(
         leave.wait(10)
         return []
 
-    client = make_client(max_waiting=1)
+    client = make_client(max_at_once=1)
     sent = {"data": boot, "content_type": "image/png"}
     with monkeypatch.context() as patch:
         patch.setattr(api, "read_uploads", slow)

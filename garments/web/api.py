@@ -18,7 +18,7 @@ from garments.web.uploads import read_uploads
 def register(app: Flask, settings: Settings, models: Models) -> None:
     """Add the endpoints to `app`."""
     api = Blueprint("api", __name__)
-    gate = Gate(settings.max_waiting)
+    gate = Gate(settings.max_at_once)
 
     @api.before_request
     def authorise() -> None:
@@ -52,7 +52,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     def process_batch() -> Response:
         engine = models.named(settings.model)
         with gate:
-            if not request.is_json:
+            if request.mimetype != "application/json":
                 raise Refusal(
                     "unsupported_media_type", "send JSON with Content-Type: application/json"
                 )

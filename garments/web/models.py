@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 def _load(folder: Path) -> Engine:
     engine = Engine(folder)
+    if engine.card.name != folder.name:
+        raise EngineError(f"{folder} holds the model {engine.card.name!r}: give it that name")
     if engine.card.preprocessing not in PREPROCESSING:
         known = ", ".join(PREPROCESSING)
         raise EngineError(
@@ -25,27 +27,32 @@ def _load(folder: Path) -> Engine:
 
 
 class Models:
-    """Engines by name; empty when one of them could not be loaded and proven."""
+    """Engines by name; one that could not be loaded and proven is left out and logged."""
 
     def __init__(self, folder: Path, default: str) -> None:
-        """Load every model folder in `folder`, of which one must be called `default`."""
+        """Load every model folder in `folder`; without `default` among them none is served."""
         self._engines: dict[str, Engine] = {}
-        names = {card.parent.name for card in folder.glob(f"*/{CARD_NAME}")} | {default}
-        try:
-            self._engines = {name: _load(folder / name) for name in sorted(names)}
-        except (CardError, EngineError) as error:
-            logger.error("not ready: %s", error)
+        self._default = default
+        found = {card.parent.name for card in folder.glob(f"*/{CARD_NAME}")}
+        # A name that begins with a dot is a folder that training has not finished.
+        names = {name for name in found if not name.startswith(".")} | {default}
+        for name in sorted(names):
+            try:
+                self._engines[name] = _load(folder / name)
+            except (CardError, EngineError) as error:
+                logger.error("the model %s is not served: %s", name, error)
 
     def all(self) -> list[Engine]:
         """Every engine, sorted by name. Raises Refusal while there is none."""
-        if not self._engines:
-            raise Refusal("not_ready", "no model is loaded; the service's log says why")
+        if self._default not in self._engines:
+            raise Refusal("not_ready", "the model is not loaded; the service's log says why")
         return list(self._engines.values())
 
     def named(self, name: str) -> Engine:
         """The engine called `name`. Raises Refusal."""
-        known = ", ".join(engine.card.name for engine in self.all())
+        self.all()
         try:
             return self._engines[name]
         except KeyError:
+            known = ", ".join(self._engines)
             raise Refusal("unknown_model", f"the models are: {known}") from None

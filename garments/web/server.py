@@ -6,11 +6,12 @@ import argparse
 import functools
 import ipaddress
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
+from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
@@ -18,6 +19,8 @@ from granian.log import LogLevels
 from garments.settings import Settings, SettingsError
 from garments.web.factory import create_app
 
+# What a worker has under way when it is told to stop may take this long.
+_SECONDS_TO_FINISH = 30
 # Threads beyond those that may work, so that a refusal or /health need not wait for a place.
 _SPARE_THREADS = 8
 
@@ -27,14 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="app.py", description="Serve the classifier over HTTP until stopped."
     )
+    parser.add_argument("--host", help="default: GARMENTS_HOST, or 127.0.0.1")
+    parser.add_argument("--port", type=int, help="default: GARMENTS_PORT, or 5001")
+    parser.add_argument("--workers", type=int, help="default: GARMENTS_WORKERS, or one per core")
+    given = parser.parse_args(arguments)
     try:
-        settings = Settings.from_environment()
-        parser.add_argument("--host", default=settings.host, help="default: %(default)s")
-        parser.add_argument("--port", type=int, default=settings.port, help="default: %(default)s")
-        parser.add_argument(
-            "--workers", type=int, default=settings.workers, help="default: 0, one per core"
-        )
-        serve(replace(settings, **vars(parser.parse_args(arguments))))
+        serve(Settings.from_environment(**vars(given)))
     except SettingsError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
@@ -43,31 +44,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError where it cannot or must not listen."""
-    if not _is_loopback(settings.host) and not settings.api_token:
+    address = _resolved(settings.host)
+    if not ipaddress.ip_address(address).is_loopback and not settings.api_token:
         raise SettingsError(
             f"{settings.host} is not loopback, so anyone who reaches it could use the service: "
             "set GARMENTS_API_TOKEN to a secret, or listen on 127.0.0.1"
         )
-    _require_free(settings.host, settings.port)
+    _require_free(address, settings.port)
+    workers = settings.workers or _cores()
+    print(f"serving on {settings.host}:{settings.port} with {workers} workers", flush=True)
     Granian(
-        "garments.web:create_app",
-        address=settings.host,
+        "garments",  # a name for its messages; what it serves is loaded below, with our settings
+        address=address,
         port=settings.port,
         interface=Interfaces.WSGI,
-        workers=settings.workers or _cores(),
-        blocking_threads=settings.max_waiting + _SPARE_THREADS,
+        workers=workers,
+        blocking_threads=settings.max_at_once + _SPARE_THREADS,
         websockets=False,
         respawn_failed_workers=True,
+        workers_kill_timeout=_SECONDS_TO_FINISH,
         # It warns of more threads than cores; most of these here only wait or refuse.
         log_level=LogLevels.error,
-    ).serve(target_loader=functools.partial(create_app, settings), wrap_loader=False)
+    ).serve(target_loader=functools.partial(_load, settings), wrap_loader=False)
 
 
-def _is_loopback(host: str) -> bool:
+def _load(settings: Settings) -> Flask:
+    """Build the app in a worker."""
+    # A forked worker has its parent's handlers until its server sets its own: without this a
+    # signal to stop that comes while the model loads would be taken note of and forgotten.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    return create_app(settings)
+
+
+def _resolved(host: str) -> str:
+    """The numeric address of a name or an address."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(
+            f"{host!r} is no address to listen on ({error}): correct --host or GARMENTS_HOST"
+        ) from error
+    return str(found[0][4][0])
 
 
 def _require_free(host: str, port: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import Request
 from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from garments.web.problems import Refusal
@@ -35,9 +36,9 @@ def read_uploads(request: Request, *, max_images: int) -> list[Upload]:
     """The pictures of a request, at least one, in the order sent. Raises Refusal."""
     kind = request.mimetype
     if kind.startswith("image/") or kind == "application/octet-stream":
-        uploads = [Upload(None, request.get_data(cache=False))]
+        uploads = [Upload(None, _body(request))]
     elif kind == "multipart/form-data":
-        uploads = _read_form(request)
+        uploads = _read_form(request, max_images)
     elif kind == "application/json":
         uploads = _read_json(request)
     else:
@@ -51,6 +52,18 @@ def read_uploads(request: Request, *, max_images: int) -> list[Upload]:
     return uploads
 
 
+def _body(request: Request) -> bytes:
+    """The whole body. Raises Refusal and RequestEntityTooLarge where it is not whole."""
+    content = request.get_data(cache=False)
+    length, most = request.content_length, request.max_content_length
+    # A body that comes without its length is silently cut at the limit.
+    if length is None and most is not None and len(content) >= most:
+        raise RequestEntityTooLarge
+    if length is not None and len(content) != length:
+        raise Refusal("malformed_request", "the body broke off before its end: send it again")
+    return content
+
+
 class _Parts(MultiDict[str, FileStorage]):
     """Form parts that remember the order in which they came, across field names."""
 
@@ -59,18 +72,25 @@ class _Parts(MultiDict[str, FileStorage]):
         super().__init__(self.in_order)
 
 
-def _read_form(request: Request) -> list[Upload]:
+def _read_form(request: Request, max_images: int) -> list[Upload]:
     parser = FormDataParser(
         # The size of the request bounds the memory; no picture needs to touch the disk.
         stream_factory=lambda *_, **__: io.BytesIO(),
-        max_form_memory_size=request.max_form_memory_size,
+        max_form_memory_size=request.max_content_length,
         max_content_length=request.max_content_length,
-        max_form_parts=request.max_form_parts,
+        # A form may carry a few fields beside its files; they are passed over.
+        max_form_parts=max_images + 100,
         cls=_Parts,
         silent=False,
     )
     try:
         _, _, parts = parser.parse_from_environ(request.environ)
+    except RequestEntityTooLarge as error:
+        length, most = request.content_length, request.max_content_length
+        if length is None or most is None or length > most:
+            raise
+        detail = f"too many parts in one form: send at most {max_images} pictures at a time"
+        raise Refusal("too_many_images", detail) from error
     except ValueError as error:
         raise Refusal("malformed_request", f"the form is malformed ({error})") from error
     assert isinstance(parts, _Parts)  # noqa: S101 (tells mypy what cls=_Parts makes of it)
@@ -87,7 +107,7 @@ def _read_form(request: Request) -> list[Upload]:
 
 def _read_json(request: Request) -> list[Upload]:
     try:
-        body: Any = json.loads(request.get_data(cache=False))
+        body: Any = json.loads(_body(request))
     except (ValueError, RecursionError) as error:
         raise Refusal("malformed_request", f"the body is not JSON ({error})") from error
     images = body.get("images") if isinstance(body, dict) else None
@@ -102,8 +122,10 @@ def _read_json(request: Request) -> list[Upload]:
 def _decode(text: object) -> bytes | Refusal:
     if not isinstance(text, str):
         return Refusal("malformed_base64", "an image in JSON must be a string of base64")
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
+    if text[:5].lower() == "data:":
+        _, comma, text = text.partition(",")
+        if not comma:
+            return Refusal("malformed_base64", "an image in JSON is a data: URL without a comma")
     try:
         # Tools that write base64 break its lines; nothing else is forgiven.
         return base64.b64decode("".join(text.split()), validate=True)
