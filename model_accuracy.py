@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, default=Path("confusion_matrix.png"))
     given = parser.parse_args()
     try:
-        rows = read_predictions(given.predictions)
+        rows = read_predictions(given.predictions, len(LABELS))
         truth = (
             accuracy.read_labels(given.labels, LABELS)
             if given.labels
@@ -24,7 +24,7 @@ def main() -> None:
         )
         scores = accuracy.compare(rows, truth, len(LABELS))
         report.plot_confusion(scores.confusion, LABELS, given.plot)
-    except (TableError, OSError) as error:
+    except (TableError, OSError, ValueError) as error:  # a plot of an unknown format
         parser.error(str(error))
     print(report.as_text(scores, LABELS))
     print(f"\nThe confusion matrix is drawn in {given.plot}.")

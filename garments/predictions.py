@@ -32,6 +32,7 @@ class Row:
     error: str = ""
 
 
+DECISIONS = ("accept", "review", "unreadable")
 COLUMNS = tuple(entry.name for entry in fields(Row))
 
 
@@ -72,14 +73,15 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         os.close(folder)
 
 
-def read_predictions(path: Path) -> list[Row]:
-    """Read what `write_predictions` wrote. Raises TableError."""
+def read_predictions(path: Path, classes: int) -> list[Row]:
+    """Read what `write_predictions` wrote of a model with `classes`. Raises TableError."""
     rows = []
+    numbers = {str(number) for number in range(classes)}
     for line, cells in read_table(path, COLUMNS):
         row = Row(**cells)
-        if row.decision != "unreadable" and not (
-            row.prediction.isascii() and row.prediction.isdigit()
-        ):
+        if row.decision not in DECISIONS:
+            raise TableError(f"{path}, line {line}: {row.decision!r} is no decision")
+        if row.prediction not in (numbers if row.decision != "unreadable" else {""}):
             raise TableError(f"{path}, line {line}: {row.prediction!r} is not a class's number")
         rows.append(row)
     return rows
@@ -88,7 +90,8 @@ def read_predictions(path: Path) -> list[Row]:
 def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV with their line numbers: `columns` of each, whatever else it has.
 
-    Filenames must not repeat. Raises TableError.
+    The `./` of a harmless filename is taken off again; filenames must not repeat. Raises
+    TableError.
     """
     rows: list[tuple[int, dict[str, str]]] = []
     seen: set[str] = set()
@@ -105,6 +108,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, 
                 line = reader.line_num
                 if None in cells or None in cells.values():
                     raise TableError(f"{path}, line {line}: more or fewer cells than columns")
+                cells["filename"] = cells["filename"].removeprefix("./")
                 if cells["filename"] in seen:
                     raise TableError(f"{path}, line {line}: {cells['filename']!r} stands twice")
                 seen.add(cells["filename"])

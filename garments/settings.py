@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -18,8 +19,8 @@ class SettingsError(Exception):
     """A setting has an unusable name or value; the text says which and what is allowed."""
 
 
-def _about(meaning: str, least: float | None = None) -> dict[str, Any]:
-    return {"meaning": meaning, "least": least}
+def _about(meaning: str, least: float | None = None, most: float | None = None) -> dict[str, Any]:
+    return {"meaning": meaning, "least": least, "most": most}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Settings:
     """The table of settings; `host` is read from `GARMENTS_HOST`, and so on."""
 
     host: str = field(default="127.0.0.1", metadata=_about("address the service listens on"))
-    port: int = field(default=5001, metadata=_about("port the service listens on", 1))
+    port: int = field(default=5001, metadata=_about("port the service listens on", 1, 65535))
     workers: int = field(
         default=0, metadata=_about("worker processes of the service; 0 means one per core", 0)
     )
@@ -48,8 +49,10 @@ class Settings:
         default=64 * 2**20, metadata=_about("most bytes in one request", 1)
     )
     max_images: int = field(default=256, metadata=_about("most pictures in one request", 1))
-    max_pixels: int = field(default=25_000_000, metadata=_about("most pixels in one picture", 1))
-    max_waiting: int = field(
+    max_pixels: int = field(
+        default=25_000_000, metadata=_about("most pixels in one picture", 1, 89_000_000)
+    )
+    max_at_once: int = field(
         default=16,
         metadata=_about("requests that a worker takes on at once; the next gets a 429", 1),
     )
@@ -75,7 +78,7 @@ class Settings:
         default=300.0, metadata=_about("seconds that the client keeps trying one request", 0)
     )
     timeout_seconds: float = field(
-        default=60.0, metadata=_about("seconds that the client waits for one answer", 0.001)
+        default=60.0, metadata=_about("seconds that the client waits for one answer", 0.001, 86400)
     )
     dataset_dir: Path | None = field(
         default=None,
@@ -83,8 +86,13 @@ class Settings:
     )
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read `GARMENTS_*`; an empty value means the default. Raises SettingsError."""
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ, **chosen: Any
+    ) -> Settings:
+        """Read `GARMENTS_*`; an empty value means the default. Raises SettingsError.
+
+        What is `chosen`, on a command line for instance, wins unless it is None.
+        """
         kinds = {entry.name: str(entry.type) for entry in fields(cls)}
         given: dict[str, Any] = {}
         for variable, text in environment.items():
@@ -96,23 +104,32 @@ class Settings:
                 hint = f"did you mean {PREFIX}{close[0].upper()}?" if close else "see README.md"
                 raise SettingsError(f"there is no setting {variable}: {hint}")
             given[name] = _parse(kinds[name], variable, text)
-        return cls(**given)
+        return cls(**given | {name: value for name, value in chosen.items() if value is not None})
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            least, value = entry.metadata["least"], getattr(self, entry.name)
+            name, value = f"{PREFIX}{entry.name.upper()}", getattr(self, entry.name)
+            least, most = entry.metadata["least"], entry.metadata["most"]
             if least is not None and not value >= least:
-                raise SettingsError(
-                    f"{PREFIX}{entry.name.upper()} is {value}: it must be at least {least}"
-                )
-        address = urlsplit(self.service_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
+                raise SettingsError(f"{name} is {value}: it must be at least {least}")
+            if most is not None and value > most:
+                raise SettingsError(f"{name} is {value}: it must be at most {most}")
+        if not _is_address(self.service_url):
             raise SettingsError(
                 f"{PREFIX}SERVICE_URL is {self.service_url!r}: "
                 f"it must be like {Settings.service_url}"
             )
-        if self.port > 65535:
-            raise SettingsError(f"{PREFIX}PORT is {self.port}: it must be at most 65535")
+        if self.api_token and not re.fullmatch("[!-~]+", self.api_token):
+            # Not told: a token that is nearly right is a secret too.
+            raise SettingsError(f"{PREFIX}API_TOKEN must be of ASCII letters, digits and signs")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        return False
 
 
 def _parse(kind: str, variable: str, text: str) -> Any:

@@ -66,7 +66,28 @@ def junk(handler: Handler, _: list[bytes]) -> None:
 def swapped(handler: Handler, pictures: list[bytes]) -> None:
     """Answer for other pictures than were sent."""
     rows = [{"filename": str(place), "error": {"detail": "x"}} for place in range(len(pictures))]
-    send(handler, 200, json.dumps({"model": MODEL, "predictions": rows[::-1] + rows}).encode())
+    send(handler, 200, json.dumps({"model": MODEL, "predictions": rows[::-1]}).encode())
+
+
+GOOD = {"prediction": 1, "label": "x", "confidence": 0.9, "decision": "accept"}
+ODDITIES: list[dict[str, object]] = [
+    {**GOOD, "prediction": None},
+    {**GOOD, "confidence": "0.9"},
+    {**GOOD, "decision": "maybe"},
+    {"error": "boom"},
+    {"error": {"detail": None}},
+    {},
+]
+
+
+def odd(entry: dict[str, object]) -> Behaviour:
+    """Answer for each picture with an entry that is not of the contract."""
+
+    def behave(handler: Handler, pictures: list[bytes]) -> None:
+        rows = [{"filename": str(place), **entry} for place in range(len(pictures))]
+        send(handler, 200, json.dumps({"model": MODEL, "predictions": rows}).encode())
+
+    return behave
 
 
 def slow(handler: Handler, pictures: list[bytes]) -> None:
@@ -120,7 +141,8 @@ def fake_service(
             try:
                 behave(self, pictures)
             finally:
-                fake.at_once -= 1
+                with lock:
+                    fake.at_once -= 1
 
         def _pictures(self) -> list[bytes]:
             body = self.rfile.read(int(self.headers["Content-Length"]))

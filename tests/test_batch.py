@@ -1,10 +1,16 @@
+import fcntl
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +40,7 @@ def night(photos: Path, url: str, **changes: object) -> tuple[batch.Counts, dict
     quick = Settings(service_url=url, wait_seconds=2, retry_seconds=5, timeout_seconds=0.4)
     output = photos.parent / "predictions.csv"
     counts = batch.run(photos, output, replace(quick, **changes))
-    return counts, {row.filename: row.decision for row in read_predictions(output)}
+    return counts, {row.filename: row.decision for row in read_predictions(output, 10)}
 
 
 def test_every_image_becomes_a_row(photos: Path) -> None:
@@ -47,7 +53,7 @@ def test_every_image_becomes_a_row(photos: Path) -> None:
 def test_a_row_says_what_the_service_said(photos: Path) -> None:
     with fake_service() as service:
         night(photos, service.url)
-    row = read_predictions(photos.parent / "predictions.csv")[7]
+    row = read_predictions(photos.parent / "predictions.csv", 10)[7]
     assert (row.filename, row.prediction, row.label, row.confidence) == (
         "7.png",
         "7",
@@ -83,7 +89,7 @@ def test_any_name_is_sent_and_written(name: str, photos: Path) -> None:
     with fake_service() as service:
         counts, decisions = night(photos, service.url)
     assert counts.found == 11
-    assert decisions[f"./{name}" if name.startswith("=") else name] == "accept"
+    assert decisions[name] == "accept"
 
 
 def test_an_empty_directory_gives_an_empty_table(tmp_path: Path) -> None:
@@ -132,14 +138,14 @@ def test_the_token_is_sent(photos: Path) -> None:
     [
         fake.status(429),
         fake.status(429, Retry_After="0"),
-        fake.status(503),
+        *map(fake.status, (502, 503, 504)),
         fake.cut,
         fake.cut_in_the_body,
         fake.junk,
         fake.swapped,
         fake.slow,
+        *map(fake.odd, fake.ODDITIES),
     ],
-    ids=["429", "429 at once", "503", "cut", "cut in the body", "junk", "swapped", "slow"],
 )
 def test_what_passes_is_tried_again(behaviour: fake.Behaviour, photos: Path) -> None:
     with fake_service([behaviour, fake.answer, behaviour]) as service:
@@ -172,16 +178,38 @@ def test_what_the_service_cannot_read_becomes_a_row_with_the_reason(photos: Path
     with fake_service([fake.status(422, "the picture is damaged")]) as service:
         counts, _ = night(photos, service.url, batch_size=1, connections=1)
     assert counts.unreadable == 1
-    row = read_predictions(photos.parent / "predictions.csv")[0]
+    row = read_predictions(photos.parent / "predictions.csv", 10)[0]
     assert (row.decision, row.prediction, row.model) == ("unreadable", "", "")
     assert row.error == "the picture is damaged"
 
 
-def test_a_request_that_is_too_large_is_sent_in_halves(photos: Path) -> None:
-    with fake_service([fake.status(413)]) as service:
+@pytest.mark.parametrize(
+    "behaviour", [fake.status(413), fake.status(500), fake.slow], ids=["413", "500", "slow"]
+)
+def test_what_is_too_much_at_once_is_sent_in_halves(
+    behaviour: fake.Behaviour, photos: Path
+) -> None:
+    with fake_service([behaviour]) as service:
         counts, _ = night(photos, service.url)
         assert service.requests == [10, 5, 5]
     assert counts.unreadable == 0
+
+
+def test_one_picture_that_makes_the_service_fail_costs_no_other(photos: Path) -> None:
+    def fails_on_the_seventh(handler: fake.Handler, pictures: list[bytes]) -> None:
+        poisoned = any(len(picture) == 27 for picture in pictures)
+        (fake.status(500, "the service failed") if poisoned else fake.answer)(handler, pictures)
+
+    with fake_service([fails_on_the_seventh] * 99) as service:
+        counts, decisions = night(photos, service.url)
+    assert (counts.unreadable, decisions["7.png"]) == (1, "unreadable")
+
+
+def test_a_lost_night_sends_nothing_more(photos: Path) -> None:
+    with fake_service([fake.answer, fake.status(404)]) as service:
+        with pytest.raises(batch.UsageError):
+            night(photos, service.url, batch_bytes=1, connections=1)
+        assert service.requests == [1, 1]
 
 
 def vanish(path: Path) -> None:
@@ -214,7 +242,7 @@ def test_a_file_that_cannot_be_read_any_more_becomes_a_row(
     with fake_service([meanwhile]) as service:
         counts, decisions = night(photos, service.url, batch_size=3, connections=1)
     assert (counts.found, counts.unreadable, decisions["9.png"]) == (10, 1, "unreadable")
-    row = read_predictions(photos.parent / "predictions.csv")[9]
+    row = read_predictions(photos.parent / "predictions.csv", 10)[9]
     assert row.error.startswith("the file cannot be read: ")
 
 
@@ -290,7 +318,11 @@ def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
     [
         (["/nowhere"], {}, "/nowhere cannot be listed: No such file or directory"),
         (["app.py"], {}, "app.py cannot be listed: Not a directory"),
-        (["images", "--output", "/nowhere/p.csv"], {}, "/nowhere cannot be written to"),
+        (["images", "--output", "/nowhere/p.csv"], {}, "/nowhere/p.csv cannot be written"),
+        (["images", "--output", "tests"], {}, "tests cannot be written: choose another"),
+        (["images", "--output", "/"], {}, "/ cannot be written: choose another"),
+        (["images", "--output", "/dev/null"], {}, "/dev/null cannot be written"),
+        (["images", "--output", "images/x.png"], {}, "x.png has the name of an image"),
         (["images"], {"GARMENTS_BATCH_SIZE": "0"}, "GARMENTS_BATCH_SIZE is 0"),
         (["images", "--url", "localhost"], {}, "it must be like http://127.0.0.1:5001"),
         (["--no-such-option"], {}, "unrecognized arguments"),
@@ -312,7 +344,29 @@ def test_code_3_where_there_is_no_service(photos: Path, tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].endswith(f"{output} was not written")
 
 
-def test_code_130_where_it_is_interrupted(photos: Path, tmp_path: Path) -> None:
+def test_code_3_and_a_trace_where_the_program_itself_is_at_fault(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("yesterday's")
+    program = f"""if True:
+        import sys
+        import batch_request
+        def broken(*_): raise RuntimeError("boom")
+        batch_request.batch.run = broken
+        sys.argv[1:] = ["images", "--output", {str(tmp_path / "p.csv")!r}]
+        sys.exit(batch_request.main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert "boom; " in done.stderr
+    assert "Traceback" in done.stderr
+    assert (tmp_path / "p.csv").read_text() == "yesterday's"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_code_130_where_it_is_interrupted(
+    number: signal.Signals, photos: Path, tmp_path: Path
+) -> None:
     asked = threading.Event()
 
     def hang(handler: fake.Handler, pictures: list[bytes]) -> None:
@@ -329,8 +383,60 @@ def test_code_130_where_it_is_interrupted(photos: Path, tmp_path: Path) -> None:
         )
         assert asked.wait(20)
         started = time.monotonic()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, log = process.communicate(timeout=20)
     assert process.returncode == 130
     assert time.monotonic() - started < 5
     assert log.splitlines()[-1].endswith("interrupted; " + str(tmp_path / "p.csv was not written"))
+
+
+def test_a_terminal_gets_a_progress_bar(photos: Path, tmp_path: Path) -> None:
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with fake_service() as service:
+        subprocess.run(
+            [sys.executable, "batch_request.py", photos, "--url", service.url]
+            + ["--output", str(tmp_path / "p.csv")],
+            cwd=PROJECT,
+            check=True,
+            stderr=terminal,
+        )
+    os.close(terminal)
+    shown = ""
+    with os.fdopen(controller, "rb", buffering=0) as screen, suppress(OSError):
+        while part := screen.read(4096):  # Linux ends a terminal that nobody holds with an error
+            shown += part.decode()
+    assert "100%|" in shown
+    assert "10/10" in shown
+
+
+def test_cron_gets_plain_lines(photos: Path, tmp_path: Path) -> None:
+    with fake_service() as service:
+        done = script(photos, "--output", tmp_path / "p.csv", "--url", service.url)
+    line = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S")
+    assert all(line.match(text) for text in done.stderr.splitlines())
+    assert done.stdout == ""
+
+
+def test_a_long_night_tells_now_and_then_how_far_it_is(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("garments.batch.night._SECONDS_BETWEEN_LOG_LINES", 0)
+    caplog.set_level("INFO")
+    with fake_service() as service:
+        night(photos, service.url, batch_size=5)
+    assert "5 of 10 images done" in caplog.messages
+
+
+def test_the_crontab_starts_the_client_at_two_under_a_lock() -> None:
+    lines = (PROJECT / "crontab.example").read_text().splitlines()
+    (entry,) = [line for line in lines if line.startswith("0 ")]
+    assert entry.startswith("0 2 * * * ")
+    command = entry.removeprefix("0 2 * * * ")
+    assert "flock -n -E 4 " in command
+    assert "batch_request.py" in command
+    assert "%" not in command  # cron would end the command there
+    settings = dict(line.split("=", 1) for line in lines if re.match("[A-Z]+=", line))
+    assert all(settings[name].startswith("/") for name in ("PROJECT", "PHOTOS", "LOG"))
+    assert set(re.findall(r"\$(\w+)", command)) <= settings.keys()
+    assert subprocess.run(["sh", "-n", "-c", command], check=False).returncode == 0

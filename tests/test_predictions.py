@@ -25,8 +25,9 @@ def test_the_file_has_the_columns_and_form_of_the_contract(tmp_path: Path) -> No
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
-    write_predictions([BOOT, JUNK], path)
-    assert read_predictions(path) == [BOOT, JUNK]
+    formula = Row("=1+1.png", "0", "T-shirt/top", "0.5000", "review", "m@1")
+    write_predictions([BOOT, JUNK, formula], path)
+    assert read_predictions(path, 10) == [formula, BOOT, JUNK]
 
 
 @given(names=st.lists(st.text(st.characters(exclude_categories=("Cs",)), min_size=1), min_size=1))
@@ -38,8 +39,8 @@ def test_every_name_survives_and_none_runs_as_a_formula(
     with path.open(encoding="utf-8", newline="") as file:
         written = [row["filename"] for row in csv.DictReader(file)]
     for name, shown in zip(sorted(names), written, strict=True):
-        assert shown in (name, f"./{name}")
-        assert not shown.startswith(("=", "+", "-", "@", "\t", "\r"))
+        runs = name[0] in "=+-@\t\r"
+        assert shown == (f"./{name}" if runs else name)
 
 
 def test_a_name_that_is_not_utf_8_is_written_with_its_bytes_escaped(tmp_path: Path) -> None:
@@ -73,6 +74,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         (",".join(predictions.COLUMNS) + "\nx.png,1\n", "line 2: more or fewer cells"),
         (",".join(predictions.COLUMNS) + "\nx.png,1,a,1,accept,m,,,,\n", "line 2: more or fewer"),
         (",".join(predictions.COLUMNS) + "\nx.png,shoe,a,1,accept,m,,\n", "line 2: 'shoe' is not"),
+        (",".join(predictions.COLUMNS) + "\nx.png,10,a,1,accept,m,,\n", "line 2: '10' is not a"),
+        (",".join(predictions.COLUMNS) + "\nx.png,1,a,1,maybe,m,,\n", "line 2: 'maybe' is no"),
         (
             ",".join(predictions.COLUMNS) + "\nx.png,1,a,1,accept,m,,\nx.png,1,a,1,accept,m,,\n",
             "line 3: 'x.png' stands twice",
@@ -85,7 +88,7 @@ def test_a_foreign_file_is_refused_with_the_line(text: str, told: str, tmp_path:
     path = tmp_path / "p.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(TableError, match=told) as refused:
-        read_predictions(path)
+        read_predictions(path, 10)
     assert str(path) in str(refused.value)
 
 
@@ -93,9 +96,9 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes("filename,é".encode("latin-1"))
     with pytest.raises(TableError, match="is no CSV in UTF-8"):
-        read_predictions(path)
+        read_predictions(path, 10)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="cannot be read: No such file"):
-        read_predictions(tmp_path / "none.csv")
+        read_predictions(tmp_path / "none.csv", 10)

@@ -27,6 +27,12 @@ def test_an_empty_variable_means_the_default() -> None:
     assert Settings.from_environment({"GARMENTS_PORT": ""}).port == 5001
 
 
+def test_what_is_chosen_wins_unless_it_is_none() -> None:
+    environment = {"GARMENTS_PORT": "80", "GARMENTS_HOST": "::1"}
+    settings = Settings.from_environment(environment, port=90, host=None)
+    assert (settings.port, settings.host) == (90, "::1")
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().port = 1  # type: ignore[misc]
@@ -45,6 +51,12 @@ def test_settings_are_frozen() -> None:
         ("GARMENTS_WORKERS", "-1", "at least 0"),
         ("GARMENTS_SERVICE_URL", "localhost:5001", "must be like http://127.0.0.1:5001"),
         ("GARMENTS_SERVICE_URL", "http://", "must be like"),
+        ("GARMENTS_SERVICE_URL", "http://[::1", "must be like"),
+        ("GARMENTS_SERVICE_URL", "http://127.0.0.1:abc", "must be like"),
+        ("GARMENTS_SERVICE_URL", "http://127.0.0.1:99999", "must be like"),
+        ("GARMENTS_TIMEOUT_SECONDS", "inf", "at most 86400"),
+        ("GARMENTS_API_TOKEN", "secret…", "API_TOKEN must be of ASCII letters"),
+        ("GARMENTS_API_TOKEN", "secret\n", "API_TOKEN must be of ASCII letters"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_a_way_out(variable: str, value: str, told: str) -> None:

@@ -13,10 +13,12 @@ import requests
 
 from garments.settings import Settings
 
-# A whole night may hang on an overloaded or restarting service, so these pass; nothing else does.
-_PASSING = frozenset({429, 500, 502, 503, 504})
+# What an overloaded or restarting service, or a proxy before it, answers: that passes.
+_PASSING = frozenset({429, 502, 503, 504})
+# Too much for the service at once, or one picture of several that makes it fail.
+_TO_BE_HALVED = frozenset({413, 500})
+_IMAGE_FAULTS = frozenset({413, 415, 422, 500})
 _LONGEST_PAUSE = 30.0
-_IMAGE_FAULTS = frozenset({413, 415, 422})
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,9 @@ class Client:
         """Return once `/ready` says so. Raises ServiceError at the deadline, and UsageError."""
         deadline = time.monotonic() + self._settings.wait_seconds
         told = False
-        for pause in _growing_pauses(first=0.1, longest=1.0):
+        pauses = _growing_pauses(first=0.1, longest=1.0)
+        while True:
+            pause = next(pauses)
             try:
                 response = self._session().get(
                     f"{self._url}/ready",
@@ -82,11 +86,11 @@ class Client:
         name@version of what answered. Raises ServiceError and UsageError.
         """
         response = self._post(pictures)
-        if response.status_code == 413 and len(pictures) > 1:
-            # The service takes smaller requests than it was sent.
+        alone = len(pictures) == 1
+        if response is None or (response.status_code in _TO_BE_HALVED and not alone):
             middle = len(pictures) // 2
             return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
-        if response.status_code in _IMAGE_FAULTS and len(pictures) == 1:
+        if response.status_code in _IMAGE_FAULTS and alone:
             return [{"error": {"detail": _explain(response)}}]
         if response.status_code != requests.codes.ok:
             raise self._refused("/predict", _explain(response))
@@ -100,12 +104,19 @@ class Client:
             "check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
         )
 
-    def _post(self, pictures: Sequence[bytes]) -> requests.Response:
-        """Send until there is an answer that time will not better. Raises ServiceError."""
+    def _post(self, pictures: Sequence[bytes]) -> requests.Response | None:
+        """Send until there is an answer that time will not better; None: send fewer at once.
+
+        Raises ServiceError.
+        """
         # The service never sees a photo's own name: a header cannot carry every name there is.
         files = [("image", (str(place), picture)) for place, picture in enumerate(pictures)]
         deadline = time.monotonic() + self._settings.retry_seconds
-        for pause in _growing_pauses(first=0.2, longest=_LONGEST_PAUSE):
+        pauses = _growing_pauses(first=0.2, longest=_LONGEST_PAUSE)
+        while True:
+            pause = next(pauses)
+            if self._closing.is_set():
+                raise ServiceError("the night was ended")
             try:
                 response = self._session().post(
                     f"{self._url}/predict",
@@ -119,13 +130,16 @@ class Client:
                     return response
                 state = _explain(response)
                 pause = max(pause, _retry_after(response))
+            except requests.ReadTimeout as error:
+                if len(pictures) > 1:
+                    return None
+                state = _reason(error)
             except requests.RequestException as error:
                 state = _reason(error)
-            if time.monotonic() + pause > deadline or self._closing.is_set():
+            if time.monotonic() + pause > deadline:
                 raise ServiceError(f"{self._url} gave no answer in time: {state}")
             logger.info("trying again in %.1f s: %s", pause, state)
             self._closing.wait(pause)
-        raise AssertionError("pauses do not end")
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -140,9 +154,10 @@ class Client:
 
 
 def _growing_pauses(first: float, longest: float) -> Iterator[float]:
-    """Seconds to wait before each next try: doubling, each shortened by chance.
+    """Seconds to wait before each next try: up to a bound that doubles, by chance.
 
-    "Full jitter" of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015.
+    After the "full jitter" of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture
+    Blog 2015, but never next to nothing.
     """
     bound = first
     while True:
@@ -160,22 +175,31 @@ def _check(response: requests.Response, count: int) -> None:
     try:
         body = response.json()
         names = [entry["filename"] for entry in body["predictions"]]
-        whole = all(
-            "error" in entry or {"prediction", "label", "confidence", "decision"} <= entry.keys()
-            for entry in body["predictions"]
-        )
-        identified = {"name", "version"} <= body["model"].keys()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        whole = all(_is_answer(entry) for entry in body["predictions"])
+        identified = isinstance(body["model"]["name"] + body["model"]["version"], str)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
     if names != [str(place) for place in range(count)] or not whole or not identified:
         raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
+
+
+def _is_answer(entry: Answer) -> bool:
+    """Whether an entry has what a row needs. Raises KeyError and TypeError where it has not."""
+    if "error" in entry:
+        return isinstance(entry["error"]["detail"], str)
+    return (
+        type(entry["prediction"]) is int
+        and isinstance(entry["label"], str)
+        and isinstance(entry["confidence"], float | int)
+        and entry["decision"] in ("accept", "review")
+    )
 
 
 def _explain(response: requests.Response) -> str:
     """What a problem answer says, or its status where it is none."""
     try:
         return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"status {response.status_code} {response.reason}"
 
 

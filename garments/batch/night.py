@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -53,15 +52,14 @@ def run(directory: Path, output: Path, settings: Settings) -> Counts:
     """
     started = time.monotonic()
     output = output.absolute()
-    if not os.access(output.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{output.parent} cannot be written to: choose another --output")
+    _check_output(output)
     names = find_images(directory)
     logger.info("%s images in %s", f"{len(names):,}", directory)
     rows: list[Row] = []
     client = Client(settings)
     try:
         client.wait_until_ready()
-        with tqdm(total=len(names), unit="image", disable=not sys.stderr.isatty()) as bar:
+        with tqdm(total=len(names), unit="image", disable=None) as bar:  # None: on a terminal only
             logged = time.monotonic()
             for batch in _classified(client, directory, names, settings):
                 rows.extend(batch)
@@ -76,20 +74,31 @@ def run(directory: Path, output: Path, settings: Settings) -> Counts:
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}") from error
     decisions = Counter(row.decision for row in rows)
-    return Counts(
+    counts = Counts(
         found=len(names),
         accept=decisions["accept"],
         review=decisions["review"],
         unreadable=decisions["unreadable"],
         seconds=time.monotonic() - started,
     )
+    logger.info("%s: %s", output.name, counts)
+    return counts
+
+
+def _check_output(output: Path) -> None:
+    """Refuse now what a whole night's work could not be written to. Raises UsageError."""
+    if output.name.lower().endswith(EXTENSIONS):
+        raise UsageError(f"{output} has the name of an image: choose a --output that ends in .csv")
+    replaceable = output.is_file() or not os.path.lexists(output)
+    if not (output.name and replaceable and os.access(output.parent, os.W_OK | os.X_OK)):
+        raise UsageError(f"{output} cannot be written: choose another --output")
 
 
 def find_images(directory: Path) -> list[str]:
     """The names, relative to `directory`, of all image files in it and below, sorted.
 
     An image is a regular file with one of EXTENSIONS in any case; links are not followed.
-    Raises UsageError for a folder that cannot be listed.
+    Raises UsageError for a folder that cannot be listed, since photos may be in it.
     """
     found: list[str] = []
     folders = [""]
