@@ -24,7 +24,7 @@ def main() -> None:
             else dataset.load("test", Path("Data"), Settings.from_environment().dataset_dir)
         )
         rows = dataset.first_rows(pictures, given.limit, given.per_class)
-        dataset.write_images(pictures, tqdm(rows, unit="image", leave=False), given.output)
+        dataset.write_images(pictures, tqdm(rows, unit="image", disable=None), given.output)
     except (dataset.DatasetError, SettingsError, OSError) as error:
         parser.error(str(error))
     print(f"{len(rows):,} pictures are in {given.output}")

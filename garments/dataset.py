@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ LABELS = (
 )
 SIDE = 28
 HEADER = ("label", *(f"pixel{number}" for number in range(1, SIDE * SIDE + 1)))
+_NUMBERS = [str(value) for value in range(256)]
 CSV_NAMES = {"train": "fashion-mnist_train.csv", "test": "fashion-mnist_test.csv"}
 
 SYSTEM_DIRECTORY = Path("/usr/share/datasets/fashion-mnist")
@@ -114,21 +114,26 @@ def download_idx(folder: Path, address: str = PUBLIC_ADDRESS) -> None:
     """Fetch the four IDX files into `folder`; each appears whole and verified or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, expected in SHA256.items():
-        partial = folder / f"{name}.part"
+        partial = folder / f".{name}.{os.getpid()}.part"
         try:
-            with requests.get(f"{address}/{name}", stream=True, timeout=60) as response:
+            # The files are compressed; unpacked on the way they would fail their check.
+            as_it_is = {"Accept-Encoding": "identity"}
+            with requests.get(
+                f"{address}/{name}", headers=as_it_is, stream=True, timeout=60
+            ) as response:
                 response.raise_for_status()
                 with partial.open("wb") as file:
-                    shutil.copyfileobj(response.raw, file)
+                    file.writelines(response.iter_content(2**20))
+            _verify(partial, expected)
+            partial.replace(folder / name)
         except (requests.RequestException, OSError) as error:
-            partial.unlink(missing_ok=True)
             raise DatasetError(
                 f"Fashion-MNIST is not on this machine and {address}/{name} cannot be "
                 f"fetched ({error}): install Debian's package dataset-fashion-mnist, or put "
                 "the four IDX files in a folder and set GARMENTS_DATASET_DIR to it"
             ) from error
-        _verify(partial, expected)
-        partial.replace(folder / name)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _verify(path: Path, expected: str) -> bytes:
@@ -159,8 +164,9 @@ def read_idx(part: str, folder: Path) -> Dataset:
 def write_csv(dataset: Dataset, path: Path) -> None:
     """Write the Kaggle form: `label,pixel1,…,pixel784`, a picture a line, row by row."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    text = np.array([str(value) for value in range(256)], dtype=object)
+    # A name of its own, since another process may be making the same CSV.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    text = np.array(_NUMBERS, dtype=object)
     with partial.open("w", encoding="ascii", newline="\n") as file:
         file.write(",".join(HEADER) + "\n")
         for label, image in zip(dataset.labels, dataset.images, strict=True):
@@ -174,7 +180,7 @@ def read_csv(path: Path) -> Dataset:
     """Read the Kaggle form. Raises DatasetError with the file, the line and what is wrong."""
     try:
         # index_col=False would hide surplus cells; _find_fault names them instead.
-        table = pd.read_csv(path, dtype=np.int32, encoding="utf-8-sig")
+        table = pd.read_csv(path, dtype=np.int32, encoding="utf-8-sig", compression=None)
         values = table.to_numpy()
         sound = (
             tuple(table.columns) == HEADER
@@ -203,15 +209,17 @@ def _find_fault(path: Path) -> str:
             return f"line 1: the header must be {wanted} ({len(HEADER)} columns)"
         number = 1
         for number, line in enumerate(lines, start=2):
+            if not line.strip():
+                continue
             cells = line.rstrip("\n").split(",")
             if len(cells) != len(HEADER):
                 pixels = len(cells) - 1
                 return f"line {number}: {pixels} pixels after the label, expected {SIDE * SIDE}"
             for column, cell in zip(HEADER, cells, strict=True):
                 limit = len(LABELS) - 1 if column == "label" else 255
-                if not (cell.strip().isascii() and cell.strip().isdigit() and int(cell) <= limit):
+                if cell.strip() not in _NUMBERS[: limit + 1]:
                     return (
-                        f"line {number}, column {column}: {cell!r} is not "
+                        f"line {number}, column {column}: {cell[:20]!r} is not "
                         f"a whole number from 0 to {limit}"
                     )
     if number == 1:

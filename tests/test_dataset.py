@@ -11,6 +11,7 @@ from PIL import Image
 
 from garments import dataset
 from garments.dataset import Dataset, DatasetError
+from tests.conftest import DATASET
 
 
 @pytest.fixture
@@ -96,14 +97,14 @@ def test_a_csv_that_is_there_is_used_as_it_is(few: Dataset, tmp_path: Path) -> N
 
 
 def test_a_missing_csv_is_made_from_the_idx_files(test_set: Dataset, tmp_path: Path) -> None:
-    assert dataset.load("test", tmp_path).digest == test_set.digest
+    assert dataset.load("test", tmp_path, DATASET).digest == test_set.digest
     assert dataset.read_csv(tmp_path / "fashion-mnist_test.csv").digest == test_set.digest
 
 
 @pytest.fixture
 def idx(tmp_path: Path, test_set: Dataset) -> Path:
     folder = tmp_path / "idx-files"
-    shutil.copytree(dataset.SYSTEM_DIRECTORY, folder)
+    shutil.copytree(dataset.find_idx(tmp_path, DATASET), folder)
     return folder
 
 
@@ -151,6 +152,22 @@ def test_a_damaged_download_never_takes_its_place(address: str, idx: Path, tmp_p
     with pytest.raises(DatasetError, match="is damaged"):
         dataset.download_idx(tmp_path / "new", address)
     assert not (tmp_path / "new" / "train-images-idx3-ubyte.gz").exists()
+
+
+def test_a_download_that_is_cut_leaves_nothing(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"half")
+        handler.close_connection = True
+
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "do_GET", cut)
+    with pytest.raises(DatasetError, match="cannot be fetched"):
+        dataset.download_idx(tmp_path / "new", address)
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_a_failed_download_says_what_to_do(address: str, idx: Path, tmp_path: Path) -> None:
