@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 Integers = npt.NDArray[np.integer]
@@ -20,15 +22,28 @@ class Scores:
     """What `score` found; lists have an entry a class, rates run from 0 to 1."""
 
     count: int
-    accuracy: float
-    accepted: float
-    accepted_accuracy: float | None
+    right: int
+    accepted: int
+    accepted_right: int
     precision: list[float]
     recall: list[float]
     f1: list[float]
     support: list[int]
     confusion: list[list[int]]
-    """Rows: what it is; columns: what it was taken for."""
+    """Rows: the true class; columns: the predicted one."""
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.count
+
+    @property
+    def accepted_share(self) -> float:
+        return self.accepted / self.count
+
+    @property
+    def accepted_accuracy(self) -> float | None:
+        """None where nothing was accepted."""
+        return self.accepted_right / self.accepted if self.accepted else None
 
 
 def score(
@@ -45,9 +60,9 @@ def score(
     )
     return Scores(
         count=len(truth),
-        accuracy=float(right.mean()),
-        accepted=float(accepted.mean()),
-        accepted_accuracy=float(right[accepted].mean()) if accepted.any() else None,
+        right=int(right.sum()),
+        accepted=int(accepted.sum()),
+        accepted_right=int(right[accepted].sum()),
         precision=precision.tolist(),
         recall=recall.tolist(),
         f1=f1.tolist(),
@@ -72,10 +87,10 @@ def expected_calibration_error(
 def as_text(scores: Scores, labels: Sequence[str]) -> str:
     """The scores as a table for a terminal, with the confusion matrix below it."""
     width = max(len(label) for label in labels)
-    right = round(scores.accuracy * scores.count)
-    accepted = round(scores.accepted * scores.count)
-    lines = [f"accuracy  {scores.accuracy:.2%}  ({right:,} of {scores.count:,})"]
-    lines.append(f"accepted  {scores.accepted:.2%}  ({accepted:,} of {scores.count:,})")
+    lines = [
+        f"accuracy  {scores.accuracy:.2%}  ({scores.right:,} of {scores.count:,})",
+        f"accepted  {scores.accepted_share:.2%}  ({scores.accepted:,} of {scores.count:,})",
+    ]
     if scores.accepted_accuracy is not None:
         lines[-1] += f", of which {scores.accepted_accuracy:.2%} right"
     lines += ["", f"{'':{width}}  precision  recall      f1   count"]
@@ -86,7 +101,7 @@ def as_text(scores: Scores, labels: Sequence[str]) -> str:
         )
     ]
     cell = max(5, *(len(f"{count:,}") + 1 for row in scores.confusion for count in row))
-    lines += ["", "what it is (rows), what it was taken for (columns)"]
+    lines += ["", "true class (rows), predicted class (columns)"]
     lines.append(f"{'':{width + 2}}" + "".join(f"{number:{cell}}" for number in range(len(labels))))
     lines += [
         f"{number} {label:{width}}" + "".join(f"{count:{cell},}" for count in row)
@@ -96,33 +111,41 @@ def as_text(scores: Scores, labels: Sequence[str]) -> str:
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], path: Path) -> None:
-    """Draw the confusion matrix as a PNG: shares of each row, counts as numbers."""
+    """Draw the confusion matrix as a PNG: shares of each row as colour, counts as numbers."""
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = _figure(8, 7)
     axes = figure.add_subplot()
-    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    # A root stretches the scale where the errors are; a straight one shows the diagonal alone.
+    drawn = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.4, vmin=0, vmax=1))
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
+            colour = "white" if shares[row, column] > 0.25 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
     axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("is")
-    figure.colorbar(drawn, label="share of the row", shrink=0.8)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    right, total = int(np.trace(counts)), int(counts.sum())
+    axes.set_title(f"{right:,} of {total:,} right")
+    colours = figure.colorbar(drawn, label="share of the true class", shrink=0.8)
+    colours.set_ticks(
+        [0, 0.01, 0.05, 0.2, 0.5, 1], labels=["0", "1 %", "5 %", "20 %", "50 %", "100 %"]
+    )
     figure.savefig(path)
 
 
 def plot_learning_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
     """Draw loss and accuracy an epoch, on what was fitted and on what was held out."""
     figure = _figure(10, 4)
-    for place, name in enumerate(("loss", "accuracy"), start=1):
+    titles = {"loss": "loss (labels as smooth as in training)", "accuracy": "accuracy"}
+    for place, name in enumerate(titles, start=1):
         axes = figure.add_subplot(1, 2, place)
         for key, label in ((name, "training (altered pictures)"), (f"val_{name}", "validation")):
             axes.plot(range(1, len(history[key]) + 1), history[key], label=label)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylabel(titles[name])
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path)

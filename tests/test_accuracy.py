@@ -39,7 +39,7 @@ def test_a_name_without_a_label_is_told(name: str) -> None:
 def test_scores_count_an_unreadable_file_as_wrong() -> None:
     scores = accuracy.compare(ROWS, accuracy.labels_in_names(ROWS, 10), 10)
     assert (scores.count, scores.accuracy) == (5, pytest.approx(2 / 5))
-    assert scores.accepted == pytest.approx(3 / 5)
+    assert scores.accepted_share == pytest.approx(3 / 5)
     assert scores.accepted_accuracy == pytest.approx(2 / 3)
     assert scores.recall[0] == pytest.approx(1 / 2)
     assert scores.precision[6] == pytest.approx(1 / 2)

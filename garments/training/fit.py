@@ -42,7 +42,7 @@ RECIPES: Mapping[str, Recipe] = {
         batch_size=128,
         peak_rate=0.1,
         weight_decay=5e-4,
-        label_smoothing=0.05,
+        label_smoothing=0.0,
         shift=2,
         cutout=6,
     ),
@@ -86,7 +86,7 @@ def fit(
             from_logits=True, label_smoothing=recipe.label_smoothing
         ),
         metrics=["accuracy"],
-        # XLA on a CPU was slower here than the oneDNN kernels: 1,560 against 2,040 pictures/s.
+        # On a CPU the oneDNN kernels train these networks faster than what XLA compiles.
         jit_compile=False,
     )
     held_out = (validation.images[..., None], np.eye(classes, dtype=np.float32)[validation.labels])
