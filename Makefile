@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train images test check lock clean
+.PHONY: run serve train images test figures check lock clean
 
 run: $(VENV)/.serving
-	@$(BIN)/python app.py --port $(PORT) & service=$$!; \
+	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
+		|| { echo 'port $(PORT) is taken: choose another with make $@ PORT=…'; exit 2; }; \
+	$(BIN)/python app.py --port $(PORT) & service=$$!; \
 	trap 'kill $$service 2>/dev/null; wait $$service 2>/dev/null' EXIT; \
+	trap 'exit 130' INT; trap 'exit 143' TERM; \
 	$(BIN)/python batch_request.py images --output predictions.csv --url $(URL); code=$$?; \
 	kill -0 $$service || exit 3; \
 	[ $$code -le 1 ] || exit $$code; \
@@ -29,6 +32,9 @@ images: $(VENV)/.serving
 test: $(VENV)/.everything
 	$(BIN)/python -m pytest
 
+figures: $(VENV)/.everything
+	$(BIN)/python -m pytest -q -s -m figures
+
 check: $(VENV)/.everything
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -43,13 +49,14 @@ lock:
 		--no-annotate pyproject.toml --extra train --extra test \
 		--constraint requirements-serve.txt --output-file requirements.txt
 
+# Pictures in images/ and CSVs in Data/ stay: they may be somebody's own.
 clean:
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f predictions.csv confusion_matrix.png
+	rm -f predictions.csv confusion_matrix.png .night.lock
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.serving: requirements-serve.txt | $(BIN)/python
 	$(PIP) -r requirements-serve.txt

@@ -2,14 +2,17 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from garments import batch
+from garments.settings import Settings
 from garments.web.problems import PROBLEMS
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, free_port, hundred
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"\d+\.\d+")
@@ -25,30 +28,31 @@ def examples() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project as the README's reader sees it, where the commands may leave files."""
+def folder(service: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the README's reader has after `make run`, where commands may leave files."""
     folder = tmp_path_factory.mktemp("readme")
-    for entry in PROJECT.iterdir():
-        if entry.name != "predictions.csv":
-            (folder / entry.name).symlink_to(entry)
+    for name in ("README.md", "batch_request.py", "model_accuracy.py", "garments"):
+        (folder / name).symlink_to(PROJECT / name)
+    (folder / "images").mkdir()
+    for path in hundred():
+        shutil.copy(path, folder / "images")
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    batch.run(folder / "images", folder / "predictions.csv", Settings(service_url=service))
     return folder
-
-
-@pytest.fixture
-def environment(service: str) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "GARMENTS_SERVICE_URL": service}
 
 
 @pytest.mark.parametrize(("command", "shown"), examples(), ids=[c[:60] for c, _ in examples()])
 def test_a_command_prints_what_is_shown(
-    command: str, shown: str, folder: Path, service: str, environment: dict[str, str]
+    command: str, shown: str, folder: Path, service: str
 ) -> None:
-    assert shown, "the README shows no output for this command"
+    assert shown.strip(), "the README shows no output for this command"
     done = subprocess.run(
         ["bash", "-c", command.replace("http://127.0.0.1:5001", service)],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "GARMENTS_SERVICE_URL": service},
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,7 +89,7 @@ def test_make_run_works_in_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)
     done = subprocess.run(
-        ["make", "run", f"PYTHON={sys.executable}", "PORT=5017"],
+        ["make", "run", f"PYTHON={sys.executable}", f"PORT={free_port()}"],
         cwd=clone,
         env={k: v for k, v in os.environ.items() if not k.startswith("GARMENTS_")},
         check=False,

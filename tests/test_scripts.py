@@ -1,5 +1,6 @@
 """The scripts as a person runs them; batch_request.py and app.py have files of their own."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,13 +10,14 @@ import pytest
 
 from garments import dataset
 from garments.dataset import Dataset
-from tests.conftest import IMAGES, PROJECT
+from tests.conftest import DATASET, IMAGES, PROJECT, hundred
 
 
 def script(name: str, *arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, PROJECT / name, *map(str, arguments)],
         cwd=cwd,
+        env={**os.environ, **({"GARMENTS_DATASET_DIR": str(DATASET)} if DATASET else {})},
         check=False,
         capture_output=True,
         text=True,
@@ -24,7 +26,8 @@ def script(name: str, *arguments: object, cwd: Path = PROJECT) -> subprocess.Com
 
 
 @pytest.mark.parametrize(
-    "name", ["app.py", "batch_request.py", "generate_image.py", "model_accuracy.py"]
+    "name",
+    ["app.py", "batch_request.py", "generate_image.py", "model_accuracy.py", "train_model.py"],
 )
 def test_a_script_explains_itself(name: str) -> None:
     done = script(name, "--help")
@@ -45,10 +48,10 @@ def test_the_hundred_pictures_are_what_the_command_makes(test_set: Dataset, tmp_
     (tmp_path / "Data").mkdir()
     done = script("generate_image.py", "--per-class", "10", cwd=tmp_path)
     assert done.returncode == 0
-    made = sorted((tmp_path / "images").iterdir())
-    assert len(made) == 100
-    for path in made:
-        assert path.read_bytes() == (IMAGES / path.name).read_bytes()
+    made = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert made == sorted(path.name for path in hundred())
+    for name in made:
+        assert (tmp_path / "images" / name).read_bytes() == (IMAGES / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,24 @@ def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--name", ""], "'' is no name for a folder"),
+        (["--name", ".."], "'..' is no name for a folder"),
+        (["--name", "a/b"], "'a/b' is no name for a folder"),
+        (["--epochs", "0", "--name", "x"], "0 epochs: train for at least 1"),
+        (["--architecture", "transformer"], "invalid choice: 'transformer'"),
+    ],
+)
+def test_training_refuses_what_it_cannot_do(arguments: list[str], told: str) -> None:
+    done = script("train_model.py", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.figures
 def test_the_whole_loop_reaches_the_cards_accuracy(
     service: str, test_set: Dataset, tmp_path: Path
 ) -> None:
@@ -104,7 +125,7 @@ def test_the_whole_loop_reaches_the_cards_accuracy(
     table = tmp_path / "predictions.csv"
     done = script("batch_request.py", tmp_path / "images", "--output", table, "--url", service)
     assert done.returncode == 0, done.stderr
-    print(done.stderr.splitlines()[-1])
+    print(f"\n{done.stderr.splitlines()[-1]}")
     done = script("model_accuracy.py", table, "--plot", tmp_path / "matrix.png")
     assert done.returncode == 0, done.stderr
     print("\n".join(done.stdout.splitlines()[:2]))
