@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train images test figures check lock clean
+.PHONY: run serve train images test figures lint check lock clean
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -35,10 +35,12 @@ test: $(VENV)/.everything
 figures: $(VENV)/.everything
 	$(BIN)/python -m pytest -q -s -m figures
 
-check: $(VENV)/.everything
+lint: $(VENV)/.everything
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 # Needs uv. The bounds stand in pyproject.toml; these two files pin what was tested.

@@ -127,6 +127,20 @@ def test_the_card_has_the_scores_of_what_is_served(engine: Engine, test_set: Dat
     assert right[accepted].mean() == pytest.approx(scores["accepted_accuracy"], abs=5e-4)
 
 
+@pytest.mark.figures
+def test_of_the_answers_at_nine_tenths_nine_in_ten_are_right(
+    engine: Engine, test_set: Dataset
+) -> None:
+    found = engine.probabilities(test_set.images[..., None])
+    confidence, right = found.max(axis=1), found.argmax(axis=1) == test_set.labels
+    near = (confidence > 0.85) & (confidence < 0.95)
+    share, error = right[near].mean(), engine.card.scores["expected_calibration_error"]
+    print(
+        f"\nof {near.sum():,} answers near 0.9 are {share:.1%} right; calibration error {error:.2%}"
+    )
+    assert share == pytest.approx(confidence[near].mean(), abs=0.03)
+
+
 def test_the_committed_model_reaches_93_percent(engine: Engine) -> None:
     assert engine.card.scores["count"] == 10_000
     assert engine.card.scores["accuracy"] >= 0.93
