@@ -19,7 +19,8 @@ from granian.log import LogLevels
 from garments.settings import Settings, SettingsError
 from garments.web.factory import create_app
 
-# What a worker has under way when it is told to stop may take this long.
+# What a worker has under way when it is told to stop may take this long; then it is killed. So is
+# one that was told in the instant between loading and serving, which its server does not hear.
 _SECONDS_TO_FINISH = 30
 # Threads beyond those that may work, so that a refusal or /health need not wait for a place.
 _SPARE_THREADS = 8
@@ -70,8 +71,8 @@ def serve(settings: Settings) -> None:
 
 def _load(settings: Settings) -> Flask:
     """Build the app in a worker."""
-    # A forked worker has its parent's handlers until its server sets its own: without this a
-    # signal to stop that comes while the model loads would be taken note of and forgotten.
+    # A forked worker has its parent's handlers until its server sets its own. They only take
+    # note, so a signal to stop that came while the model loads would be forgotten.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     return create_app(settings)
