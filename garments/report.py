@@ -138,14 +138,13 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
 def plot_learning_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
     """Draw loss and accuracy an epoch, on what was fitted and on what was held out."""
     figure = _figure(10, 4)
-    titles = {"loss": "loss (labels as smooth as in training)", "accuracy": "accuracy"}
-    for place, name in enumerate(titles, start=1):
+    for place, name in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, place)
         for key, label in ((name, "training (altered pictures)"), (f"val_{name}", "validation")):
             axes.plot(range(1, len(history[key]) + 1), history[key], label=label)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylabel(titles[name])
+        axes.set_ylabel(name)
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path)

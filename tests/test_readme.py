@@ -85,6 +85,7 @@ def test_every_path_that_is_named_exists() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="the project is no git clone")
 def test_make_run_works_in_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)

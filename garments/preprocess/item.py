@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-# In pixels: a picture is brought down to this before the item is looked for, so that an item
-# which fills an eighth of the frame still has as many pixels as an input of 28.
-_WORKING_SIDE = 224
+from garments.preprocess.picture import WORKING_SIDE
+
 # In steps of 255: the paper calls a pixel border when it is within 5 % of the corner's
 # intensity. JPEG noise on a white sheet reaches that, so the bound here is a little wider.
 _BORDER_TOLERANCE = 20
@@ -32,8 +31,8 @@ def fashion_mnist(picture: Image.Image, height: int, width: int) -> npt.NDArray[
     if (picture.height, picture.width) == (height, width) and _is_grey(picture):
         return np.asarray(picture.convert("L"))[..., None]
     opaque = _on_white(picture)
-    if max(opaque.size) > _WORKING_SIDE:
-        size = _fitted(opaque.size, _WORKING_SIDE, _WORKING_SIDE)
+    if max(opaque.size) > WORKING_SIDE:
+        size = _fitted(opaque.size, WORKING_SIDE, WORKING_SIDE)
         opaque = opaque.resize(size, Image.Resampling.BOX)
     opaque = _without_frame(opaque)
     grey = np.asarray(opaque.convert("L"))
@@ -123,7 +122,7 @@ def _bar(pixels: npt.NDArray[np.uint8]) -> int:
 def _item_box(strays: npt.NDArray[np.int16], unevenness: float) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the item; of all where nothing stands out."""
     item = strays > max(unevenness, _BORDER_TOLERANCE)
-    if min(item.shape) >= _WORKING_SIDE // 4:  # in a smaller picture a dot may be the item's edge
+    if min(item.shape) >= WORKING_SIDE // 4:  # in a smaller picture a dot may be the item's edge
         without_dots = np.asarray(
             Image.fromarray(item).convert("L").filter(ImageFilter.MedianFilter())
         )

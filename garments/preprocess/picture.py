@@ -18,8 +18,10 @@ _SIGNATURE = re.compile(
 _MOST_SCANS = 100
 _START_OF_SCAN = b"\xff\xda"
 
-# In pixels: a JPEG need not be decoded at more than this on its shorter side.
-ENOUGH = 224
+# In pixels: pictures are brought down to this before the item is looked for, so that an item
+# which fills an eighth of the frame still has as many pixels as an input of 28. A JPEG need not
+# even be decoded at more.
+WORKING_SIDE = 224
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,7 +60,7 @@ def read_picture(data: bytes, *, max_pixels: int) -> Image.Image:
             raise OSError("more scans than any camera writes")
         if picture.width * picture.height > max_pixels:
             raise Image.DecompressionBombError
-        picture.draft(None, (ENOUGH, ENOUGH))
+        picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
         return _upright(picture)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         detail = f"the picture has more than {max_pixels:,} pixels: send a smaller one"
