@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TypeVar
 
 import numpy as np
@@ -87,7 +88,8 @@ def _strays_from_border(picture: Image.Image) -> tuple[npt.NDArray[np.int16], fl
     """
     pixels = np.asarray(picture, dtype=np.int16).reshape(picture.height, picture.width, -1)
     colour = np.median(_border(pixels), axis=0).astype(np.int16)
-    strays = np.abs(pixels - colour).max(axis=-1)
+    channels = np.moveaxis(np.abs(pixels - colour), -1, 0)
+    strays = functools.reduce(np.maximum, channels)  # thrice as fast as a maximum over the axis
     return strays, min(1.5 * float(np.percentile(_border(strays), 75)), _MOST_UNEVENNESS)
 
 
@@ -102,15 +104,15 @@ def _without_frame(picture: Image.Image) -> Image.Image:
 def _bar(pixels: npt.NDArray[np.uint8]) -> int:
     """How many lines at the top are a bar: even ones, then an even one of another colour."""
     edge = 1 + pixels.shape[1] // 50  # there the line below a bar may belong to a frame
-    core = pixels[:, edge:-edge].astype(np.int16)
-    if core.size == 0:
+    core = pixels[:, edge:-edge]
+    if core.size == 0 or np.ptp(core[0], axis=0).max() > 2 * _BORDER_TOLERANCE:
         return 0
-    darkest, lightest = core.min(axis=1), core.max(axis=1)
+    darkest, lightest = core.min(axis=1).astype(np.int16), core.max(axis=1).astype(np.int16)
     even = (lightest - darkest).max(axis=-1) <= 2 * _BORDER_TOLERANCE
     middle = (lightest + darkest) // 2
     other = np.abs(middle - middle[0]).max(axis=-1) > _BORDER_TOLERANCE
     ends = np.flatnonzero(other | ~even)
-    if not even[0] or not len(ends):
+    if not len(ends):
         return 0
     # Scaling may have blurred a line or two between the bar and what it frames.
     for line in range(ends[0], min(ends[0] + 3, len(pixels))):
