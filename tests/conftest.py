@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,11 +93,7 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, subproce
         env={**os.environ, **environment},
     )
     try:
-        deadline = time.monotonic() + 30
-        while not _answers(url):
-            assert process.poll() is None, "the service ended instead of starting"
-            assert time.monotonic() < deadline, "the service did not start"
-            time.sleep(0.02)
+        wait_until_ready(url, process)
         yield url, process
     finally:
         process.terminate()
@@ -107,11 +103,16 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, subproce
             process.kill()
 
 
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/health", timeout=5).ok
-    except requests.ConnectionError:
-        return False
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Return as soon as the service that `process` starts answers that it is ready."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the service ended instead of starting"
+        with suppress(requests.ConnectionError):
+            if requests.get(f"{url}/ready", timeout=5).ok:
+                return
+        time.sleep(0.02)
+    raise AssertionError("the service is not ready")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import PROJECT, free_port, serving
+from tests.conftest import PROJECT, free_port, serving, wait_until_ready
 
 SERVER = [sys.executable, "app.py"]
 
@@ -33,9 +33,7 @@ def test_the_service_is_ready_in_under_two_seconds() -> None:
     times = []
     for _ in range(3):
         started = time.monotonic()
-        with serving() as (url, _):
-            while not requests.get(f"{url}/ready", timeout=5).ok:
-                time.sleep(0.01)
+        with serving():
             times.append(time.monotonic() - started)
     print(f"\nready after {sorted(times)[1]:.2f} s, the median of {len(times)}")
     assert sorted(times)[1] < 2
@@ -107,13 +105,7 @@ def test_a_worker_that_dies_is_replaced() -> None:
         while children(process.pid) in ([], [worker]):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        while True:
-            try:
-                assert requests.get(f"{url}/ready", timeout=5).ok
-                break
-            except requests.ConnectionError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        wait_until_ready(url, process)
 
 
 def test_flask_run_serves_the_same_app() -> None:
@@ -125,14 +117,7 @@ def test_flask_run_serves_the_same_app() -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                assert requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok
-                break
-            except requests.ConnectionError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
     finally:
         process.terminate()
         process.wait(timeout=10)
