@@ -65,5 +65,8 @@ $(VENV)/.serving: requirements-serve.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.everything: requirements.txt | $(BIN)/python
+	@$(BIN)/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo 'training and tests need Python 3.11, 3.12 or 3.13: make clean, then make $(MAKECMDGOALS) PYTHON=…'; \
+		exit 2; }
 	$(PIP) -r requirements.txt
 	touch $@ $(VENV)/.serving

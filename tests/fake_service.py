@@ -103,6 +103,7 @@ class FakeService:
         self.url = url
         self.requests: list[int] = []
         self.connections = 0
+        self.open_connections = 0
         self.at_once = 0
         self.most_at_once = 0
         self.tokens: set[str | None] = set()
@@ -124,7 +125,14 @@ def fake_service(
 
         def setup(self) -> None:
             super().setup()
-            fake.connections += 1
+            with lock:
+                fake.connections += 1
+                fake.open_connections += 1
+
+        def finish(self) -> None:
+            super().finish()
+            with lock:
+                fake.open_connections -= 1
 
         def do_GET(self) -> None:
             code = readiness.pop(0) if readiness else 200

@@ -269,16 +269,28 @@ def test_a_service_that_dies_is_given_up_and_the_old_table_stays(photos: Path) -
     assert sorted(entry.name for entry in photos.parent.iterdir()) == ["photos", "predictions.csv"]
 
 
-def test_a_night_leaves_no_thread_behind(photos: Path) -> None:
-    before = threading.active_count()
+def test_a_night_leaves_no_thread_and_no_connection_behind(photos: Path) -> None:
     with fake_service() as service:
         night(photos, service.url, batch_size=1)
+        assert_soon(lambda: service.open_connections == 0)
+    assert_soon(lambda: not posting_threads())
+
+
+def test_a_lost_night_leaves_no_thread_behind(photos: Path) -> None:
     with fake_service([fake.status(404)]) as service, pytest.raises(batch.UsageError):
         night(photos, service.url, batch_size=1)
+    assert_soon(lambda: not posting_threads())
+
+
+def posting_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("post")]
+
+
+def assert_soon(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 2
-    while threading.active_count() > before and time.monotonic() < deadline:
+    while not holds():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert threading.active_count() == before
 
 
 # The script

@@ -42,11 +42,14 @@ class Client:
         self._url = settings.service_url.rstrip("/")
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
-        self._closing = threading.Event()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Send nothing more: end every pause that a thread is in, and the try after it."""
+        self._stopped.set()
 
     def close(self) -> None:
-        """End every pause that a thread is in, and close the connections."""
-        self._closing.set()
+        """Close the connections, once no thread uses them any more."""
         for session in self._sessions:
             session.close()
 
@@ -77,7 +80,7 @@ class Client:
             if not told:
                 logger.info("waiting for %s: %s", self._url, state)
                 told = True
-            self._closing.wait(pause)
+            self._stopped.wait(pause)
 
     def classify(self, pictures: Sequence[bytes]) -> list[Answer]:
         """An answer for each picture, in their order.
@@ -115,7 +118,7 @@ class Client:
         pauses = _growing_pauses(first=0.2, longest=_LONGEST_PAUSE)
         while True:
             pause = next(pauses)
-            if self._closing.is_set():
+            if self._stopped.is_set():
                 raise ServiceError("the night was ended")
             try:
                 response = self._session().post(
@@ -139,7 +142,7 @@ class Client:
             if time.monotonic() + pause > deadline:
                 raise ServiceError(f"{self._url} gave no answer in time: {state}")
             logger.info("trying again in %.1f s: %s", pause, state)
-            self._closing.wait(pause)
+            self._stopped.wait(pause)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

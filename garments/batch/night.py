@@ -8,7 +8,7 @@ import stat
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,14 +137,21 @@ def _classified(
             waiting.append(pool.submit(_classify, client, directory, batch, settings.batch_bytes))
             # One batch more than there are threads keeps them busy and the memory flat.
             if len(waiting) > settings.connections:
-                yield waiting.popleft().result()
+                yield _finished(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _finished(waiting.popleft())
     except BaseException:  # an interrupt too: no thread may sleep out its pause before it ends
-        client.close()
+        client.stop()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _finished(future: Future[list[Row]]) -> list[Row]:
+    # A signal in the instant before a wait is seen when the wait ends, so none may be long.
+    while not future.done():
+        wait([future], timeout=0.5)
+    return future.result()
 
 
 def _classify(client: Client, directory: Path, names: Sequence[str], most_bytes: int) -> list[Row]:
