@@ -263,8 +263,9 @@ def test_an_unknown_model_is_not_found(client: FlaskClient, boot: bytes) -> None
     assert assert_problem(response, 404, "unknown_model") == "the models are: fashion-mnist"
 
 
-def test_an_unknown_address_is_not_found(client: FlaskClient) -> None:
-    assert "/predict" in assert_problem(client.get("/nothing"), 404, "not_found")
+@pytest.mark.parametrize("path", ["/nothing", "/", "//predict", "/predict/"])
+def test_an_unknown_address_is_not_found(path: str, client: FlaskClient) -> None:
+    assert "/predict" in assert_problem(client.post(path), 404, "not_found")
 
 
 def test_another_method_is_not_allowed(client: FlaskClient) -> None:

@@ -19,6 +19,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or Settings.from_environment()
     app = Flask("garments", static_folder=None)
+    app.url_map.merge_slashes = False  # //predict is nothing here, rather than a redirect
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     assert isinstance(app.json, DefaultJSONProvider)  # noqa: S101 (tells mypy what Flask made)
     app.json.sort_keys = False
