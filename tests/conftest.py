@@ -76,6 +76,22 @@ def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
     return make_client()
 
 
+def script(
+    name: str, *arguments: object, cwd: Path = PROJECT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the scripts as a person does, to its end."""
+    dataset_dir = {"GARMENTS_DATASET_DIR": str(DATASET)} if DATASET else {}
+    return subprocess.run(
+        [sys.executable, PROJECT / name, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **dataset_dir, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -21,7 +21,7 @@ from garments.batch.night import EXTENSIONS, find_images
 from garments.predictions import read_predictions
 from garments.settings import Settings
 from tests import fake_service as fake
-from tests.conftest import PROJECT, free_port
+from tests.conftest import PROJECT, free_port, script
 from tests.fake_service import fake_service
 
 
@@ -296,28 +296,20 @@ def assert_soon(holds: Callable[[], bool]) -> None:
 # The script
 
 
-def script(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "batch_request.py", *map(str, arguments)],
-        cwd=PROJECT,
-        env={**os.environ, **environment},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def client(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return script("batch_request.py", *arguments, **environment)
 
 
 def test_code_0_and_the_counts_in_the_last_line(photos: Path, tmp_path: Path) -> None:
     with fake_service() as service:
-        done = script(photos, "--output", tmp_path / "p.csv", "--url", service.url)
+        done = client(photos, "--output", tmp_path / "p.csv", "--url", service.url)
     assert done.returncode == 0
     assert "10 images: 5 accepted, 5 for review, 0 unreadable" in done.stderr.splitlines()[-1]
 
 
 def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
     with fake_service([fake.status(415, "no picture")]) as service:
-        done = script(
+        done = client(
             *(photos, "--output", tmp_path / "p.csv", "--url", service.url),
             GARMENTS_BATCH_SIZE="1",
         )
@@ -343,7 +335,7 @@ def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
 def test_code_2_where_the_usage_is_wrong(
     arguments: list[str], environment: dict[str, str], told: str
 ) -> None:
-    done = script(*arguments, **environment)
+    done = client(*arguments, **environment)
     assert done.returncode == 2
     assert told in done.stderr
 
@@ -351,7 +343,7 @@ def test_code_2_where_the_usage_is_wrong(
 def test_code_3_where_there_is_no_service(photos: Path, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     output = tmp_path / "p.csv"
-    done = script(photos, "--output", output, "--url", url, GARMENTS_WAIT_SECONDS="0.3")
+    done = client(photos, "--output", output, "--url", url, GARMENTS_WAIT_SECONDS="0.3")
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].endswith(f"{output} was not written")
 
@@ -424,7 +416,7 @@ def test_a_terminal_gets_a_progress_bar(photos: Path, tmp_path: Path) -> None:
 
 def test_cron_gets_plain_lines(photos: Path, tmp_path: Path) -> None:
     with fake_service() as service:
-        done = script(photos, "--output", tmp_path / "p.csv", "--url", service.url)
+        done = client(photos, "--output", tmp_path / "p.csv", "--url", service.url)
     line = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S")
     assert all(line.match(text) for text in done.stderr.splitlines())
     assert done.stdout == ""

@@ -1,28 +1,13 @@
 """The scripts as a person runs them; batch_request.py and app.py have files of their own."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from garments import dataset
 from garments.dataset import Dataset
-from tests.conftest import DATASET, IMAGES, PROJECT, hundred
-
-
-def script(name: str, *arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, PROJECT / name, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **({"GARMENTS_DATASET_DIR": str(DATASET)} if DATASET else {})},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+from tests.conftest import IMAGES, hundred, script
 
 
 @pytest.mark.parametrize(

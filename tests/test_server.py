@@ -8,22 +8,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import PROJECT, free_port, serving, wait_until_ready
+from tests.conftest import PROJECT, free_port, script, serving, wait_until_ready
 
 SERVER = [sys.executable, "app.py"]
 
 
 def refused(*arguments: str, **environment: str) -> str:
     """Start the service where it must not start; what it says."""
-    done = subprocess.run(
-        [*SERVER, *arguments],
-        cwd=PROJECT,
-        env={**os.environ, **environment},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    done = script("app.py", *arguments, **environment)
     assert done.returncode == 2
     return done.stderr
 
