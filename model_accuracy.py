@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("predictions", nargs="?", type=Path, default=Path("predictions.csv"))
     parser.add_argument("--labels", type=Path, help="CSV of filename,label; default: the names")
     parser.add_argument("--plot", type=Path, default=Path("confusion_matrix.png"))
+    parser.add_argument("--against", type=Path, help="what another model said of the same files")
     given = parser.parse_args()
     try:
         rows = read_predictions(given.predictions, len(LABELS))
@@ -22,12 +23,14 @@ def main() -> None:
             if given.labels
             else accuracy.labels_in_names(rows, len(LABELS))
         )
-        scores = accuracy.compare(rows, truth, len(LABELS))
+        text = report.as_text(scores := accuracy.compare(rows, truth, len(LABELS)), LABELS)
+        if given.against:
+            others = read_predictions(given.against, len(LABELS))
+            text += "\n\n" + accuracy.against(rows, others, truth)
         report.plot_confusion(scores.confusion, LABELS, given.plot)
     except (TableError, OSError, ValueError) as error:  # a plot of an unknown format
         parser.error(str(error))
-    print(report.as_text(scores, LABELS))
-    print(f"\nThe confusion matrix is drawn in {given.plot}.")
+    print(f"{text}\n\nThe confusion matrix is drawn in {given.plot}.")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from garments.predictions import Row, TableError, read_table
-from garments.report import Scores, score
+from garments.report import Scores, mcnemar, score
 
 
 def compare(rows: Sequence[Row], truth: Mapping[str, int], classes: int) -> Scores:
@@ -28,6 +28,29 @@ def compare(rows: Sequence[Row], truth: Mapping[str, int], classes: int) -> Scor
         np.array([int(row.prediction) if row.prediction else -1 for row in rows]),
         np.array([row.decision == "accept" for row in rows]),
         classes,
+    )
+
+
+def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, int]) -> str:
+    """Say whether `rows` are really better than what another model said of the same files.
+
+    Raises TableError where they are not the same files.
+    """
+    ours, theirs = ({row.filename: row.prediction for row in table} for table in (rows, others))
+    apart = sorted(ours.keys() ^ theirs.keys())
+    if apart:
+        raise TableError(
+            f"{len(apart):,} files are only in one of the two tables, the first is {apart[0]!r}: "
+            "compare answers about the same files"
+        )
+    first, second, p = mcnemar(
+        np.array([ours[name] == str(truth[name]) for name in ours]),
+        np.array([theirs[name] == str(truth[name]) for name in ours]),
+    )
+    return (
+        f"right where the other is wrong  {first:,}\n"
+        f"wrong where the other is right  {second:,}\n"
+        f"as uneven by chance             p = {p:.2g} (McNemar's exact test)"
     )
 
 

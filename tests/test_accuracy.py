@@ -66,6 +66,21 @@ def test_an_unknown_label_is_refused_by_line(tmp_path: Path) -> None:
         accuracy.read_labels(path, LABELS)
 
 
+def test_two_models_are_compared_file_by_file() -> None:
+    truth = {f"{number}.png": 3 for number in range(20)}
+    better = [row(name, 3) for name in truth]
+    worse = [row(name, 3 if number < 10 else 4) for number, name in enumerate(truth)]
+    text = accuracy.against(better, worse[::-1], {**truth, "of-no-interest.png": 1})
+    assert "right where the other is wrong  10\n" in text
+    assert "wrong where the other is right  0\n" in text
+    assert "p = 0.002 " in text
+
+
+def test_models_that_saw_other_files_are_not_compared() -> None:
+    with pytest.raises(TableError, match=r"1 files are only in one .* 'b.png'"):
+        accuracy.against([row("a.png", 1)], [row("a.png", 1), row("b.png", 1)], {"a.png": 1})
+
+
 def test_the_text_has_the_figures_and_the_matrix() -> None:
     scores = accuracy.compare(ROWS, accuracy.labels_in_names(ROWS, 10), 10)
     lines = report.as_text(scores, LABELS).splitlines()

@@ -1,0 +1,32 @@
+"""How good the answers were: scores, tables and plots."""
+
+from garments.report.plots import (
+    plot_confusion,
+    plot_coverage,
+    plot_learning_curves,
+    plot_reliability,
+)
+from garments.report.scores import (
+    Scores,
+    bootstrap_interval,
+    expected_calibration_error,
+    mcnemar,
+    score,
+)
+from garments.report.text import as_text, scores_of, seeds_as_text, spread
+
+__all__ = [
+    "Scores",
+    "as_text",
+    "bootstrap_interval",
+    "expected_calibration_error",
+    "mcnemar",
+    "plot_confusion",
+    "plot_coverage",
+    "plot_learning_curves",
+    "plot_reliability",
+    "score",
+    "scores_of",
+    "seeds_as_text",
+    "spread",
+]

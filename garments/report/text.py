@@ -1,0 +1,67 @@
+"""Scores as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from garments.report.scores import Scores
+
+
+def as_text(scores: Scores, labels: Sequence[str]) -> str:
+    """The scores as a table for a terminal, with the confusion matrix below it."""
+    width = max(len(label) for label in labels)
+    lines = [
+        f"accuracy  {scores.accuracy:.2%}  ({scores.right:,} of {scores.count:,})",
+        f"accepted  {scores.accepted_share:.2%}  ({scores.accepted:,} of {scores.count:,})",
+    ]
+    if scores.accepted_accuracy is not None:
+        lines[-1] += f", of which {scores.accepted_accuracy:.2%} right"
+    lines += ["", f"{'':{width}}  precision  recall      f1   count"]
+    lines += [
+        f"{label:{width}}  {precision:9.1%}  {recall:6.1%}  {f1:6.1%}  {support:6,}"
+        for label, precision, recall, f1, support in zip(
+            labels, scores.precision, scores.recall, scores.f1, scores.support, strict=True
+        )
+    ]
+    cell = max(5, *(len(f"{count:,}") + 1 for row in scores.confusion for count in row))
+    lines += ["", "true class (rows), predicted class (columns)"]
+    lines.append(f"{'':{width + 2}}" + "".join(f"{number:{cell}}" for number in range(len(labels))))
+    lines += [
+        f"{number} {label:{width}}" + "".join(f"{count:{cell},}" for count in row)
+        for number, (label, row) in enumerate(zip(labels, scores.confusion, strict=True))
+    ]
+    return "\n".join(lines)
+
+
+def seeds_as_text(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The scores of a card's `runs`: the mean, and of several the standard deviation."""
+    several = f"{len(runs)} seeds: mean ± standard deviation"
+    lines = [several if len(runs) > 1 else f"seed {runs[0]['seed']}"]
+    lines += [f"{title:26} {spread(values)}" for title, values in scores_of(runs).items()]
+    return "\n".join(lines)
+
+
+def scores_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """The scores that are told of every one of a card's `runs`, by title, in their order."""
+    return {
+        title: [run[part][name] for run in runs]
+        for title, part, name in (
+            ("validation accuracy", "validation", "accuracy"),
+            ("test accuracy", "scores", "accuracy"),
+            ("expected calibration error", "scores", "expected_calibration_error"),
+            ("accepted", "scores", "accepted"),
+            ("right of the accepted", "scores", "accepted_accuracy"),
+        )
+    }
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """The mean of rates, in per cent, and the standard deviation where there are several."""
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return "–"
+    deviation = f" ± {np.std(known, ddof=1):.2f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.2f}{deviation} %"
