@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train images test figures lint check lock clean
+.PHONY: run serve train train-quick torch images test figures results lint check lock clean
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -26,6 +26,13 @@ serve: $(VENV)/.serving
 train: $(VENV)/.everything
 	$(BIN)/python train_model.py
 
+train-quick: $(VENV)/.everything
+	$(BIN)/python train_model.py --quick --name quick
+
+# For --backend torch. A pin that pip need not look up further keeps CPU builds that are there.
+torch: $(VENV)/.everything
+	$(PIP) torch==2.13.0
+
 images: $(VENV)/.serving
 	$(BIN)/python generate_image.py
 
@@ -34,6 +41,9 @@ test: $(VENV)/.everything
 
 figures: $(VENV)/.everything
 	$(BIN)/python -m pytest -q -s -m figures
+
+results: $(VENV)/.everything
+	$(BIN)/python -m garments.training.results
 
 lint: $(VENV)/.everything
 	$(BIN)/ruff format --check .

@@ -43,7 +43,12 @@ class Card:
     seed: int
     epochs: int
     backend: str
+    validation: dict[str, Any]
+    """Scores on the held-out rows that all choices were made on."""
     scores: dict[str, Any]
+    """Scores on the test set."""
+    runs: list[dict[str, Any]]
+    """Of every seed that was trained alike: its seed, validation and test scores."""
 
     def write(self, folder: Path) -> None:
         """Write `card.json` into the model folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -70,7 +71,7 @@ def multiply_accumulates(model: keras.Model) -> int:
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
             _, height, width, _ = layer.output.shape
-            total += height * width * layer.kernel.shape.num_elements()
+            total += height * width * math.prod(layer.kernel.shape)
         elif isinstance(layer, layers.Dense):
-            total += layer.kernel.shape.num_elements()
+            total += math.prod(layer.kernel.shape)
     return total

@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 from flask.testing import FlaskClient
+from PIL import Image
 
 from garments import dataset
 from garments.engine import Engine
@@ -42,6 +44,16 @@ def hundred() -> list[Path]:
 
 
 @pytest.fixture(scope="session")
+def sample() -> dataset.Dataset:
+    """The hundred pictures of the repository, shuffled."""
+    paths = hundred()
+    return dataset.Dataset(
+        np.stack([np.asarray(Image.open(path)) for path in paths]),
+        np.array([int(path.stem[-1]) for path in paths], dtype=np.uint8),
+    ).take(np.random.default_rng(0).permutation(len(paths)))
+
+
+@pytest.fixture(scope="session")
 def engine() -> Engine:
     return Engine(MODEL)
 
@@ -61,12 +73,20 @@ def boot() -> bytes:
     return (IMAGES / "image_0_label_9.png").read_bytes()
 
 
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the committed model alone, whatever else has been trained into model/."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / MODEL.name).symlink_to(MODEL)
+    return folder
+
+
 @pytest.fixture
-def make_client() -> Callable[..., FlaskClient]:
+def make_client(models: Path) -> Callable[..., FlaskClient]:
     """Build the service in this process, with the given settings changed."""
 
     def make(**changes: object) -> FlaskClient:
-        return create_app(replace(Settings(), **changes)).test_client()
+        return create_app(replace(Settings(model_dir=models), **changes)).test_client()
 
     return make
 
@@ -132,7 +152,7 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def service() -> Iterator[str]:
+def service(models: Path) -> Iterator[str]:
     """The address of a real service that runs in processes of its own."""
-    with serving() as (url, _):
+    with serving(GARMENTS_MODEL_DIR=str(models)) as (url, _):
         yield url

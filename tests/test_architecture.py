@@ -35,6 +35,8 @@ MAY_IMPORT = {
 ONLY_IN = {
     "keras": {"network", "training"},
     "tensorflow": {"network", "training"},
+    "torch": {"training"},
+    "onnx": {"training"},
     "flask": {"web"},
     "werkzeug": {"web"},
     "granian": {"web"},

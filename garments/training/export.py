@@ -5,22 +5,19 @@ from __future__ import annotations
 import base64
 import logging
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
-import numpy.typing as npt
+import onnx
 from keras import ops
 
-from garments import report
 from garments.card import KERAS_NAME, ONNX_NAME, Card, version_of
 from garments.dataset import LABELS, Dataset
-from garments.engine import Engine
 from garments.network import multiply_accumulates, with_probabilities
 from garments.training.calibrate import choose_threshold, fit_temperature
-
-BATCH = 500
+from garments.training.learner import AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -31,20 +28,22 @@ class Origin:
     training_data_sha256: str
     seed: int
     epochs: int
+    backend: str
 
 
 def export(
     network: keras.Model, validation: Dataset, origin: Origin, name: str, folder: Path
-) -> Card:
+) -> None:
     """Calibrate `network` (logits) on `validation`, and fill `folder` with model and card.
 
-    The card's scores are empty until `evaluate` has opened the test set.
+    The card has no scores yet: it is the folder that is scored, as it will be served.
     """
-    logits = network.predict(validation.images[..., None], batch_size=BATCH, verbose=0)
+    logits = network.predict(validation.images[..., None], batch_size=AT_ONCE, verbose=0)
     temperature = fit_temperature(logits, validation.labels)
     model = with_probabilities(network, temperature)
     found = np.asarray(ops.softmax(logits / temperature, axis=1))
-    threshold = choose_threshold(found.max(axis=1), found.argmax(axis=1) == validation.labels)
+    right = found.argmax(axis=1) == validation.labels
+    threshold = choose_threshold(found.max(axis=1), right)
 
     folder.mkdir(parents=True)
     model.save(folder / KERAS_NAME)
@@ -73,11 +72,12 @@ def export(
         architecture=origin.architecture,
         seed=origin.seed,
         epochs=origin.epochs,
-        backend=f"{keras.backend.backend()}, Keras {keras.__version__}",
+        backend=f"{origin.backend}, Keras {keras.__version__}",
+        validation={},
         scores={},
+        runs=[],
     )
     card.write(folder)
-    return card
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:
@@ -88,51 +88,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
         # tf2onnx still asks numpy for names that numpy is about to give another meaning.
         warnings.simplefilter("ignore", FutureWarning)
         model.export(path, format="onnx", input_signature=signature, verbose=False)
-
-
-def evaluate(folder: Path, card: Card, test: Dataset) -> report.Scores:
-    """Score what will be served on the test set, and complete the card with it."""
-    engine = Engine(folder)
-    found = np.concatenate(
-        [
-            engine.probabilities(test.images[start : start + BATCH, ..., None])
-            for start in range(0, len(test), BATCH)
-        ]
-    )
-    predicted, confidence = found.argmax(axis=1), found.max(axis=1)
-    accepted = engine.accepted(test.images[..., None], found)
-    scores = report.score(test.labels, predicted, accepted, len(LABELS))
-    likelihood = found[np.arange(len(test)), test.labels]
-    replace(
-        card,
-        scores={
-            "count": scores.count,
-            "accuracy": scores.accuracy,
-            "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
-            "expected_calibration_error": report.expected_calibration_error(
-                confidence, predicted == test.labels
-            ),
-            "accepted": scores.accepted_share,
-            "accepted_accuracy": scores.accepted_accuracy,
-            "per_class": {
-                label: _of_class(scores, number, test.labels, accepted)
-                for number, label in enumerate(LABELS)
-            },
-        },
-    ).write(folder)
-    return scores
-
-
-def _of_class(
-    scores: report.Scores,
-    number: int,
-    labels: npt.NDArray[np.uint8],
-    accepted: npt.NDArray[np.bool_],
-) -> dict[str, float | None]:
-    own = accepted[labels == number]
-    return {
-        "precision": scores.precision[number],
-        "recall": scores.recall[number],
-        "f1": scores.f1[number],
-        "accepted": float(own.mean()) if len(own) else None,
-    }
+    # It counts TensorFlow's traces so far; the same weights shall have the same version.
+    graph = onnx.load(path)
+    graph.graph.doc_string = ""
+    onnx.save(graph, path)

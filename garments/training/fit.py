@@ -1,51 +1,52 @@
-"""Fit a network to the training pictures."""
+"""Fit a network to the training pictures, resuming where an interrupted run stopped."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+import logging
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
+from scipy.special import log_softmax
 
-from garments.dataset import Dataset
+from garments.dataset import LABELS, Dataset
 from garments.network import ARCHITECTURES
-from garments.training.augment import Batches
+from garments.training import checkpoint
+from garments.training.batches import pictures, plan
+from garments.training.errors import TrainingError
+from garments.training.learner import Learner
+from garments.training.recipe import Recipe
+
+BACKENDS = ("tensorflow", "torch")
+WARM_UP = 0.1  # of the epochs, and at most one
+
+History = dict[str, list[float]]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How an architecture is trained; rates are per step, lengths in pixels."""
+class Fitted:
+    """A network that gives logits, and how it came about."""
 
-    epochs: int
-    batch_size: int
-    peak_rate: float
-    weight_decay: float
-    shift: int
-    cutout: int
+    network: keras.Model
+    history: History
+    """By name, a figure an epoch."""
+    backends: list[str]
+    """What trained each epoch."""
 
 
-RECIPES: Mapping[str, Recipe] = {
-    "reference": Recipe(
-        epochs=15,
-        batch_size=128,
-        peak_rate=0.05,
-        weight_decay=0.0,
-        shift=0,
-        cutout=0,
-    ),
-    "residual": Recipe(
-        epochs=18,  # what two cores do in fifteen minutes when they are shared with others
-        batch_size=128,
-        peak_rate=0.1,
-        weight_decay=5e-4,
-        shift=2,
-        cutout=6,
-    ),
-}
+def make_learner(backend: str, network: keras.Model, recipe: Recipe, seed: int) -> Learner:
+    """The `backend`'s way to train `network`."""
+    if backend == "torch":
+        from garments.training.torch_learner import TorchLearner
 
-History = dict[str, list[float]]
+        return TorchLearner(network, recipe, seed)
+    from garments.training.tensorflow_learner import TensorFlowLearner
+
+    return TensorFlowLearner(network, recipe)
 
 
 def fit(
@@ -53,39 +54,95 @@ def fit(
     recipe: Recipe,
     training: Dataset,
     validation: Dataset,
-    classes: int,
     seed: int,
-) -> tuple[keras.Model, History]:
+    backend: str,
+    resumed_from: Path,
+) -> Fitted:
     """Train on `training` for the recipe's epochs and keep the last weights.
 
-    Nesterov momentum with a rate that rises for a quarter of the steps and falls along a
-    half cosine to nothing. Returns the network (logits) and, by name, a figure an epoch.
+    The state after every epoch is kept in the file `resumed_from`; where it exists, training goes
+    on from it and ends with the weights of an unbroken run. Raises TrainingError for a state that
+    cannot be used, and where the loss is no number any more.
     """
+    # Names its layers alike in every run, so that the same weights have the same version.
+    keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     height, width = training.images.shape[1:]
-    model = ARCHITECTURES[architecture]((height, width, 1), classes)
-    batches = Batches(
-        training, classes, recipe.batch_size, seed, shift=recipe.shift, cutout=recipe.cutout
-    )
-    steps = recipe.epochs * len(batches)
-    warm_up = max(1, steps // 4)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.peak_rate / 25,
-        warmup_target=recipe.peak_rate,
-        warmup_steps=warm_up,
-        decay_steps=max(1, steps - warm_up),
-    )
-    model.compile(
-        optimizer=keras.optimizers.SGD(
-            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
-        ),
-        # Smoothed labels would make a confidence that no single temperature can correct.
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        # On a CPU the oneDNN kernels train these networks faster than what XLA compiles.
-        jit_compile=False,
-    )
-    held_out = (validation.images[..., None], np.eye(classes, dtype=np.float32)[validation.labels])
-    verbose = 1 if sys.stdout.isatty() else 2  # a bar on a terminal, a line an epoch in a file
-    log = model.fit(batches, epochs=recipe.epochs, validation_data=held_out, verbose=verbose)
-    return model, {name: [float(value) for value in values] for name, values in log.history.items()}
+    network = ARCHITECTURES[architecture]((height, width, 1), len(LABELS))
+    learner = make_learner(backend, network, recipe, seed)
+    losses = np.full(len(training), np.inf, np.float32)
+    history: History = {"loss": [], "val_loss": [], "val_accuracy": []}
+    backends: list[str] = []
+    if resumed_from.exists():
+        state = checkpoint.load(resumed_from)
+        try:
+            learner.restore(state)
+            losses[:] = state["losses"]
+            history = {name: state[f"history.{name}"].tolist() for name in history}
+            backends = state["backends"].tolist()
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise TrainingError(
+                f"{resumed_from} is of another network or another version of this program "
+                f"({error}): delete it to train from the beginning"
+            ) from error
+        log.info("seed %d: going on after epoch %d of %d", seed, len(backends), recipe.epochs)
+
+    for epoch in range(len(backends), recipe.epochs):
+        started = time.monotonic()
+        shown = _train_an_epoch(learner, recipe, training, losses, seed, epoch)
+        history["loss"].append(shown)
+        loss, accuracy = _judge(learner, validation)
+        history["val_loss"].append(loss)
+        history["val_accuracy"].append(accuracy)
+        backends.append(backend)
+        if not np.isfinite([shown, loss]).all():
+            raise TrainingError(
+                f"seed {seed}: the loss is no number any more after epoch {epoch + 1}: "
+                "lower the rates of the recipe"
+            )
+        kept = {f"history.{name}": np.array(values) for name, values in history.items()}
+        kept |= {"losses": losses, "backends": np.array(backends)}
+        checkpoint.save(resumed_from, {**learner.state(), **kept})
+        log.info(
+            "seed %d, epoch %d of %d: loss %.4f, validation loss %.4f, accuracy %.2f %%, %.0f s",
+            *(seed, epoch + 1, recipe.epochs),
+            *(shown, loss, 100 * accuracy, time.monotonic() - started),
+        )
+    return Fitted(learner.network(), history, backends)
+
+
+def _train_an_epoch(
+    learner: Learner,
+    recipe: Recipe,
+    training: Dataset,
+    losses: npt.NDArray[np.float32],
+    seed: int,
+    epoch: int,
+) -> float:
+    """Show the epoch's pictures, note the loss of each in `losses`, and return their mean."""
+    targets = np.eye(len(LABELS), dtype=np.float32)[training.labels]
+    shown = plan(losses, recipe, seed, epoch)
+    starts = range(0, len(shown.rows), recipe.batch_size)
+    for number, start in enumerate(starts):
+        rows = shown.rows[start : start + recipe.batch_size]
+        losses[rows] = learner.step(
+            pictures(training, rows, recipe, seed, epoch, number),
+            targets[rows],
+            shown.weights[start : start + recipe.batch_size],
+            rate_factor((epoch + (number + 0.5) / len(starts)) / recipe.epochs, recipe.epochs),
+        )
+    return float(np.average(losses[shown.rows], weights=shown.weights))
+
+
+def rate_factor(progress: float, epochs: int) -> float:
+    """The share of the peak rate at `progress` (0 to 1): up a short line, then down a long one."""
+    warm_up = min(WARM_UP, 1 / epochs)
+    return min(progress / warm_up, (1 - progress) / (1 - warm_up))
+
+
+def _judge(learner: Learner, validation: Dataset) -> tuple[float, float]:
+    """Loss and accuracy on `validation`."""
+    logits = learner.logits(validation.images[..., None])
+    right = logits.argmax(axis=1) == validation.labels
+    loss = -log_softmax(logits, axis=1)[np.arange(len(validation)), validation.labels].mean()
+    return float(loss), float(right.mean())

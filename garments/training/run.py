@@ -1,21 +1,42 @@
-"""One training run, from the CSVs to a model folder."""
+"""Training, from the CSVs to a model folder."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import replace
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import keras
 
 from garments import dataset, report
-from garments.card import CARD_NAME
-from garments.training.export import Origin, evaluate, export
-from garments.training.fit import RECIPES, fit
+from garments.card import CARD_NAME, Card
+from garments.dataset import Dataset
+from garments.engine import Engine
+from garments.training import checkpoint
+from garments.training.checkpoint import checkpoint_path
+from garments.training.errors import TrainingError
+from garments.training.evaluate import ask, evidence, summary
+from garments.training.export import Origin, export
+from garments.training.fit import BACKENDS, History, fit
+from garments.training.recipe import RECIPES
+from garments.training.replacing import WHOLE, replacing
 
 VALIDATION = 5_000
+# One split for all seeds, so that no network is judged by what another was trained on.
+SPLIT_SEED = 0
 
 
-class TrainingError(Exception):
-    """Training was asked for what it cannot do; the text says what."""
+@dataclass(frozen=True)
+class _Run:
+    """What one seed came to."""
+
+    seed: int
+    history: History
+    folder: Path
+    engine: Engine
+    validation: dict[str, Any]
 
 
 def train(
@@ -24,49 +45,97 @@ def train(
     dataset_directory: Path | None = None,
     *,
     architecture: str,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
     epochs: int | None = None,
+    quick: bool = False,
+    backend: str = BACKENDS[0],
     validation: int = VALIDATION,
-) -> report.Scores:
-    """Train `architecture` and replace the model folder `folder`; return the test scores.
+) -> tuple[Card, report.Scores]:
+    """Train `architecture` once for each seed, and put the best in the model folder `folder`.
 
-    Everything is chosen on `validation` rows held out of the training CSV; the test CSV is
-    opened once, at the end. The folder is replaced when the new one is whole, plots included.
-    Raises DatasetError and TrainingError.
+    Everything is chosen on `validation` rows held out of the training CSV, the best seed too; the
+    test CSV is opened once, at the end. Each run keeps its state in `data_directory`, so that the
+    same call goes on where it was interrupted. An old folder is replaced when the new one is
+    whole. Returns the card and the test scores of the best. Raises DatasetError and
+    TrainingError.
     """
-    recipe = RECIPES[architecture]
-    if not 0 <= seed < 2**32:
-        raise TrainingError(f"the seed {seed} is not from 0 to {2**32 - 1}")
-    if folder.exists() and not (folder / CARD_NAME).exists():
-        raise TrainingError(f"{folder} is no model folder: it is not replaced; choose another name")
+    _check(folder, seeds, epochs, backend)
+    recipe = RECIPES[architecture].quick() if quick else RECIPES[architecture]
     if epochs is not None:
-        if epochs < 1:
-            raise TrainingError(f"{epochs} epochs: train for at least 1")
         recipe = replace(recipe, epochs=epochs)
     rows = dataset.load("train", data_directory, dataset_directory)
-    training, held_out = dataset.split(rows, validation, seed)
-    network, history = fit(architecture, recipe, training, held_out, len(dataset.LABELS), seed)
+    training, held_out = dataset.split(rows, validation, SPLIT_SEED)
+    fitted = {}
+    for seed in seeds:
+        state = checkpoint_path(data_directory, architecture, recipe, training.digest, seed)
+        with checkpoint.locked(state):
+            fitted[seed] = fit(architecture, recipe, training, held_out, seed, backend, state)
 
-    # The service passes over folders whose name begins with a dot.
-    partial = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        origin = Origin(architecture, rows.digest, seed, recipe.epochs)
-        card = export(network, held_out, origin, folder.name, partial)
-        scores = evaluate(partial, card, dataset.load("test", data_directory, dataset_directory))
-        report.plot_learning_curves(history, partial / "learning_curves.png")
-        report.plot_confusion(scores.confusion, dataset.LABELS, partial / "confusion_matrix.png")
-        _swap(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return scores
+    with replacing(folder) as partial:
+        runs = []
+        for seed, found in fitted.items():
+            backends = " and ".join(sorted(set(found.backends)))
+            origin = Origin(architecture, rows.digest, seed, recipe.epochs, backends)
+            place = partial / str(seed)
+            export(found.network, held_out, origin, folder.name, place)
+            engine = Engine(place)
+            validation_scores = summary(ask(engine, held_out))
+            runs.append(_Run(seed, found.history, place, engine, validation_scores))
+        best = max(runs, key=lambda run: (run.validation["accuracy"], -run.validation["loss"]))
+        test = dataset.load("test", data_directory, dataset_directory)
+        card, scores = _complete(best, runs, test, rows)
+        best.folder.rename(partial / WHOLE)
+    return card, scores
 
 
-def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`, which need not exist."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+def _check(folder: Path, seeds: Sequence[int], epochs: int | None, backend: str) -> None:
+    """Refuse at once what would otherwise fail after hours."""
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise TrainingError(f"the seed {seed} is not from 0 to {2**32 - 1}")
+    if len(set(seeds)) < len(seeds):
+        raise TrainingError("a seed is given twice: it would come to the same network")
+    if epochs is not None and epochs < 1:
+        raise TrainingError(f"{epochs} epochs: train for at least 1")
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError(
+            f"Keras runs on {keras.backend.backend()} here, and can only export from TensorFlow: "
+            "set KERAS_BACKEND to tensorflow"
+        )
+    if importlib.util.find_spec(backend) is None:
+        raise TrainingError(
+            f"the backend {backend} is not installed: install PyTorch with make torch, "
+            f"or train with --backend {BACKENDS[0]}"
+        )
+    if folder.exists() and not (folder / CARD_NAME).exists():
+        raise TrainingError(f"{folder} is no model folder: it is not replaced; choose another name")
+
+
+def _complete(
+    best: _Run, runs: Sequence[_Run], test: Dataset, training: Dataset
+) -> tuple[Card, report.Scores]:
+    """Open the test set: score every run, and give the best its plots and its full card."""
+    answers = {run.seed: ask(run.engine, test) for run in runs}
+    own = answers[best.seed]
+    card = replace(
+        best.engine.card,
+        validation=best.validation,
+        scores=summary(own) | evidence(best.engine, own, test, training),
+        runs=[
+            {
+                "seed": run.seed,
+                "validation": run.validation,
+                "scores": summary(answers[run.seed]),
+            }
+            for run in runs
+        ],
+    )
+    card.write(best.folder)
+    scores = own.scores
+    report.plot_learning_curves(best.history, best.folder / "learning_curves.png")
+    report.plot_confusion(scores.confusion, dataset.LABELS, best.folder / "confusion_matrix.png")
+    report.plot_reliability(own.confidence, own.right, best.folder / "reliability.png")
+    report.plot_coverage(
+        own.confidence, own.right, card.accept_threshold, best.folder / "coverage.png"
+    )
+    return card, scores

@@ -1,0 +1,68 @@
+"""What an epoch shows the network; all that is random in it follows from seed and epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from garments.dataset import Dataset
+from garments.training.augment import augment
+from garments.training.recipe import Recipe
+
+Floats = npt.NDArray[np.float32]
+
+# From this share of the epochs on, and in the last one always, every picture is shown, which evens
+# out what pruning skewed.
+PRUNED_UNTIL = 0.875
+# A generator takes missing numbers of its seed for zeros: without these, both would draw alike.
+_ORDER, _ALTERATIONS = 1, 2
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The rows that one epoch shows, in order, and how much each of them weighs; both (n,)."""
+
+    rows: npt.NDArray[np.intp]
+    weights: Floats
+
+
+def plan(losses: Floats, recipe: Recipe, seed: int, epoch: int) -> Epoch:
+    """Choose the rows of an epoch by the `losses` (n,) that each had when it was last shown.
+
+    A share of the pictures easier than the mean is left out, and the others of these weigh the
+    more, so that the expected gradient stays: InfoBatch of Qin et al., arXiv 2303.04947.
+    Losses that are infinite are of pictures that were not shown yet, which counts as hard.
+    """
+    random = np.random.default_rng((_ORDER, seed, epoch))
+    weights = np.ones(len(losses), np.float32)
+    shown = np.ones(len(losses), np.bool_)
+    last_pruned = min(PRUNED_UNTIL * recipe.epochs, recipe.epochs - 1)
+    known = losses[np.isfinite(losses)]
+    if epoch < last_pruned and len(known):
+        easy = losses < known.mean()
+        shown = ~easy | (random.random(len(losses)) >= recipe.pruned)
+        weights[easy] = 1 / (1 - recipe.pruned)
+    rows = random.permutation(np.flatnonzero(shown))
+    # A last, smaller batch would weigh its pictures more; a later epoch has them.
+    whole = max(
+        len(rows) // recipe.batch_size * recipe.batch_size, min(len(rows), recipe.batch_size)
+    )
+    return Epoch(rows[:whole], weights[rows[:whole]])
+
+
+def pictures(
+    dataset: Dataset, rows: npt.NDArray[np.intp], recipe: Recipe, *place: int
+) -> npt.NDArray[np.uint8]:
+    """The pictures of a batch (n, height, width, 1), altered; `place` is seed, epoch and batch."""
+    images = dataset.images[rows]
+    if recipe.shift or recipe.cutout or recipe.camera:
+        images = augment(
+            images,
+            np.random.default_rng((_ALTERATIONS, *place)),
+            shift=recipe.shift,
+            cutout=recipe.cutout,
+            camera=recipe.camera,
+        )
+    return images[..., None]

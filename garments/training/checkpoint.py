@@ -1,0 +1,72 @@
+"""An interrupted run's way back: its state after the last finished epoch, in one file."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from garments.training.errors import TrainingError
+from garments.training.learner import State
+from garments.training.recipe import Recipe
+
+# To be raised when a change to the code makes another network of the same recipe.
+_EDITION = 1
+
+
+def checkpoint_path(
+    folder: Path, architecture: str, recipe: Recipe, digest: str, seed: int
+) -> Path:
+    """Where in `folder` a run keeps its state: a name that only the very same run has.
+
+    `digest` is that of the rows that are trained on.
+    """
+    identity = json.dumps([_EDITION, architecture, asdict(recipe), digest, seed])
+    fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return folder / "training" / f"{architecture}-seed-{seed}-{fingerprint}.npz"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes off a run's state, until this one leaves or dies.
+
+    Raises TrainingError where another one is at it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"another process is training the run of {path}: wait for it, or stop it"
+            ) from None
+        yield
+
+
+def save(path: Path, state: State) -> None:
+    """Replace the file by `state`; a crash leaves the old one or the new one, whole."""
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **state)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load(path: Path) -> State:
+    """Read a file that `save` wrote. Raises TrainingError for one that is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise TrainingError(
+            f"{path} cannot be read ({error}): delete it to train from the beginning"
+        ) from error

@@ -1,0 +1,57 @@
+"""How each architecture is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run of training does; all of it was chosen on the validation pictures."""
+
+    epochs: int
+    batch_size: int
+    rate: float
+    """Peak rate of stochastic gradient descent, a step."""
+    weight_decay: float
+    muon_rate: float
+    """Peak step of a convolution's kernel, relative to its norm; 0 trains it like the rest."""
+    shift: int
+    """Pixels, either way."""
+    cutout: int
+    """Side of the blanked square, in pixels."""
+    camera: float
+    """Share of the pictures that are altered as a camera would."""
+    pruned: float
+    """Share of the pictures easier than the mean that an epoch leaves out."""
+
+    def quick(self) -> Recipe:
+        """A few minutes' worth: few epochs have no time to learn from hard pictures."""
+        return replace(self, epochs=3, shift=min(self.shift, 1), cutout=0, camera=0.0)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "reference": Recipe(
+        epochs=15,
+        batch_size=128,
+        rate=0.05,
+        weight_decay=0.0,
+        muon_rate=0.0,
+        shift=0,
+        cutout=0,
+        camera=0.0,
+        pruned=0.0,
+    ),
+    "residual": Recipe(
+        epochs=90,
+        batch_size=128,
+        rate=0.1,
+        weight_decay=5e-4,
+        muon_rate=0.03,
+        shift=2,
+        cutout=8,
+        camera=0.25,
+        pruned=0.5,
+    ),
+}

@@ -1,0 +1,118 @@
+"""Train a Keras network on TensorFlow, the backend that every installation has."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from garments.training.learner import (
+    AT_ONCE,
+    MOMENTUM,
+    Floats,
+    Pictures,
+    State,
+    orthogonal,
+    orthogonalised,
+)
+from garments.training.recipe import Recipe
+
+
+class TensorFlowLearner:
+    """A Keras network that TensorFlow trains. See `Learner` for the methods."""
+
+    def __init__(self, network: keras.Model, recipe: Recipe) -> None:
+        self._network = network
+        self._recipe = recipe
+        self._momenta = [
+            tf.Variable(tf.zeros(variable.shape), trainable=False)
+            for variable in network.trainable_variables
+        ]
+        self._by_muon = orthogonalised(network) if recipe.muon_rate else set()
+        # One graph for batches of every size: a graph of its own for the first size seen would
+        # round otherwise, and a resumed run sees another size first.
+        signature = (
+            tf.TensorSpec(network.input.shape, tf.uint8),
+            tf.TensorSpec(network.output.shape, tf.float32),
+            tf.TensorSpec((None,), tf.float32),
+            tf.TensorSpec((), tf.float32),
+        )
+        self._compiled = tf.function(self._step, input_signature=signature)
+
+    def step(self, pictures: Pictures, targets: Floats, weights: Floats, factor: float) -> Floats:
+        """Take one step and return each picture's loss."""
+        return np.asarray(self._compiled(pictures, targets, weights, np.float32(factor)))
+
+    def _step(
+        self, pictures: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, factor: tf.Tensor
+    ) -> tf.Tensor:
+        variables = [variable.value for variable in self._network.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits = self._network(pictures, training=True)
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_mean(losses * weights)
+        gradients = tape.gradient(loss, variables)
+        paths = [variable.path for variable in self._network.trainable_variables]
+        for weight in zip(paths, variables, gradients, self._momenta, strict=True):
+            self._update(*weight, factor)
+        return losses
+
+    def _update(
+        self,
+        path: str,
+        variable: tf.Variable,
+        gradient: tf.Tensor,
+        momentum: tf.Variable,
+        factor: tf.Tensor,
+    ) -> None:
+        if path in self._by_muon:
+            momentum.assign(MOMENTUM * momentum + gradient)
+            filters = variable.shape[-1]
+            columns = tf.reshape(gradient + MOMENTUM * momentum, (-1, filters))
+            direction = tf.reshape(orthogonal(columns, tf.norm, tf.transpose), variable.shape)
+            scaled = variable * (math.sqrt(filters) / tf.norm(variable))
+            variable.assign(scaled - self._recipe.muon_rate * factor * direction)
+        else:
+            gradient += self._recipe.weight_decay * variable
+            momentum.assign(MOMENTUM * momentum + gradient)
+            variable.assign_sub(self._recipe.rate * factor * (gradient + MOMENTUM * momentum))
+
+    def logits(self, pictures: Pictures) -> Floats:
+        """Answer without training."""
+        found = self._network.predict(pictures, batch_size=AT_ONCE, verbose=0)
+        return np.asarray(found)
+
+    def state(self) -> State:
+        """Weights, momenta and the generators of the dropout layers, by name."""
+        kinds = {
+            "weight": [variable.value for variable in self._network.weights],
+            "momentum": self._momenta,
+            "keras_random": [variable.value for variable in self._generators()],
+        }
+        return {
+            f"{kind}.{index}": variable.numpy()
+            for kind, variables in kinds.items()
+            for index, variable in enumerate(variables)
+        }
+
+    def restore(self, state: State) -> None:
+        """Go back to a state."""
+        for kind, variables in (
+            ("weight", self._network.weights),
+            ("momentum", self._momenta),
+            ("keras_random", self._generators()),
+        ):
+            for index, variable in enumerate(variables):
+                # Another backend's generators are of another kind.
+                if kind != "keras_random" or f"{kind}.{index}" in state:
+                    variable.assign(state[f"{kind}.{index}"])
+
+    def _generators(self) -> list[keras.Variable]:
+        weights = {variable.path for variable in self._network.weights}
+        return [variable for variable in self._network.variables if variable.path not in weights]
+
+    def network(self) -> keras.Model:
+        """The Keras network, which has the present weights all the time."""
+        return self._network

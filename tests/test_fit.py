@@ -1,0 +1,385 @@
+"""Fitting: what an epoch shows, what a step does on each backend, and going on after a kill."""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from garments import dataset, network
+from garments.dataset import Dataset
+from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit
+from garments.training.batches import pictures, plan
+from garments.training.fit import make_learner, rate_factor
+from garments.training.learner import Learner, State, orthogonal, orthogonalised
+from tests.conftest import PROJECT
+
+pytestmark = pytest.mark.slow
+
+TRAIN, TEST = dataset.CSV_NAMES["train"], dataset.CSV_NAMES["test"]
+RECIPE = replace(RECIPES["residual"], epochs=4, batch_size=20)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend; one that is not installed skips."""
+    pytest.importorskip(request.param, reason=f"{request.param} is not installed: make torch")
+    return str(request.param)
+
+
+# What an epoch shows
+
+
+def test_a_first_epoch_shows_every_picture_once_in_an_order_of_its_own() -> None:
+    unseen = np.full(100, np.inf, np.float32)
+    first, second = (plan(unseen, RECIPE, seed=0, epoch=epoch) for epoch in (0, 1))
+    assert sorted(first.rows) == sorted(second.rows) == list(range(100))
+    assert list(first.rows) != list(second.rows)
+    assert (first.weights == 1).all()
+
+
+def test_easy_pictures_are_left_out_and_the_others_weigh_for_them() -> None:
+    losses = np.repeat(np.array([0.0, 1.0], np.float32), 10_000)
+    shown = plan(losses, RECIPE, seed=0, epoch=1)
+    easy = shown.rows < 10_000
+    assert easy.sum() == pytest.approx(5_000, rel=0.05)
+    assert set(shown.weights[easy]) == {2.0}
+    assert set(shown.weights[~easy]) == {1.0}
+    assert shown.weights.sum() == pytest.approx(20_000, rel=0.05)
+
+
+def test_a_picture_that_was_not_shown_yet_is_not_left_out() -> None:
+    losses = np.repeat(np.array([0.0, 1.0, np.inf], np.float32), 100)
+    shown = plan(losses, replace(RECIPE, batch_size=1), seed=0, epoch=1)
+    assert len(shown.rows) < 300
+    assert set(range(100, 300)) <= set(shown.rows)
+
+
+@pytest.mark.parametrize(("epochs", "whole"), [(1, 1), (2, 1), (3, 1), (8, 1), (16, 2), (100, 12)])
+def test_the_last_epochs_show_every_picture(epochs: int, whole: int) -> None:
+    recipe = replace(RECIPE, epochs=epochs)
+    losses = np.arange(100, dtype=np.float32)
+    shown = [len(plan(losses, recipe, seed=0, epoch=epoch).rows) for epoch in range(epochs)]
+    assert [count == 100 for count in shown] == [False] * (epochs - whole) + [True] * whole
+
+
+def test_every_batch_of_an_epoch_is_whole() -> None:
+    assert len(plan(np.ones(95, np.float32), RECIPE, seed=0, epoch=0).rows) == 80
+    assert len(plan(np.ones(7, np.float32), RECIPE, seed=0, epoch=0).rows) == 7
+
+
+def test_the_pictures_of_a_batch_follow_from_seed_epoch_and_place_alone(sample: Dataset) -> None:
+    def batch(*place: int) -> bytes:
+        return pictures(sample, np.arange(20), RECIPE, *place).tobytes()
+
+    assert batch(0, 1, 2) == batch(0, 1, 2)
+    assert len({batch(0, 1, 2), batch(1, 1, 2), batch(0, 2, 2), batch(0, 1, 3)}) == 4
+
+
+def test_the_rate_rises_for_an_epoch_at_most_and_falls_to_nothing() -> None:
+    assert rate_factor(0, 100) == 0
+    assert rate_factor(0.01, 100) == pytest.approx(1)
+    assert rate_factor(0.505, 100) == pytest.approx(0.5)
+    assert rate_factor(1, 100) == 0
+    assert rate_factor(0.1, 2) == pytest.approx(1)
+
+
+# What a step does
+
+
+def learn(backend: str, architecture: str = "residual", **changes: object) -> Learner:
+    keras.utils.set_random_seed(0)
+    model = network.ARCHITECTURES[architecture]((28, 28, 1), 10)
+    return make_learner(backend, model, replace(RECIPES[architecture], **changes), seed=0)
+
+
+@pytest.fixture
+def step(sample: Dataset) -> Callable[[Learner], np.ndarray]:
+    """Take one step on the hundred pictures at the full rate; return the losses."""
+    images, targets = sample.images[..., None], np.eye(10, dtype=np.float32)[sample.labels]
+    return lambda learner: learner.step(images, targets, np.ones(100, np.float32), 1.0)
+
+
+@pytest.mark.parametrize("architecture", sorted(network.ARCHITECTURES))
+def test_the_backends_answer_alike(architecture: str, sample: Dataset) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    learners = [learn(backend, architecture) for backend in BACKENDS]
+    first, second = (learner.logits(sample.images[..., None]) for learner in learners)
+    assert np.allclose(first, second, atol=1e-5)
+
+
+def test_the_backends_take_the_same_step() -> None:
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    random = np.random.default_rng(0)
+    # No two pixels of noise compete for a maximum; in flat pictures rounding decides between them.
+    noise = random.integers(0, 256, (50, 28, 28, 1), dtype=np.uint8)
+    batch = noise, np.eye(10, dtype=np.float32)[random.integers(0, 10, 50)]
+    weights = random.uniform(0.5, 2, 50).astype(np.float32)
+    one, other = (learn(backend, rate=0.01, muon_rate=0.01) for backend in BACKENDS)
+    before = one.state()
+    losses = one.step(*batch, weights, 0.5), other.step(*batch, weights, 0.5)
+    assert np.allclose(*losses, rtol=1e-3)
+    assert_alike(moved(before, one), moved(before, other))
+
+
+def test_a_backend_goes_on_from_the_state_of_the_other(
+    sample: Dataset, step: Callable[[Learner], np.ndarray]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    one, other = (learn(backend, rate=0.01, muon_rate=0.01) for backend in BACKENDS)
+    step(one)
+    before = one.state()
+    other.restore(before)
+    assert np.allclose(step(one), step(other), rtol=0.01, atol=0.01)
+    assert_alike(moved(before, one), moved(before, other))
+
+
+def moved(before: State, learner: Learner) -> State:
+    """What a step changed of every weight; a kernel's length, which Muon sets, is left out."""
+    turned = orthogonalised(learner.network())
+    kernels = {f"weight.{n}" for n, w in enumerate(learner.network().weights) if w.path in turned}
+
+    after = learner.state()
+    found = {}
+    for name in (name for name in after if name.startswith("weight")):
+        start = before[name]
+        if name in kernels:  # a step begins by bringing the kernel to this length
+            start = start * (np.sqrt(start.shape[-1]) / np.linalg.norm(start))
+        found[name] = after[name] - start
+    return found
+
+
+def assert_alike(one: State, other: State) -> None:
+    """Every weight moved as far, and within a few degrees the same way."""
+    for name, ours in one.items():
+        apart = np.linalg.norm(ours - other[name])
+        assert apart <= 0.1 * np.linalg.norm(ours), name
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 16, 32), (3, 3, 64, 64), (1, 1, 8, 40)])
+def test_muon_steps_along_an_orthogonal_matrix(backend: str, shape: tuple[int, ...]) -> None:
+    matrix = np.random.default_rng(0).normal(size=(shape[-1], np.prod(shape[:-1])))
+    library = importlib.import_module(backend)
+    convert, *ways = (
+        (library.constant, library.norm, library.transpose)
+        if backend == "tensorflow"
+        else (library.from_numpy, library.linalg.norm, library.t)
+    )
+    for given in (matrix, matrix.T.copy()):
+        found = np.asarray(orthogonal(convert(given.astype(np.float32)), *ways))
+        sizes = np.linalg.svd(found, compute_uv=False)
+        assert 0.6 < sizes.min()
+        assert sizes.max() < 1.25
+        nearest = np.linalg.svd(given, full_matrices=False)
+        exact = nearest.U @ nearest.Vh
+        assert (found * exact).sum() / np.linalg.norm(found) / np.linalg.norm(exact) > 0.97
+
+
+def test_steps_lower_the_loss(backend: str, step: Callable[[Learner], np.ndarray]) -> None:
+    learner = learn(backend)
+    losses = [step(learner).mean() for _ in range(20)]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_muon_turns_every_kernel_over_channels_by_as_much(
+    backend: str, step: Callable[[Learner], np.ndarray]
+) -> None:
+    learner = learn(backend, muon_rate=1e-3)
+    paths = [weight.path for weight in learner.network().weights]
+    step(learner)  # brings each kernel to its length
+    before = learner.state()
+    step(learner)
+    after = learner.state()
+    turned = orthogonalised(learner.network())
+    assert len(turned) == 10
+    for number in (paths.index(path) for path in turned):
+        name = f"weight.{number}"
+        filters = after[name].shape[-1]
+        length = np.linalg.norm(before[name])
+        moved = np.linalg.norm(after[name] - before[name] * np.sqrt(filters) / length)
+        assert moved / np.sqrt(filters) == pytest.approx(1e-3, rel=0.3)
+
+
+def test_the_keras_network_has_what_the_learner_learnt(
+    backend: str, sample: Dataset, step: Callable[[Learner], np.ndarray]
+) -> None:
+    learner = learn(backend)
+    step(learner)
+    found = learner.network().predict(sample.images[..., None], verbose=0)
+    assert np.allclose(found, learner.logits(sample.images[..., None]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [(keras.layers.Softmax(), "Softmax"), (keras.layers.Dense(10, "tanh"), "activation tanh")],
+)
+def test_a_layer_that_pytorch_does_not_know_here_is_named_with_the_way_out(
+    layer: keras.Layer, told: str
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    inputs = keras.Input((28, 28, 1), dtype="uint8")
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    learner = make_learner("torch", keras.Model(inputs, layer(flat)), RECIPE, seed=0)
+    with pytest.raises(TrainingError, match=f"{told} has no translation.*--backend tensorflow"):
+        learner.logits(np.zeros((1, 28, 28, 1), np.uint8))
+
+
+# Going on
+
+
+class Killed(Exception):
+    """Stands for a kill between two instructions."""
+
+
+def weights(model: keras.Model) -> list[bytes]:
+    return [weight.tobytes() for weight in model.get_weights()]
+
+
+# The second leaves one batch an epoch, of a size of its own.
+@pytest.mark.parametrize(("batch_size", "kills"), [(20, (3, 11)), (128, (1, 3))])
+@pytest.mark.parametrize("architecture", sorted(network.ARCHITECTURES))
+def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
+    backend: str,
+    architecture: str,
+    batch_size: int,
+    kills: tuple[int, int],
+    sample: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = replace(RECIPES[architecture], epochs=4, batch_size=batch_size)
+    training, held_out = sample.take(range(80)), sample.take(range(80, 100))
+
+    def run(name: str) -> fit.Fitted:
+        return fit.fit(architecture, recipe, training, held_out, 7, backend, tmp_path / name)
+
+    unbroken = run("unbroken.npz")
+    taken = 0
+
+    def killing(*place: object) -> np.ndarray:
+        nonlocal taken
+        taken += 1
+        if taken in kills:  # before the first state is kept, and after it
+            raise Killed
+        return pictures(*place)
+
+    monkeypatch.setattr(fit, "pictures", killing)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            run("killed.npz")
+    resumed = run("killed.npz")
+    assert weights(resumed.network) == weights(unbroken.network)
+    assert resumed.history == unbroken.history
+    assert resumed.backends == [backend] * 4
+
+
+def test_a_run_whose_loss_is_no_number_ends_before_it_is_kept(
+    backend: str, sample: Dataset, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, rate=1e30)
+    place = tmp_path / "state.npz"
+    with pytest.raises(TrainingError, match="seed 0: the loss is no number .* epoch 1"):
+        fit.fit("residual", recipe, sample, sample, 0, backend, place)
+    assert not place.exists()
+
+
+def test_a_second_process_does_not_touch_a_run_that_is_under_way(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    told = pytest.raises(TrainingError, match="another process is training")
+    with checkpoint.locked(path), told, checkpoint.locked(path):
+        pass
+    with checkpoint.locked(path):
+        pass
+
+
+@pytest.mark.parametrize("changed", ["losses", "weight.5", "momentum.3", "backends"])
+@pytest.mark.parametrize("how", ["missing", "of another shape"])
+def test_a_state_that_does_not_fit_is_named_with_the_way_out(
+    backend: str, changed: str, how: str, sample: Dataset, tmp_path: Path
+) -> None:
+    place = tmp_path / "state.npz"
+    fit.fit("residual", replace(RECIPE, epochs=1), sample, sample, 0, backend, place)
+    state = checkpoint.load(place)
+    if how == "missing":
+        del state[changed]
+    elif changed != "backends":
+        state[changed] = np.zeros((7, 7), np.float32)
+    else:
+        pytest.skip("a list of backends has no shape")
+    checkpoint.save(place, state)
+    with pytest.raises(TrainingError, match=r"(?s)state.npz is of another .* delete it"):
+        fit.fit("residual", replace(RECIPE, epochs=1), sample, sample, 0, backend, place)
+
+
+def test_a_state_is_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "training" / "state.npz"
+    path.parent.mkdir()
+    checkpoint.save(path, {"epoch": np.array(1)})
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(checkpoint.os, "fsync", killed)
+    with pytest.raises(Killed):
+        checkpoint.save(path, {"epoch": np.array(2)})
+    assert checkpoint.load(path) == {"epoch": np.array(1)}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and then nothing", b"no archive at all"])
+def test_a_damaged_state_is_named_with_the_way_out(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match="state.npz cannot be read .* delete it"):
+        checkpoint.load(path)
+
+
+def test_only_the_same_run_goes_on_from_a_state(tmp_path: Path) -> None:
+    names = {
+        checkpoint.checkpoint_path(tmp_path, architecture, recipe, digest, seed)
+        for architecture, recipe, digest, seed in (
+            ("residual", RECIPE, "a", 0),
+            ("reference", RECIPE, "a", 0),
+            ("residual", replace(RECIPE, epochs=5), "a", 0),
+            ("residual", RECIPE, "b", 0),
+            ("residual", RECIPE, "a", 1),
+        )
+    }
+    assert len(names) == 5
+
+
+def test_a_run_that_is_killed_for_real_ends_with_the_same_model(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    def start(home: Path) -> subprocess.Popen[str]:
+        if not home.exists():
+            dataset.write_csv(sample.take([*range(100)] * 52), home / "Data" / TRAIN)
+            dataset.write_csv(sample, home / "Data" / TEST)
+            (home / "model").mkdir()
+        command = [sys.executable, PROJECT / "train_model.py", "--epochs", "6"]
+        environment = {**os.environ, "GARMENTS_MODEL_DIR": str(home / "model")}
+        return subprocess.Popen(
+            command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True
+        )
+
+    def finish(process: subprocess.Popen[str]) -> str:
+        told = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, told
+        return told
+
+    def model(home: Path) -> bytes:
+        return (home / "model" / "fashion-mnist" / "model.onnx").read_bytes()
+
+    finish(start(tmp_path / "unbroken"))
+    with start(tmp_path / "killed") as process:
+        assert any(line.startswith("seed 0, epoch 3 of 6") for line in process.stderr)
+        process.kill()
+    assert "going on after epoch" in finish(start(tmp_path / "killed"))
+    assert model(tmp_path / "killed") == model(tmp_path / "unbroken")
