@@ -12,7 +12,7 @@ import pytest
 from garments import batch
 from garments.settings import Settings
 from garments.web.problems import PROBLEMS
-from tests.conftest import PROJECT, free_port, hundred
+from tests.conftest import PROJECT, free_port, hundred, script
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"\d+\.\d+")
@@ -80,8 +80,16 @@ def test_every_error_code_is_in_the_table() -> None:
 def test_every_path_that_is_named_exists() -> None:
     for name in re.findall(r"^\| `([^`]+)`(?:, `([^`]+)`)? \|", README, flags=re.MULTILINE):
         for path in filter(None, name):
-            if not path.startswith("GARMENTS_"):
+            if not path.startswith(("GARMENTS_", "--")):
                 assert (PROJECT / path).exists(), path
+
+
+def test_every_flag_of_training_is_named() -> None:
+    listed = script("train_model.py", "--help").stdout
+    table = README.partition("flag of `train_model.py`")[2].partition("\n\n")[0]
+    named = re.findall(r"`(--[a-z]+)", table)
+    options = listed.partition("\noptions:\n")[2]
+    assert {*named, "--help"} == set(re.findall(r"--[a-z]+", options))
 
 
 @pytest.mark.slow
