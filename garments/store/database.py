@@ -1,0 +1,149 @@
+"""Open the database, prove that it can be relied on, and bring its schema up to date."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from garments.store.tables import SCHEMA
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_SECONDS = 30
+_WRITING = "garments_writing"
+
+
+class StoreError(Exception):
+    """The database cannot be used; the text says why, and what to do."""
+
+
+class Database:
+    """Transactions on SQLite or PostgreSQL; safe to use from several threads.
+
+    Every method raises StoreError where the database fails.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare to connect. Raises StoreError for a URL that names no such database."""
+        try:
+            self.url = sa.make_url(url)
+            if self.url.drivername in ("postgresql", "postgres"):
+                self.url = self.url.set(drivername="postgresql+psycopg")
+            if self.url.get_backend_name() not in ("sqlite", "postgresql"):
+                raise ValueError("it names neither SQLite nor PostgreSQL")
+            self.on_sqlite = self.url.get_backend_name() == "sqlite"
+            if self.on_sqlite and self.file.name in ("", ":memory:"):
+                raise ValueError("it names no file")
+            options: dict[str, Any] = {"timeout": _BUSY_SECONDS} if self.on_sqlite else {}
+            self._engine = sa.create_engine(self.url, connect_args=options)
+        except (SQLAlchemyError, ValueError, ImportError) as error:
+            raise StoreError(
+                f"GARMENTS_DATABASE_URL cannot be used ({error}): it must be like "
+                "sqlite:///predictions.db or postgresql://user:password@host/name"
+            ) from error
+        if self.on_sqlite:
+            sa.event.listen(self._engine, "connect", _configure)
+            sa.event.listen(self._engine, "begin", _begin)
+
+    def __str__(self) -> str:
+        return str(self.file) if self.on_sqlite else self.url.render_as_string(hide_password=True)
+
+    @property
+    def file(self) -> Path:
+        """Where SQLite keeps the data."""
+        return Path(self.url.database or "")
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the data and changes nothing."""
+        with self._told(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that is carried out whole, when the block ends, or not at all."""
+        writing = self._engine.execution_options(**{_WRITING: True})
+        with self._told(), writing.begin() as connection:
+            yield connection
+
+    def connect(self) -> sa.Connection:
+        """A connection of the caller's own."""
+        with self._told():
+            return self._engine.connect()
+
+    def migrate(self) -> None:
+        """Check that the database can be relied on, and make or update its tables."""
+        with self._told():
+            if self.on_sqlite:
+                self._check_journal()
+            with self.reading() as connection:
+                known = sa.inspect(connection).has_table("alembic_version")
+                found = (
+                    connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+                    if (known)
+                    else None
+                )
+            if found != SCHEMA:
+                self._upgrade()
+
+    def _check_journal(self) -> None:
+        with self._engine.connect() as connection:
+            mode = connection.connection.cursor().execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreError(
+                f"{self} cannot be kept safe there (its journal is {mode!r} instead of 'wal'): "
+                "put it on a local disk, or use PostgreSQL; see GARMENTS_DATABASE_URL"
+            )
+
+    def _upgrade(self) -> None:
+        # Only needed now and then, and slow to import.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its every step
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        with self.writing() as connection:
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise StoreError(
+                    f"{self} was written by a newer version of this program ({error}): "
+                    "update the program, or name another GARMENTS_DATABASE_URL"
+                ) from error
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            # The driver's own words, without the statement and its parameters.
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise StoreError(f"the database {self} cannot be used: {reason}") from error
+
+
+def _configure(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where _begin says so, and nowhere else
+    cursor = connection.cursor()
+    # In WAL mode a crash of the machine can cost the last commits, which are then done again,
+    # and cannot damage the file; waiting for the disk at every commit would cost a third.
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(connection: sa.Connection) -> None:
+    # Whoever wants to write must say so before reading, or two that do both would be stuck.
+    writing = connection.get_execution_options().get(_WRITING)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,70 @@
+"""One night at a time on one database; the lock dies with the process that holds it."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from garments.store.database import Database, StoreError
+
+_KEY = 0x6761726D656E7473  # "garments": advisory locks of PostgreSQL are numbers
+
+
+class Busy(Exception):
+    """Another process holds the lock; the text says which."""
+
+
+@contextmanager
+def locked(database: Database, holder: str) -> Iterator[None]:
+    """Keep other nights off `database`, as `holder`. Raises Busy and StoreError."""
+    with (_file_locked if database.on_sqlite else _advisory_locked)(database, holder):
+        yield
+
+
+@contextmanager
+def _file_locked(database: Database, holder: str) -> Iterator[None]:
+    # The file stays when the night ends: to remove it would let two others in.
+    path = f"{database.file}.lock"
+    try:
+        with open(path, "a+b", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise Busy(_told(file.read().decode(errors="replace"))) from None
+            file.truncate(0)
+            file.write(holder.encode())
+            yield
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror}; name another GARMENTS_DATABASE_URL"
+        ) from error
+
+
+@contextmanager
+def _advisory_locked(database: Database, holder: str) -> Iterator[None]:
+    with database.connect() as connection:
+        # What others are told is the name of the connection that holds the lock.
+        connection.execute(sa.select(sa.func.set_config("application_name", holder[:63], False)))
+        free = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_KEY)))
+        told = "" if free else connection.scalar(_HOLDER) or ""
+        connection.commit()
+        if not free:
+            raise Busy(_told(told))
+        try:
+            yield
+        finally:
+            connection.invalidate()  # the lock is the connection's
+
+
+_HOLDER = sa.text(
+    "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
+    " WHERE locktype = 'advisory' AND granted AND classid = :high AND objid = :low"
+).bindparams(high=_KEY >> 32, low=_KEY & 0xFFFFFFFF)
+
+
+def _told(holder: str) -> str:
+    return f"another night is running: {holder or 'it does not say where'}"

@@ -1,0 +1,278 @@
+"""What is known of photos and nights, in the words of the night."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from garments.store.database import Database
+from garments.store.lock import locked
+from garments.store.tables import answers, photos, runs
+
+_PAGE = 5_000  # rows at a time: memory stays flat, and no transaction stays open
+
+
+class Stamp(NamedTuple):
+    """What tells a changed file from an unchanged one without reading it."""
+
+    size: int
+    modified: int
+    """Nanoseconds, as `changed`; together they show what a copy that keeps times would hide."""
+    changed: int
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One image file of a directory, as it was read."""
+
+    name: bytes
+    stamp: Stamp
+    digest: bytes | None
+    """SHA-256 of the content; None where it could not be read."""
+    problem: str | None = None
+    """Why this night has no answer for it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said of a content."""
+
+    digest: bytes
+    model: str
+    decision: str
+    prediction: int | None = None
+    label: str | None = None
+    confidence: float | None = None
+    top: list[list[Any]] | None = None
+    """[label, confidence] of the likeliest classes, best first."""
+    problem: str | None = None
+    thumbnail: bytes | None = None
+
+
+class Known(NamedTuple):
+    """A photo that an earlier night, or this one, has dealt with."""
+
+    name: bytes
+    stamp: Stamp
+    answered_in: int | None
+    """The run that a model's answer is from; None without one."""
+
+
+class Outcome(NamedTuple):
+    """A photo with the answer of one model, if it has one."""
+
+    name: bytes
+    new_in: int
+    problem: str | None
+    expected: int | None
+    decision: str | None
+    prediction: int | None
+    label: str | None
+    confidence: float | None
+
+
+class Store:
+    """Runs, photos and answers; every method raises StoreError where the database fails."""
+
+    def __init__(self, url: str) -> None:
+        """Prepare for the database of `url`; nothing is opened before `open`."""
+        self._database = Database(url)
+        self._insert = sqlite.insert if self._database.on_sqlite else postgresql.insert
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other nights off, until the block or this process ends. Raises Busy too."""
+        since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+        host = socket.gethostname()[:24]
+        return locked(self._database, f"process {os.getpid()} on {host} since {since}")
+
+    def open(self) -> None:
+        """Check that the database can be relied on, and make or update its tables."""
+        self._database.migrate()
+
+    def close(self) -> None:
+        """Close the connections; the store can be opened again."""
+        self._database.close()
+
+    def begin(self, directory: bytes) -> int:
+        """Note that a run over `directory` has begun, and return its number."""
+        with self._database.writing() as connection:
+            made = connection.execute(
+                runs.insert().values(
+                    directory=directory,
+                    host=socket.gethostname(),
+                    process=os.getpid(),
+                    started=datetime.now(timezone.utc),
+                )
+            )
+            (number,) = made.inserted_primary_key or (0,)
+            return int(number)
+
+    def finish(self, run: int, model: str, columns: Mapping[str, object]) -> None:
+        """Note how a run ended; of `columns`, those that the table `runs` has."""
+        kept = {name: value for name, value in columns.items() if name in runs.c}
+        with self._database.writing() as connection:
+            ended = {"ended": datetime.now(timezone.utc), "model": model, **kept}
+            connection.execute(runs.update().where(runs.c.id == run).values(ended))
+
+    def earlier(self, run: int, directory: bytes, most: int) -> list[dict[str, Any]]:
+        """`started`, `classes` and `confidences` of the runs that ended before, oldest first.
+
+        Only those over `directory` that brought new photos.
+        """
+        query = (
+            sa.select(runs.c.started, runs.c.classes, runs.c.confidences)
+            .where(runs.c.id < run, runs.c.directory == directory, runs.c.posted > 0)
+            .order_by(runs.c.id.desc())
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            found = [dict(row._mapping) for row in connection.execute(query)]
+        return found[::-1]
+
+    def known(self, directory: bytes, model: str) -> Iterator[Known]:
+        """What is known of the photos of `directory`, sorted by name."""
+        columns = (photos.c.size, photos.c.modified, photos.c.changed, answers.c.run)
+        for name, size, modified, changed, run in self._paged(directory, model, columns):
+            yield Known(name, Stamp(size, modified, changed), run)
+
+    def outcomes(self, directory: bytes, model: str) -> Iterator[Outcome]:
+        """Every known photo of `directory` with the answer of `model`, sorted by name."""
+        columns = (
+            photos.c.run,
+            sa.func.coalesce(photos.c.problem, answers.c.problem),
+            photos.c.expected,
+            answers.c.decision,
+            answers.c.prediction,
+            answers.c.label,
+            answers.c.confidence,
+        )
+        return (Outcome._make(row) for row in self._paged(directory, model, columns))
+
+    def classified(self, directory: bytes, model: str) -> Iterator[Photo]:
+        """The known photos of `directory` that `model` could read, sorted by name."""
+        columns = (
+            *(photos.c.size, photos.c.modified, photos.c.changed, photos.c.digest),
+            answers.c.decision,
+        )
+        for name, *stamp, digest, decision in self._paged(directory, model, columns):
+            if decision in ("accept", "review"):
+                yield Photo(name, Stamp(*stamp), digest)
+
+    def _paged(
+        self, directory: bytes, model: str, columns: Sequence[sa.ColumnElement[Any]]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of name and `columns` by name, read a page at a time.
+
+        A photo that this night could not have answered counts as one without an answer.
+        """
+        answer = (
+            (answers.c.digest == photos.c.digest)
+            & (answers.c.model == model)
+            & photos.c.problem.is_(None)
+        )
+        query = (
+            sa.select(photos.c.name, *columns)
+            .select_from(photos.outerjoin(answers, answer))
+            .where(photos.c.directory == directory, photos.c.name > sa.bindparam("after"))
+            .order_by(photos.c.name)
+            .limit(_PAGE)
+        )
+        after = b""
+        while True:
+            with self._database.reading() as connection:
+                page = connection.execute(query, {"after": after}).all()
+            yield from map(tuple, page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].name
+
+    def previews(
+        self, directory: bytes, names: Collection[bytes], model: str
+    ) -> dict[bytes, tuple[list[list[Any]], bytes | None]]:
+        """The likeliest classes and the thumbnail, by name."""
+        query = (
+            sa.select(photos.c.name, answers.c.top, answers.c.thumbnail)
+            .join(answers, (answers.c.digest == photos.c.digest) & (answers.c.model == model))
+            .where(photos.c.directory == directory, photos.c.name.in_(names))
+        )
+        with self._database.reading() as connection:
+            return {name: (top or [], small) for name, top, small in connection.execute(query)}
+
+    def answered(self, digests: Collection[bytes], model: str) -> set[bytes]:
+        """Which of these contents `model` has answered for."""
+        query = sa.select(answers.c.digest).where(
+            answers.c.model == model, answers.c.digest.in_(digests)
+        )
+        with self._database.reading() as connection:
+            return set(connection.scalars(query))
+
+    def record(
+        self, run: int, directory: bytes, seen: Sequence[Photo], given: Sequence[Answer]
+    ) -> None:
+        """Keep what was read and answered: all of it, or nothing."""
+        with self._database.writing() as connection:
+            if given:
+                upsert = self._insert(answers)
+                rest = [c.name for c in answers.c if not c.primary_key]
+                connection.execute(
+                    upsert.on_conflict_do_update(
+                        index_elements=[answers.c.digest, answers.c.model],
+                        set_={name: upsert.excluded[name] for name in rest},
+                    ),
+                    [{**vars(answer), "run": run} for answer in given],
+                )
+            if seen:
+                connection.execute(
+                    self._seen(), [_columns(run, directory, photo) for photo in seen]
+                )
+
+    def _seen(self) -> sa.Executable:
+        upsert = self._insert(photos)
+        rest = ("size", "modified", "changed", "digest", "problem")
+        same = photos.c.digest == upsert.excluded.digest
+        return upsert.on_conflict_do_update(
+            index_elements=[photos.c.directory, photos.c.name],
+            set_={
+                **{name: upsert.excluded[name] for name in rest},
+                "run": sa.case((same, photos.c.run), else_=upsert.excluded.run),
+            },
+        )
+
+    def forget(self, directory: bytes, names: Collection[bytes]) -> None:
+        """Drop photos that are not in `directory` any more; answers stay."""
+        with self._database.writing() as connection:
+            connection.execute(
+                photos.delete().where(photos.c.directory == directory, photos.c.name.in_(names))
+            )
+
+    def expect(self, directory: bytes, classes: Iterable[tuple[bytes, int]]) -> None:
+        """Keep the class on the return slip of photos that are known, by name."""
+        update = (
+            photos.update()
+            .where(photos.c.directory == directory, photos.c.name == sa.bindparam("of"))
+            .where(photos.c.expected.is_distinct_from(sa.bindparam("number")))
+            .values(expected=sa.bindparam("number"))
+        )
+        values: list[Mapping[str, object]] = [{"of": name, "number": n} for name, n in classes]
+        if values:
+            with self._database.writing() as connection:
+                connection.execute(update, values)
+
+
+def _columns(run: int, directory: bytes, photo: Photo) -> dict[str, object]:
+    return {
+        "directory": directory,
+        "name": photo.name,
+        **photo.stamp._asdict(),
+        "digest": photo.digest,
+        "problem": photo.problem,
+        "run": run,
+    }

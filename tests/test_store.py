@@ -1,0 +1,311 @@
+import hashlib
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from garments.store import Answer, Busy, Photo, Stamp, Store, StoreError, database
+from garments.store.tables import SCHEMA, metadata
+from tests.conftest import PROJECT
+from tests.databases import postgresql
+
+HERE = b"/photos"
+STAMP = Stamp(10, 20, 30)
+MODEL = "m@1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/predictions.db"
+        return
+    server = request.getfixturevalue("server")
+    yield server
+    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    store = Store(url)
+    store.open()
+    yield store
+    store.close()
+
+
+def digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def photo(name: bytes, content: str = "x") -> Photo:
+    return Photo(name, STAMP, digest(content))
+
+
+def answer(content: str = "x", **changes: object) -> Answer:
+    top = [["Dress", 0.9], ["Coat", 0.1]]
+    return replace(Answer(digest(content), MODEL, "accept", 3, "Dress", 0.9, top), **changes)
+
+
+def test_what_was_recorded_is_known(store: Store) -> None:
+    run = store.begin(HERE)
+    store.record(run, HERE, [photo(b"b.png"), photo(b"a\xff.png", "y")], [answer()])
+    assert list(store.known(HERE, MODEL)) == [
+        (b"a\xff.png", STAMP, None),
+        (b"b.png", STAMP, run),
+    ]
+    (_, outcome) = store.outcomes(HERE, MODEL)
+    assert outcome == (b"b.png", run, None, None, "accept", 3, "Dress", 0.9)
+
+
+def test_an_answer_is_for_a_content_whatever_its_name(store: Store) -> None:
+    run = store.begin(HERE)
+    store.record(run, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
+    assert [outcome.decision for outcome in store.outcomes(HERE, MODEL)] == ["accept", "accept"]
+    assert store.answered([digest("x"), digest("y")], MODEL) == {digest("x")}
+
+
+def test_an_answer_is_of_one_version_of_a_model(store: Store) -> None:
+    run = store.begin(HERE)
+    store.record(run, HERE, [photo(b"a.png")], [answer()])
+    assert [known.answered_in for known in store.known(HERE, "m@2")] == [None]
+
+
+def test_directories_are_kept_apart(store: Store) -> None:
+    run = store.begin(HERE)
+    store.record(run, HERE, [photo(b"a.png")], [answer()])
+    assert list(store.known(b"/elsewhere", MODEL)) == []
+
+
+def test_a_later_answer_replaces_the_earlier_one(store: Store) -> None:
+    store.record(store.begin(HERE), HERE, [photo(b"a.png")], [answer()])
+    second = store.begin(HERE)
+    later = answer(decision="review", confidence=0.4, thumbnail=b"small")
+    store.record(second, HERE, [photo(b"a.png")], [later])
+    (outcome,) = store.outcomes(HERE, MODEL)
+    assert (outcome.decision, outcome.confidence) == ("review", 0.4)
+    assert store.previews(HERE, [b"a.png"], MODEL) == {b"a.png": (later.top, b"small")}
+
+
+def test_the_run_that_first_saw_a_content_stays(store: Store) -> None:
+    first = store.begin(HERE)
+    store.record(first, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
+    second = store.begin(HERE)
+    store.record(second, HERE, [photo(b"a.png"), photo(b"b.png", "y")], [answer("y")])
+    assert [outcome.new_in for outcome in store.outcomes(HERE, MODEL)] == [first, second]
+
+
+def test_a_photo_with_a_problem_has_no_answer(store: Store) -> None:
+    run = store.begin(HERE)
+    store.record(run, HERE, [replace(photo(b"a.png"), problem="it burns")], [answer()])
+    (outcome,) = store.outcomes(HERE, MODEL)
+    assert (outcome.decision, outcome.problem) == (None, "it burns")
+
+
+def test_what_is_forgotten_is_not_known(store: Store) -> None:
+    run = store.begin(HERE)
+    store.record(run, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
+    store.forget(HERE, [b"a.png"])
+    assert [known.name for known in store.known(HERE, MODEL)] == [b"b.png"]
+
+
+def test_an_expected_class_stays_until_another_is_told(store: Store) -> None:
+    run = store.begin(HERE)
+    store.record(run, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
+    store.expect(HERE, [(b"a.png", 4), (b"none.png", 1)])
+    store.record(run, HERE, [photo(b"a.png", "y")], [answer("y")])
+    assert [outcome.expected for outcome in store.outcomes(HERE, MODEL)] == [4, None]
+
+
+def test_more_photos_than_a_page_are_read_in_order(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.store.store._PAGE", 3)
+    names = [b"%d.png" % number for number in range(9)]
+    store.record(store.begin(HERE), HERE, [photo(name) for name in names], [answer()])
+    assert [known.name for known in store.known(HERE, MODEL)] == names
+
+
+def night(posted: int) -> dict[str, object]:
+    return {"posted": posted, "classes": [posted], "confidences": [], "unknown": 1}
+
+
+def test_earlier_nights_are_told_the_oldest_first(store: Store) -> None:
+    for posted in (3, 0, 5):  # a night without new photos says nothing of them
+        store.finish(store.begin(HERE), MODEL, night(posted))
+    store.finish(store.begin(b"/elsewhere"), MODEL, night(7))
+    now = store.begin(HERE)
+    assert [night["classes"] for night in store.earlier(now, HERE, 30)] == [[3], [5]]
+    assert [night["classes"] for night in store.earlier(now, HERE, 1)] == [[5]]
+
+
+def test_a_failed_record_leaves_nothing_of_it(store: Store) -> None:
+    run = store.begin(HERE)
+    broken = replace(photo(b"a.png"), stamp=Stamp(10, 20, None))  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        store.record(run, HERE, [broken], [answer()])
+    assert store.answered([digest("x")], MODEL) == set()
+
+
+def test_the_tables_are_as_the_migrations_make_them(store: Store) -> None:
+    with store._database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_schema_is_that_of_the_last_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(database._MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA
+
+
+def test_a_database_is_opened_again_with_what_it_holds(url: str) -> None:
+    first = Store(url)
+    first.open()
+    first.record(first.begin(HERE), HERE, [photo(b"a.png")], [answer()])
+    first.close()
+    second = Store(url)
+    second.open()
+    assert len(list(second.known(HERE, MODEL))) == 1
+    second.close()
+
+
+def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
+    store = Store(url)
+    store.open()
+    with store._database.writing() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match="newer version of this program.*: update the program"):
+        store.open()
+    store.close()
+
+
+def test_a_migration_that_is_cut_leaves_nothing_behind(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("cut")
+
+    store = Store(url)
+    with monkeypatch.context() as patch:
+        patch.setattr("alembic.runtime.migration.HeadMaintainer.update_to_step", broken)
+        with pytest.raises(RuntimeError, match="cut"):
+            store.open()
+    store.open()
+    assert list(store.known(HERE, MODEL)) == []
+    store.close()
+
+
+HOLDER = textwrap.dedent("""
+    import sys
+    from garments.store import Store
+    store = Store(sys.argv[1])
+    with store.locked():
+        print("locked", flush=True)
+        sys.stdin.read()
+""")
+
+
+@pytest.fixture
+def holder(url: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of the database."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_night_is_told_who_holds_the_lock(url: str, holder: subprocess.Popen[str]) -> None:
+    store = Store(url)
+    told = rf"another night is running: process {holder.pid} on \S+ since \d{{4}}-"
+    with pytest.raises(Busy, match=told), store.locked():
+        pass
+    store.close()
+
+
+def test_the_lock_dies_with_its_process(url: str, holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait()
+    store = Store(url)
+    for _ in range(50):  # a server may need a moment to see that its client is gone
+        try:
+            with store.locked():
+                break
+        except Busy:
+            continue
+    else:
+        pytest.fail("the lock is still held")
+    with store.locked():
+        pass
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["predictions.db", "mysql://x/y", "sqlite://", "sqlite:///:memory:", "sqlite:///"]
+)
+def test_a_url_of_no_such_database_is_refused_with_a_way_out(url: str) -> None:
+    with pytest.raises(StoreError, match="must be like sqlite:///predictions.db"):
+        Store(url)
+
+
+def test_a_password_is_not_told() -> None:
+    store = Store("postgresql://me:secret@127.0.0.1:1/none")
+    with pytest.raises(StoreError) as refused:
+        store.open()
+    assert "secret" not in str(refused.value)
+    assert "127.0.0.1" in str(refused.value)
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "p.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(StoreError, match="p.db cannot be used: file is not a database"):
+        Store(f"sqlite:///{tmp_path}/p.db").open()
+
+
+def test_a_folder_that_cannot_be_written_is_told() -> None:
+    store = Store("sqlite:////nowhere/p.db")
+    with pytest.raises(StoreError, match="/nowhere/p.db.lock cannot be written"), store.locked():
+        pass
+    with pytest.raises(StoreError, match="unable to open database file"):
+        store.open()
+
+
+def test_a_place_where_sqlite_cannot_be_kept_safe_is_refused(tmp_path: Path) -> None:
+    # That way of locking files has no shared memory, as a network file system has none.
+    url = f"sqlite:///file:{tmp_path}/p.db?vfs=unix-dotfile&uri=true"
+    with pytest.raises(StoreError, match="cannot be kept safe there .*: put it on a local disk"):
+        Store(url).open()
+
+
+def test_nothing_is_left_beside_the_database(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/p.db")
+    with store.locked():
+        store.open()
+        store.begin(HERE)
+        store.close()
+    assert sorted(os.listdir(tmp_path)) == ["p.db", "p.db.lock"]
