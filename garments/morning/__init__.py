@@ -1,0 +1,1 @@
+"""The morning report: one page that tells a person how the night went."""

@@ -1,0 +1,293 @@
+"""The morning report: one HTML page of a night, complete in itself, for whoever comes in first."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from garments.morning import drift
+
+CONFIDENCE_BINS = 20
+
+# Control characters, what turns the direction of a line, and bytes that are no UTF-8.
+_UNSHOWABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+# A picture this wide is enlarged on the page, and a blur would hide what the model saw.
+_FEW_PIXELS = 64
+_SURE = 0.9
+_MOST_NAMED = 3
+_PIECES_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of a list; any text may hold any character, however odd."""
+
+    filename: str
+    label: str = ""
+    """Empty where unreadable."""
+    confidence: float | None = None
+    expected: str = ""
+    """The label on the return slip; empty if there is none."""
+    problem: str = ""
+    """Why it is unreadable."""
+    top: tuple[tuple[str, float], ...] = ()
+    """The likeliest labels with their confidences, the likeliest first."""
+    thumbnail: bytes | None = None
+    """A small JPEG or PNG."""
+
+    @property
+    def source(self) -> str | None:
+        """The thumbnail as a data URI, None if it is neither PNG nor JPEG."""
+        data = self.thumbnail or b""
+        kind = "png" if data.startswith(_PNG) else "jpeg" if data.startswith(_JPEG) else None
+        return kind and f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the thumbnail is of so few pixels that each should be seen."""
+        data = self.thumbnail or b""
+        # The header chunk comes first, and the width first in it.
+        return data.startswith(_PNG) and int.from_bytes(data[16:20], "big") < _FEW_PIXELS
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How the new photos of one night were answered."""
+
+    day: str
+    """The ISO date of the night."""
+    classes: tuple[int, ...]
+    """The count of each class, in the order of the labels."""
+    confidences: tuple[int, ...]
+    """Counts in 20 equally wide bins from 0 to 1; their lower edges belong to them, and so does 1
+    to the last."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """What one night came to."""
+
+    started: datetime
+    """With its time zone."""
+    seconds: float
+    directory: str
+    model: str
+    """name@version"""
+    labels: tuple[str, ...]
+    found: int
+    """Should be `accepted + review + unreadable + left`; the page warns if it is not."""
+    accepted: int
+    review: int
+    unreadable: int
+    left: int
+    """Still being written, and left to the next night."""
+    posted: int
+    """Sent to the service this night."""
+    mismatched: int
+    """Accepted, and not what the return slip says."""
+    slips_without_photo: int
+    classes: tuple[int, ...]
+    """Of all photos in the table, as in `Tally`."""
+    confidences: tuple[int, ...]
+    tally: Tally
+    """Of the photos that are new this night."""
+    earlier: tuple[Tally, ...] = ()
+    """Of the nights before, the oldest first. Those of other classes are passed over."""
+
+    @property
+    def counted(self) -> int:
+        return self.accepted + self.review + self.unreadable + self.left
+
+
+def render(
+    night: Night,
+    review: Iterable[Photo],
+    unreadable: Iterable[Photo],
+    mismatched: Iterable[Photo],
+    most: int = 200,
+) -> Iterator[str]:
+    """The page in pieces, which UTF-8 can always encode.
+
+    `review` comes with the most doubtful first. No more than `most` photos are taken of each list,
+    and only one is held at a time; how many more there are follows from the counts in `night`.
+    Raises ValueError where counts do not fit
+    the labels or the bins.
+    """
+    if {len(night.classes), len(night.tally.classes)} != {len(night.labels)}:
+        raise ValueError(f"there must be a count for each of the {len(night.labels)} labels")
+    if {len(night.confidences), len(night.tally.confidences)} != {CONFIDENCE_BINS}:
+        raise ValueError(f"confidences must be counted in {CONFIDENCE_BINS} bins")
+    earlier = [
+        tally
+        for tally in night.earlier
+        if len(tally.classes) == len(night.labels)
+        and len(tally.confidences) == CONFIDENCE_BINS
+        and drift.usable(tally.classes)
+    ]
+    stream = _template().stream(
+        night=night,
+        day=date.fromisoformat(night.tally.day),
+        mismatched=_Shown(mismatched, night.mismatched, most),
+        review=_Shown(review, night.review, most),
+        unreadable=_Shown(unreadable, night.unreadable, most),
+        classes=_bars(night.labels, night.classes),
+        confidences=_bars(_bin_names(), night.confidences)[::-1],
+        earlier=earlier,
+        mix=_Moved(night.labels, night.tally.classes, [tally.classes for tally in earlier]),
+        sureness=_Moved(
+            _bin_names(), night.tally.confidences, [tally.confidences for tally in earlier]
+        ),
+        sure=_SURE,
+        threshold=drift.THRESHOLD,
+        least_photos=drift.LEAST_PHOTOS,
+    )
+    stream.enable_buffering(_PIECES_AT_ONCE)
+    return stream
+
+
+class _Shown:
+    """The photos of a list that the page shows, and how many it leaves out."""
+
+    def __init__(self, photos: Iterable[Photo], total: int, most: int) -> None:
+        self._photos = islice(photos, most)
+        self._shown = 0
+        self.total = total
+
+    def __iter__(self) -> Iterator[Photo]:
+        for photo in self._photos:
+            self._shown += 1
+            yield photo
+
+    @property
+    def more(self) -> int:
+        """How many were not shown; told after the last that was."""
+        return max(0, self.total - self._shown)
+
+
+@dataclass(frozen=True)
+class _Bar:
+    name: str
+    count: int
+    share: float
+    """Of all bars together."""
+    length: float
+    """Of the longest bar."""
+
+
+def _bars(names: Sequence[str], counts: Sequence[int]) -> list[_Bar]:
+    longest, total = max(*counts, 1), max(sum(counts), 1)
+    return [
+        _Bar(name, count, count / total, count / longest)
+        for name, count in zip(names, counts, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Change:
+    """The share of one category."""
+
+    name: str
+    tonight: float
+    before: float
+    nights: list[float]
+    """Night by night, tonight the last."""
+
+    @property
+    def by(self) -> float:
+        return self.tonight - self.before
+
+
+class _Moved:
+    """The shares of all categories tonight, beside those of the nights before."""
+
+    def __init__(
+        self, names: Sequence[str], tonight: Sequence[int], earlier: Sequence[Sequence[int]]
+    ) -> None:
+        self.shift = drift.shift(tonight, earlier)
+        nights = [_shares(counts) for counts in (*earlier, tonight)]
+        pooled = _shares([sum(counts) for counts in zip(*earlier, strict=True)] or [0] * len(names))
+        self.rows = [
+            _Change(name, nights[-1][place], pooled[place], [shares[place] for shares in nights])
+            for place, name in enumerate(names)
+        ]
+
+    @property
+    def warned(self) -> bool:
+        return self.shift is not None and self.shift.shifted
+
+    @property
+    def farthest(self) -> list[_Change]:
+        """The categories that moved most, the farthest first."""
+        return sorted(self.rows, key=lambda row: -abs(row.by))[:_MOST_NAMED]
+
+    @property
+    def sure(self) -> tuple[float, float]:
+        """Of confidences: the share that is at least `_SURE`, tonight and before."""
+        rows = self.rows[round(_SURE * CONFIDENCE_BINS) :]
+        return sum(row.tonight for row in rows), sum(row.before for row in rows)
+
+
+def _shares(counts: Sequence[int]) -> list[float]:
+    return [count / max(sum(counts), 1) for count in counts]
+
+
+def _bin_names() -> list[str]:
+    width = 100 // CONFIDENCE_BINS
+    return [f"{start}–{start + width} %" for start in range(0, 100, width)]
+
+
+def _readable(text: str) -> str:
+    r"""The text on one line, with escapes such as `\n` and `\udcff` for what cannot be shown."""
+    return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _finalized(value: object) -> object:
+    """What goes into the page for a value; what a macro of the page made is ready for it."""
+    plain = isinstance(value, str) and not hasattr(value, "__html__")
+    return _readable(str(value)) if plain else value
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalized,
+    )
+    environment.filters.update(
+        number="{:,}".format, percent=_percent, points=_points, duration=_duration
+    )
+    return environment.get_template("page.html")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}".replace("%", "\u00a0%")
+
+
+def _points(difference: float) -> str:
+    """Percentage points, with a sign: the true minus, and none for what rounds to nothing."""
+    rounded = round(100 * difference, 1)
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}\u00a0h {minutes}\u00a0min" if hours else f"{minutes}\u00a0min {rest}\u00a0s"

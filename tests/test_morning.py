@@ -1,0 +1,452 @@
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2_contingency
+
+from garments.dataset import LABELS
+from garments.morning import page
+from garments.morning.drift import THRESHOLD, Shift, shift
+from garments.morning.page import Night, Photo, Tally, render
+
+IMAGES = Path(__file__).parent.parent / "images"
+PNG = (IMAGES / "image_0_label_9.png").read_bytes()
+JPEG = b"\xff\xd8\xff\xe0 and so on"
+MIX = np.array([0.14, 0.12, 0.11, 0.1, 0.09, 0.09, 0.12, 0.1, 0.08, 0.05])
+SURE = np.linspace(0.1, 1, 20) ** 6 / (np.linspace(0.1, 1, 20) ** 6).sum()
+VOID = {"meta", "img", "link", "br", "rect", "path", "circle", "polyline"}
+ODD = "\x00\r\n\t\x7f\x9b\u061c\u200e\u2028\u202e\u2066\udcff\ud800"
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: its elements and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        if tag in {"td", "th", "dt", "dd", "span"}:  # what is apart on the page, without a space
+            self.text += " "
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._open:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def shape(self) -> list[tuple[str, list[str]]]:
+        return [(tag, list(attributes)) for tag, attributes in self.elements]
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+
+def counts(shares: Sequence[float], photos: int) -> tuple[int, ...]:
+    return tuple(round(share * photos) for share in shares)
+
+
+def tally(number: int = 1, mix: Sequence[float] = tuple(MIX)) -> Tally:
+    return Tally(f"2025-03-{number:02}", counts(mix, 2_000), counts(tuple(SURE), 2_000))
+
+
+NIGHT = Night(
+    started=datetime(2025, 3, 20, 2, 30, tzinfo=timezone.utc),
+    seconds=100,
+    directory="/srv/photos",
+    model="fashion-mnist@2c967a5e671a",
+    labels=LABELS,
+    found=2_010,
+    accepted=1_700,
+    review=300,
+    unreadable=7,
+    left=3,
+    posted=1_500,
+    mismatched=2,
+    slips_without_photo=4,
+    classes=counts(tuple(MIX), 2_000),
+    confidences=counts(tuple(SURE), 2_000),
+    tally=tally(20),
+    earlier=tuple(tally(number) for number in range(1, 20)),
+)
+NOTHING = replace(
+    NIGHT,
+    **dict.fromkeys(("found", "accepted", "review", "unreadable", "left", "posted"), 0),
+    mismatched=0,
+    classes=(0,) * 10,
+    confidences=(0,) * 20,
+    tally=Tally("2025-03-20", (0,) * 10, (0,) * 20),
+    earlier=(),
+)
+PHOTO = Photo("a.png", "Shirt", 0.5, "Coat", "it is cut off", (("Shirt", 0.5), ("Coat", 0.4)), PNG)
+
+
+def page_of(night: Night = NIGHT, photos: Sequence[Photo] = (PHOTO,), most: int = 200) -> Page:
+    html = "".join(render(night, photos, photos, photos, most))
+    assert html.encode().decode() == html
+    return Page(html)
+
+
+@pytest.fixture(autouse=True)
+def _somewhere_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The template is found from wherever the client was started."""
+    monkeypatch.chdir(tmp_path)
+
+
+def photo_of(text: str) -> Photo:
+    return Photo(text, text, 0.5, text, text, ((text, 0.5), (text, 0.4)), PNG)
+
+
+SHAPE = page_of(photos=[photo_of("x")]).shape
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), min_size=1))
+def test_any_text_is_found_as_it_was_and_adds_no_tag(text: str) -> None:
+    page = page_of(photos=[photo_of(text)])
+    assert page.shape == SHAPE
+    # As filename of all lists, slip of two, label of two, second label, and reason.
+    assert page.text.count(text) >= 9
+    assert [img["alt"] for img in page.all("img")] == [f"photo, answered {text}"] * 2
+
+
+@settings(deadline=None)
+@given(st.text(st.characters() | st.sampled_from("<>&\"'" + ODD), min_size=1))
+def test_any_text_at_all_can_be_encoded_and_adds_no_tag(text: str) -> None:
+    night = replace(NIGHT, directory=text, model=text, labels=(text, *LABELS[1:]))
+    page = page_of(night, [photo_of(text)])
+    assert page.shape == SHAPE
+    assert not set(ODD.replace("\n", "")) & set(page.text)
+
+
+def test_what_cannot_be_shown_is_escaped_as_in_the_table() -> None:
+    assert r"a\nb\udcff\u202egnp.png" in page_of(photos=[photo_of("a\nb\udcff\u202egnp.png")]).text
+
+
+def test_the_page_loads_nothing_and_runs_nothing() -> None:
+    html = "".join(render(NIGHT, [PHOTO], [PHOTO], [PHOTO]))
+    page = Page(html)
+    assert not re.search(r"https?://|@import|url\(|javascript:", html)
+    assert not {"script", "link", "iframe", "object", "base", "form"} & {t for t, _ in page.shape}
+    assert not [name for _, names in page.shape for name in names if name.startswith("on")]
+    assert all(str(img["src"]).startswith("data:image/png;base64,") for img in page.all("img"))
+    assert all(str(link["href"]).startswith("#") for link in page.all("a"))
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy in [meta.get("content") for meta in page.all("meta")]
+
+
+def test_the_page_can_be_read_by_ear_and_by_keyboard() -> None:
+    page = page_of()
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("h1") == 1
+    assert tags.count("table") == tags.count("caption") == 5
+    assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
+    assert all(img["alt"] for img in page.all("img"))
+    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in page.all("svg"))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {str(link["href"])[1:] for link in page.all("a")} <= set(ids)
+    assert page.all("html") == [{"lang": "en"}]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_are_told_apart_by_weak_eyes(theme: str) -> None:
+    text = Path(page.__file__).with_suffix(".html").read_text(encoding="utf-8")
+    themes = re.findall(r":root \{(.*?)\}", text, flags=re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): (#\w+);", themes[theme == "dark"]))
+    # 4.5 for text and 3 for graphics: WCAG 2.2, success criteria 1.4.3 and 1.4.11, level AA.
+    for name, ground, least in (
+        *((name, ground, 4.5) for name in ("ink", "soft", "link") for ground in ("paper", "card")),
+        *(("ink", "warn", 4.5), ("link", "warn", 4.5), ("soft", "track", 4.5)),
+        *(("bar", "paper", 3), ("bar", "track", 3), ("before", "paper", 3), ("before", "bar", 3)),
+    ):
+        lower, higher = sorted(luminance(colours[key]) for key in (name, ground))
+        assert (higher + 0.05) / (lower + 0.05) >= least, (name, ground)
+
+
+def luminance(colour: str) -> float:
+    """As WCAG 2.2 defines it, of `#rgb` or `#rrggbb`."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    values = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("data", "kind"), [(PNG, "png"), (JPEG, "jpeg")])
+def test_a_thumbnail_is_told_by_its_content(data: bytes, kind: str) -> None:
+    (image, _) = page_of(photos=[replace(PHOTO, thumbnail=data)]).all("img")
+    assert str(image["src"]).startswith(f"data:image/{kind};base64,")
+    assert ("coarse" in str(image["class"])) == (kind == "png")
+
+
+@pytest.mark.parametrize("data", [None, b"", b"GIF89a", b"<svg onload='alert(1)'/>", PNG[:7]])
+def test_what_is_no_png_or_jpeg_is_not_shown(data: bytes | None) -> None:
+    page = page_of(photos=[replace(PHOTO, thumbnail=data)])
+    assert not page.all("img")
+    assert page.text.count("no preview") == 2
+
+
+def test_the_first_lines_say_what_became_of_every_photo() -> None:
+    words = page_of().words
+    assert "Returned clothes, Thursday 20 March 2025" in words
+    assert (
+        "2,010 found = 1,700 accepted + 300 for review + 7 unreadable + 3 still being written "
+        "Nothing has shifted: classes and confidence are as in the 19 nights before."
+    ) in words
+    assert "02:30 UTC, took 1 min 40 s" in words
+    assert "1,500 photos, 15.0 a second" in words
+    assert "507 photos, known already" in words
+    assert "fashion-mnist@2c967a5e671a" in words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(31.24, "31.2 s"), (754.9, "12 min 35 s"), (11_105, "3 h 5 min")]
+)
+def test_a_time_is_told_as_people_tell_it(seconds: float, told: str) -> None:
+    assert f"took {told} " in page_of(replace(NIGHT, seconds=seconds)).words
+
+
+def test_a_sum_that_does_not_come_out_is_told_first() -> None:
+    words = page_of(replace(NIGHT, found=2_011)).words
+    assert "2,011 found ≠ 1,700 accepted" in words
+    assert "Look at this first The sum does not come out. 2,011 photos were found" in words
+
+
+def test_classes_and_confidences_are_counted_in_words() -> None:
+    words = page_of().words
+    assert "T-shirt/top 280 14.0 %" in words
+    assert f"95–100 % {NIGHT.confidences[-1]} " in words
+
+
+def test_of_a_long_list_as_much_is_shown_as_was_asked_for() -> None:
+    taken = []
+
+    def photos() -> Iterator[Photo]:
+        for number in range(500):
+            taken.append(number)
+            yield replace(PHOTO, filename=f"photo-{number}.png")
+
+    night = replace(NIGHT, found=2_210, review=500)
+    page = Page("".join(render(night, photos(), [], [])))
+    assert page.text.count("photo-") == len(taken) == 200
+    assert "300 more are in predictions.csv: review in the column decision." in page.words
+
+
+def test_a_list_that_is_shown_whole_leaves_nothing_out() -> None:
+    night = replace(NIGHT, review=1, unreadable=1, mismatched=1, found=1_705)
+    assert "more" not in re.sub(r"90 % or more|more than", "", page_of(night).words)
+
+
+def test_a_wrong_item_stands_with_its_slip_and_its_answer() -> None:
+    words = Page("".join(render(NIGHT, [], [], [PHOTO]))).words
+    assert "a.png Slip Coat Photo Shirt Sure 50.0 %" in words
+
+
+def test_a_doubtful_photo_stands_with_its_likeliest_classes() -> None:
+    words = Page("".join(render(NIGHT, [PHOTO], [], []))).words
+    assert "a.png Shirt 50.0 % Coat 40.0 % Slip: Coat" in words
+
+
+def test_an_unreadable_file_stands_with_its_reason() -> None:
+    words = Page("".join(render(NIGHT, [], [Photo("b.png", problem="it is empty")], []))).words
+    assert "File Why b.png it is empty" in words
+
+
+def test_a_night_of_nothing_says_so() -> None:
+    words = page_of(NOTHING, []).words
+    for phrase in (
+        "0 found = 0 accepted",
+        "There is too little to tell yet whether anything has shifted.",
+        "No photo was given a class.",
+        "No photo was given a confidence.",
+        "No accepted answer differs from its return slip.",
+        "No photo waits for a review.",
+        "No file is unreadable.",
+        "Too little to compare: there is no such night yet.",
+    ):
+        assert phrase in words
+
+
+def test_a_shift_is_told_first_with_what_moved_most() -> None:
+    more_bags = MIX * 0.9 + 0.1 * (np.arange(10) == 8)
+    words = page_of(replace(NIGHT, tally=tally(20, tuple(more_bags)))).words
+    assert "The mix of classes has shifted, by more than chance explains. Bag: 17.2 %" in words
+    assert "of the new photos, 8.0 % before" in words
+    assert "Shifted: p < 0.0001, against 19 nights before. Pearson’s chi-squared test" in words
+    assert f"p < {THRESHOLD}: were nights all alike, about one comparison in 1,000" in words
+    assert "The confidence has shifted" not in words
+
+
+def test_a_shift_of_confidence_is_told_in_sure_answers() -> None:
+    unsure = replace(tally(20), confidences=(100,) * 20)
+    words = page_of(replace(NIGHT, tally=unsure, earlier=NIGHT.earlier[:2])).words
+    assert "The confidence has shifted" in words
+    assert "10.0 % of the new answers are at 90 % or more" in words
+    assert "With so few nights before, it may be nothing out of the ordinary." in words
+
+
+def test_nights_of_other_classes_are_passed_over() -> None:
+    other = Tally("2025-02-01", (2_000,) * 3, (100,) * 20)
+    page = page_of(replace(NIGHT, earlier=(other, *NIGHT.earlier)))
+    assert "Before: 19 nights, from 2025-03-01 to 2025-03-19" in page.words
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"classes": (1,) * 9},
+        {"confidences": (1,) * 10},
+        {"tally": Tally("2025-03-20", (1,) * 11, (1,) * 20)},
+        {"tally": Tally("2025-03-20", (1,) * 10, (1,) * 19)},
+    ],
+)
+def test_counts_that_do_not_fit_are_refused_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="label|bins"):
+        render(replace(NIGHT, **wrong), [], [], [])
+
+
+Draw = Callable[[np.random.Generator, Any, int], Any]
+
+
+def alike(random: np.random.Generator, shares: Any, photos: int) -> Any:
+    return random.multinomial(photos, shares)
+
+
+def varied(random: np.random.Generator, shares: Any, photos: int) -> Any:
+    """Every share has its ups and downs."""
+    return random.multinomial(photos, random.dirichlet(500 * shares))
+
+
+def tilted(random: np.random.Generator, shares: Any, photos: int) -> Any:
+    """All shares have them together, as when a night's light is poor."""
+    tilt = shares * np.exp(0.3 * random.standard_normal() * np.linspace(-1, 1, len(shares)))
+    return random.multinomial(photos, tilt / tilt.sum())
+
+
+def clumped(random: np.random.Generator, shares: Any, photos: int) -> Any:
+    """Every item comes five times."""
+    return 5 * random.multinomial(max(photos // 5, 1), shares)
+
+
+def flagged(draw: Draw, shares: Any, tonight: Any, nights: int, sizes: float, runs: int) -> float:
+    """How often a night of `tonight`'s shares is called shifted, after nights of `shares`."""
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(runs):
+        photos = (2_000 * np.exp(sizes * random.standard_normal(nights + 1))).astype(int)
+        earlier = [draw(random, shares, count).tolist() for count in photos[1:]]
+        found = shift(draw(random, tonight, photos[0]).tolist(), earlier)
+        hits += found is not None and found.shifted
+    return hits / runs
+
+
+@pytest.mark.parametrize("nights", [3, 30])
+@pytest.mark.parametrize("shares", [MIX, SURE], ids=["classes", "confidence"])
+@pytest.mark.parametrize("draw", [alike, varied, tilted, clumped])
+def test_nights_that_differ_as_always_are_not_flagged(draw: Draw, shares: Any, nights: int) -> None:
+    assert flagged(draw, shares, shares, nights, 0.5, runs=1_500) < 0.01
+
+
+@pytest.mark.parametrize("nights", [1, 2])
+def test_the_first_nights_are_not_flagged_if_they_are_alike(nights: int) -> None:
+    assert flagged(alike, MIX, MIX, nights, 0.5, runs=500) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("draw", "nights"), [(alike, 1), (alike, 2), (alike, 7), (alike, 30), (varied, 30)]
+)
+def test_ten_points_more_of_one_class_are_flagged(draw: Draw, nights: int) -> None:
+    more_boots = MIX * (1 - 0.1 / 0.95)
+    more_boots[9] += 0.1 / 0.95
+    assert more_boots[9] == pytest.approx(0.15)
+    more_boots /= more_boots.sum()
+    assert flagged(draw, MIX, more_boots, nights, 0.0, runs=100) > 0.95
+
+
+def test_two_nights_are_compared_by_pearsons_test() -> None:
+    tonight, before = [30, 40, 50], [60, 50, 45]
+    found = shift(tonight, [before])
+    assert found is not None
+    assert found.p == pytest.approx(chi2_contingency([tonight, before], correction=False).pvalue)
+    assert (found.nights, found.dispersion) == (1, None)
+
+
+def test_the_dispersion_is_that_of_a_night_of_as_many_photos() -> None:
+    random = np.random.default_rng(0)
+    earlier = [varied(random, MIX, 2_000).tolist() for _ in range(200)]
+    for photos, expected in ((2_000, 1 + 1_999 / 501), (10_000, 1 + 9_999 / 501)):
+        found = shift(counts(tuple(MIX), photos), earlier)
+        assert found is not None
+        assert found.dispersion == pytest.approx(expected, rel=0.15)
+
+
+def test_a_class_that_was_never_there_is_flagged() -> None:
+    for nights in (1, 5):
+        found = shift([1_800, 100, 100], [[1_900, 100, 0]] * nights)
+        assert found is not None
+        assert found.shifted
+    found = shift([1_000, 1_000], [[2_000, 0]] * 5)
+    assert found is not None
+    assert found.shifted
+
+
+def test_rare_classes_are_counted_together() -> None:
+    apart = shift([1_000, 996, 1, 1, 1, 1], [[2_000, 1_990, 3, 3, 3, 1]])
+    together = shift([1_000, 1_000], [[2_000, 2_000]])
+    assert apart is not None
+    assert together is not None
+    # The four rare classes are not yet five photos tonight: they join the rarer of the others.
+    assert apart.p == pytest.approx(together.p)
+
+
+@pytest.mark.parametrize(
+    ("tonight", "earlier"),
+    [
+        ([1_000, 1_000], []),
+        ([1_000, 1_000], [[0, 0]]),
+        ([1_000, 1_000], [[24, 25]]),
+        ([24, 25], [[1_000, 1_000]]),
+        ([1_000, 0], [[1_000, 0]]),
+        ([1_000, 2], [[1_000, 1]]),
+    ],
+)
+def test_too_little_is_not_compared(tonight: list[int], earlier: list[list[int]]) -> None:
+    assert shift(tonight, earlier) is None
+
+
+NUMBERS = st.sampled_from([0, 0, 1, 5, 50, 1_000, 10**6]) | st.integers(0, 10**9)
+ROWS = st.integers(1, 6).flatmap(
+    lambda width: st.lists(st.lists(NUMBERS, min_size=width, max_size=width), min_size=1)
+)
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_any_counts_give_a_probability_or_nothing(rows: list[list[int]]) -> None:
+    found = shift(rows[0], rows[1:])
+    assert found is None or (isinstance(found, Shift) and 0 <= found.p <= 1)
