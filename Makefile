@@ -61,10 +61,10 @@ lock:
 		--no-annotate pyproject.toml --extra train --extra test \
 		--constraint requirements-serve.txt --output-file requirements.txt
 
-# Pictures in images/ and CSVs in Data/ stay: they may be somebody's own.
+# What may be somebody's own stays: pictures in images/, CSVs in Data/, the nights in predictions.db.
 clean:
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f predictions.csv confusion_matrix.png .night.lock
+	rm -f predictions.csv report.html confusion_matrix.png
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

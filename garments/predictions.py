@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 # What a spreadsheet takes for the start of a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_ESCAPED = "file:"
 
 
 class TableError(Exception):
@@ -37,29 +39,52 @@ COLUMNS = tuple(entry.name for entry in fields(Row))
 
 
 def write_predictions(rows: Iterable[Row], path: Path) -> None:
-    """Write `rows` sorted by filename; `path` then holds all of them, or what it held before.
+    """Write `rows`, which come sorted; `path` then holds all of them, or what it held before.
 
-    Raises OSError.
+    Whatever `rows` raises passes through. Raises ValueError for a row that is out of order or
+    comes twice, and OSError.
     """
-    with _replacing(path) as file:
+    last = b""
+    with replacing(path) as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        for row in sorted(rows, key=lambda row: row.filename):
-            table.writerow((_harmless(row.filename), *astuple(row)[1:]))
+        for row in rows:
+            name = os.fsencode(row.filename)
+            if not last < name:
+                raise ValueError(f"{row.filename!r} comes twice, or too late")
+            last = name
+            table.writerow((cell_of(row.filename), *astuple(row)[1:]))
 
 
-def _harmless(filename: str) -> str:
-    """The same file's name, such that no spreadsheet runs it: `./=1+1.png` for `=1+1.png`."""
-    return f"./{filename}" if filename.startswith(_FORMULA_STARTS) else filename
+def cell_of(filename: str) -> str:
+    """How a table names a file: so that no spreadsheet runs it, and that `name_of` gives it back.
+
+    `./=1+1.png` for `=1+1.png`, and `file:caf%E9.png` where bytes of the name are not UTF-8.
+    """
+    try:
+        filename.encode()
+    except UnicodeEncodeError:
+        return _ESCAPED + quote_from_bytes(os.fsencode(filename))
+    misread = filename.startswith((*_FORMULA_STARTS, _ESCAPED))
+    return f"./{filename}" if misread else filename
+
+
+def name_of(cell: str) -> str:
+    """The file that `cell_of` named so."""
+    if cell.startswith(_ESCAPED):
+        return os.fsdecode(unquote_to_bytes(cell.removeprefix(_ESCAPED)))
+    return cell.removeprefix("./")
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Write a temporary file beside `path` and put it in its place, durably, on success."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Write a temporary file beside `path` and put it in its place, durably, on success.
+
+    One process at a time may do so. What a killed one left behind is written over.
+    """
+    partial = path.with_name(f".{path.name}.part")
     try:
-        # A name that is not UTF-8 on disk is shown with its bytes escaped.
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        with partial.open("w", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -90,8 +115,7 @@ def read_predictions(path: Path, classes: int) -> list[Row]:
 def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV with their line numbers: `columns` of each, whatever else it has.
 
-    The `./` of a harmless filename is taken off again; filenames must not repeat. Raises
-    TableError.
+    Filenames are given as the file system has them, and must not repeat. Raises TableError.
     """
     rows: list[tuple[int, dict[str, str]]] = []
     seen: set[str] = set()
@@ -108,7 +132,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, 
                 line = reader.line_num
                 if None in cells or None in cells.values():
                     raise TableError(f"{path}, line {line}: more or fewer cells than columns")
-                cells["filename"] = cells["filename"].removeprefix("./")
+                cells["filename"] = name_of(cells["filename"])
                 if cells["filename"] in seen:
                     raise TableError(f"{path}, line {line}: {cells['filename']!r} stands twice")
                 seen.add(cells["filename"])

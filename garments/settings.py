@@ -80,6 +80,16 @@ class Settings:
     timeout_seconds: float = field(
         default=60.0, metadata=_about("seconds that the client waits for one answer", 0.001, 86400)
     )
+    settle_seconds: float = field(
+        default=2.0,
+        metadata=_about(
+            "seconds that a file must have been left alone before the client reads it", 0, 3600
+        ),
+    )
+    database_url: str = field(
+        default="sqlite:///predictions.db",
+        metadata=_about("where nights and answers are kept: SQLite or PostgreSQL"),
+    )
     dataset_dir: Path | None = field(
         default=None,
         metadata=_about("folder of the four Fashion-MNIST IDX files; unset: the usual places"),

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from email.parser import BytesParser
 from typing import Any
 
-MODEL = {"name": "fake", "version": "0123456789ab"}
+import numpy as np
+
+from garments.card import read_card
+from tests.conftest import MODEL as MODEL_FOLDER
+
+CARD = read_card(MODEL_FOLDER)
+MODEL = {"name": CARD.name, "version": CARD.version}
 
 Handler = http.server.BaseHTTPRequestHandler
 Behaviour = Callable[[Handler, list[bytes]], None]
@@ -23,6 +29,10 @@ def send(handler: Handler, status: int, body: bytes, **headers: str) -> None:
     handler.wfile.write(body)
 
 
+def send_json(handler: Handler, body: object) -> None:
+    send(handler, 200, json.dumps(body).encode())
+
+
 def answer(handler: Handler, pictures: list[bytes]) -> None:
     """Answer as the real service does: the class is the picture's length modulo ten."""
     rows = [
@@ -32,10 +42,19 @@ def answer(handler: Handler, pictures: list[bytes]) -> None:
             "label": f"class {len(picture) % 10}",
             "confidence": 0.9,
             "decision": "accept" if len(picture) % 2 else "review",
+            "top": [{"prediction": n, "label": f"class {n}", "confidence": 0.3} for n in range(3)],
         }
         for place, picture in enumerate(pictures)
     ]
-    send(handler, 200, json.dumps({"model": MODEL, "predictions": rows}).encode())
+    send_json(handler, {"model": MODEL, "predictions": rows})
+
+
+def answer_golden(handler: Handler, _: list[bytes]) -> None:
+    """Answer the picture that tests the service as the model's card does."""
+    number = int(np.argmax(CARD.golden_probabilities))
+    entry = {"filename": "0", "prediction": number, "label": CARD.labels[number]}
+    entry |= {"confidence": max(CARD.golden_probabilities), "decision": "accept", "top": []}
+    send_json(handler, {"model": MODEL, "predictions": [entry]})
 
 
 def status(code: int, detail: str = "told so", **headers: str) -> Behaviour:
@@ -66,14 +85,15 @@ def junk(handler: Handler, _: list[bytes]) -> None:
 def swapped(handler: Handler, pictures: list[bytes]) -> None:
     """Answer for other pictures than were sent."""
     rows = [{"filename": str(place), "error": {"detail": "x"}} for place in range(len(pictures))]
-    send(handler, 200, json.dumps({"model": MODEL, "predictions": rows[::-1]}).encode())
+    send_json(handler, {"model": MODEL, "predictions": rows[::-1]})
 
 
-GOOD = {"prediction": 1, "label": "x", "confidence": 0.9, "decision": "accept"}
+GOOD = {"prediction": 1, "label": "x", "confidence": 0.9, "decision": "accept", "top": []}
 ODDITIES: list[dict[str, object]] = [
     {**GOOD, "prediction": None},
     {**GOOD, "confidence": "0.9"},
     {**GOOD, "decision": "maybe"},
+    {**GOOD, "top": [{"label": 1, "confidence": 0.9}]},
     {"error": "boom"},
     {"error": {"detail": None}},
     {},
@@ -85,7 +105,7 @@ def odd(entry: dict[str, object]) -> Behaviour:
 
     def behave(handler: Handler, pictures: list[bytes]) -> None:
         rows = [{"filename": str(place), **entry} for place in range(len(pictures))]
-        send(handler, 200, json.dumps({"model": MODEL, "predictions": rows}).encode())
+        send_json(handler, {"model": MODEL, "predictions": rows})
 
     return behave
 
@@ -111,11 +131,14 @@ class FakeService:
 
 @contextmanager
 def fake_service(
-    behaviours: Sequence[Behaviour] = (), ready: Sequence[int] = ()
+    behaviours: Sequence[Behaviour] = (),
+    ready: Sequence[int] = (),
+    golden: Behaviour = answer_golden,
 ) -> Iterator[FakeService]:
     """Serve on loopback: each POST takes the next behaviour, then all are answered.
 
-    `ready` gives the statuses of the first GETs of /ready.
+    `ready` gives the statuses of the first GETs of /ready. A real picture is the one that tests
+    the service: it gets `golden` and does not count.
     """
     waiting, readiness = list(behaviours), list(ready)
     lock = threading.Lock()
@@ -140,6 +163,9 @@ def fake_service(
 
         def do_POST(self) -> None:
             pictures = self._pictures()
+            if pictures[0].startswith(b"\x89PNG"):
+                golden(self, pictures)
+                return
             with lock:
                 fake.requests.append(len(pictures))
                 fake.tokens.add(self.headers.get("Authorization"))

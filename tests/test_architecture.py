@@ -30,7 +30,9 @@ MAY_IMPORT = {
     "engine": {"card"},
     "training": {"card", "dataset", "engine", "network", "report"},
     "web": {"card", "engine", "preprocess", "settings"},
-    "batch": {"predictions", "settings"},
+    "store": set(),
+    "morning": set(),
+    "batch": {"card", "morning", "predictions", "settings", "store"},
 }
 ONLY_IN = {
     "keras": {"network", "training"},
@@ -42,11 +44,13 @@ ONLY_IN = {
     "granian": {"web"},
     "onnxruntime": {"engine"},
     "requests": {"batch", "dataset"},
-    "urllib": {"settings"},
+    "sqlalchemy": {"store"},
+    "alembic": {"store"},
+    "urllib": {"predictions", "settings"},
     "urllib3": set(),
     "http": set(),
 }
-QUIET = {"preprocess", "engine", "report", "predictions", "accuracy"}
+QUIET = {"preprocess", "engine", "report", "predictions", "accuracy", "store", "morning"}
 
 
 def room_of(path: Path) -> str:

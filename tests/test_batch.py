@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from garments import batch
-from garments.batch.night import EXTENSIONS, find_images
+from garments.batch.walk import EXTENSIONS, walk
 from garments.predictions import read_predictions
 from garments.settings import Settings
 from tests import fake_service as fake
@@ -37,10 +37,18 @@ def photos(tmp_path: Path) -> Path:
 
 def night(photos: Path, url: str, **changes: object) -> tuple[batch.Counts, dict[str, str]]:
     """Run the client; the counts, and the decision on each file."""
-    quick = Settings(service_url=url, wait_seconds=2, retry_seconds=5, timeout_seconds=0.4)
+    quick = Settings(
+        service_url=url,
+        wait_seconds=2,
+        retry_seconds=5,
+        timeout_seconds=0.4,
+        settle_seconds=0,
+        database_url=f"sqlite:///{photos.parent}/predictions.db",
+    )
     output = photos.parent / "predictions.csv"
     counts = batch.run(photos, output, replace(quick, **changes))
-    return counts, {row.filename: row.decision for row in read_predictions(output, 10)}
+    rows = read_predictions(output, 10) if counts.found else []
+    return counts, {row.filename: row.decision for row in rows}
 
 
 def test_every_image_becomes_a_row(photos: Path) -> None:
@@ -60,14 +68,19 @@ def test_a_row_says_what_the_service_said(photos: Path) -> None:
         "class 7",
         "0.9000",
     )
-    assert (row.model, row.expected, row.error) == ("fake@0123456789ab", "", "")
+    assert (row.expected, row.error) == ("", "")
+    assert row.model == f"{fake.MODEL['name']}@{fake.MODEL['version']}"
+
+
+def found(directory: Path) -> list[str]:
+    return sorted(os.fsdecode(name) for name, _ in walk(os.fsencode(directory)))
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_every_extension_counts_in_any_case(extension: str, tmp_path: Path) -> None:
     for name in (f"a{extension}", f"b{extension.upper()}", f"c{extension}x", extension[1:]):
         (tmp_path / name).touch()
-    assert find_images(tmp_path) == [f"a{extension}", f"b{extension.upper()}"]
+    assert found(tmp_path) == [f"a{extension}", f"b{extension.upper()}"]
 
 
 def test_subfolders_are_searched_and_links_are_not_followed(tmp_path: Path) -> None:
@@ -80,7 +93,7 @@ def test_subfolders_are_searched_and_links_are_not_followed(tmp_path: Path) -> N
     (photos / "link.png").symlink_to(tmp_path / "outside.png")
     (photos / "loop").symlink_to(photos)
     os.mkfifo(photos / "pipe.png")
-    assert find_images(photos) == ["b/deep/y.JPG", "z.png"]
+    assert found(photos) == ["b/deep/y.JPG", "z.png"]
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "a\nb.png", 'q"uote.png', "ü 🥾.png", "a,b.png"])
@@ -95,11 +108,9 @@ def test_any_name_is_sent_and_written(name: str, photos: Path) -> None:
 def test_an_empty_directory_gives_an_empty_table(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with fake_service() as service:
-        counts = batch.run(
-            tmp_path / "photos", tmp_path / "p.csv", Settings(service_url=service.url)
-        )
+        counts, _ = night(tmp_path / "photos", service.url)
     assert counts.found == 0
-    assert (tmp_path / "p.csv").read_text().splitlines() == [
+    assert (tmp_path / "predictions.csv").read_text().splitlines() == [
         "filename,prediction,label,confidence,decision,model,expected,error"
     ]
 
@@ -266,7 +277,8 @@ def test_a_service_that_dies_is_given_up_and_the_old_table_stays(photos: Path) -
     ):
         night(photos, service.url, batch_size=1, retry_seconds=0.5)
     assert (photos.parent / "predictions.csv").read_text() == "yesterday's"
-    assert sorted(entry.name for entry in photos.parent.iterdir()) == ["photos", "predictions.csv"]
+    left = {entry.name for entry in photos.parent.iterdir()}
+    assert left == {"photos", "predictions.csv", "predictions.db", "predictions.db.lock"}
 
 
 def test_a_night_leaves_no_thread_and_no_connection_behind(photos: Path) -> None:
@@ -300,6 +312,17 @@ def client(*arguments: object, **environment: str) -> subprocess.CompletedProces
     return script("batch_request.py", *arguments, **environment)
 
 
+@pytest.fixture
+def _kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the scripts that a test starts a database of their own."""
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", f"sqlite:///{tmp_path}/script.db")
+    monkeypatch.setenv("GARMENTS_SETTLE_SECONDS", "0")
+
+
+scripts = pytest.mark.usefixtures("_kept_apart")
+
+
+@scripts
 def test_code_0_and_the_counts_in_the_last_line(photos: Path, tmp_path: Path) -> None:
     with fake_service() as service:
         done = client(photos, "--output", tmp_path / "p.csv", "--url", service.url)
@@ -307,6 +330,7 @@ def test_code_0_and_the_counts_in_the_last_line(photos: Path, tmp_path: Path) ->
     assert "10 images: 5 accepted, 5 for review, 0 unreadable" in done.stderr.splitlines()[-1]
 
 
+@scripts
 def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
     with fake_service([fake.status(415, "no picture")]) as service:
         done = client(
@@ -317,6 +341,7 @@ def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
     assert "1 unreadable" in done.stderr.splitlines()[-1]
 
 
+@scripts
 @pytest.mark.parametrize(
     ("arguments", "environment", "told"),
     [
@@ -340,6 +365,7 @@ def test_code_2_where_the_usage_is_wrong(
     assert told in done.stderr
 
 
+@scripts
 def test_code_3_where_there_is_no_service(photos: Path, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     output = tmp_path / "p.csv"
@@ -348,12 +374,13 @@ def test_code_3_where_there_is_no_service(photos: Path, tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].endswith(f"{output} was not written")
 
 
+@scripts
 def test_code_3_and_a_trace_where_the_program_itself_is_at_fault(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("yesterday's")
     program = f"""if True:
         import sys
         import batch_request
-        def broken(*_): raise RuntimeError("boom")
+        def broken(*_, **__): raise RuntimeError("boom")
         batch_request.batch.run = broken
         sys.argv[1:] = ["images", "--output", {str(tmp_path / "p.csv")!r}]
         sys.exit(batch_request.main())
@@ -367,6 +394,7 @@ def test_code_3_and_a_trace_where_the_program_itself_is_at_fault(tmp_path: Path)
     assert (tmp_path / "p.csv").read_text() == "yesterday's"
 
 
+@scripts
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_code_130_where_it_is_interrupted(
     number: signal.Signals, photos: Path, tmp_path: Path
@@ -394,6 +422,7 @@ def test_code_130_where_it_is_interrupted(
     assert log.splitlines()[-1].endswith("interrupted; " + str(tmp_path / "p.csv was not written"))
 
 
+@scripts
 def test_a_terminal_gets_a_progress_bar(photos: Path, tmp_path: Path) -> None:
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -414,6 +443,7 @@ def test_a_terminal_gets_a_progress_bar(photos: Path, tmp_path: Path) -> None:
     assert "10/10" in shown
 
 
+@scripts
 def test_cron_gets_plain_lines(photos: Path, tmp_path: Path) -> None:
     with fake_service() as service:
         done = client(photos, "--output", tmp_path / "p.csv", "--url", service.url)
@@ -425,19 +455,18 @@ def test_cron_gets_plain_lines(photos: Path, tmp_path: Path) -> None:
 def test_a_long_night_tells_now_and_then_how_far_it_is(
     photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("garments.batch.night._SECONDS_BETWEEN_LOG_LINES", 0)
+    monkeypatch.setattr("garments.batch.posting._SECONDS_BETWEEN_LOG_LINES", 0)
     caplog.set_level("INFO")
     with fake_service() as service:
         night(photos, service.url, batch_size=5)
     assert "5 of 10 images done" in caplog.messages
 
 
-def test_the_crontab_starts_the_client_at_two_under_a_lock() -> None:
+def test_the_crontab_starts_the_client_at_two() -> None:
     lines = (PROJECT / "crontab.example").read_text().splitlines()
     (entry,) = [line for line in lines if line.startswith("0 ")]
     assert entry.startswith("0 2 * * * ")
     command = entry.removeprefix("0 2 * * * ")
-    assert "flock -n -E 4 " in command
     assert "batch_request.py" in command
     assert "%" not in command  # cron would end the command there
     settings = dict(line.split("=", 1) for line in lines if re.match("[A-Z]+=", line))

@@ -40,7 +40,9 @@ def folder(service: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    batch.run(folder / "images", folder / "predictions.csv", Settings(service_url=service))
+    database = f"sqlite:///{folder}/predictions.db"
+    settings = Settings(service_url=service, database_url=database)
+    batch.run(folder / "images", folder / "predictions.csv", settings)
     return folder
 
 
@@ -84,12 +86,11 @@ def test_every_path_that_is_named_exists() -> None:
                 assert (PROJECT / path).exists(), path
 
 
-def test_every_flag_of_training_is_named() -> None:
-    listed = script("train_model.py", "--help").stdout
-    table = README.partition("flag of `train_model.py`")[2].partition("\n\n")[0]
-    named = re.findall(r"`(--[a-z]+)", table)
-    options = listed.partition("\noptions:\n")[2]
-    assert {*named, "--help"} == set(re.findall(r"--[a-z]+", options))
+@pytest.mark.parametrize("name", ["train_model.py", "batch_request.py"])
+def test_every_flag_is_named(name: str) -> None:
+    listed = script(name, "--help").stdout.partition("\noptions:\n")[2]
+    table = README.partition(f"flag of `{name}`")[2].partition("\n\n")[0]
+    assert {*re.findall(r"`(--[a-z]+)", table), "--help"} == set(re.findall(r"--[a-z]+", listed))
 
 
 @pytest.mark.slow

@@ -108,7 +108,10 @@ def test_the_whole_loop_reaches_the_cards_accuracy(
     """All 10,000 test pictures as files, through HTTP into the table, and scored."""
     dataset.write_images(test_set, range(len(test_set)), tmp_path / "images")
     table = tmp_path / "predictions.csv"
-    done = script("batch_request.py", tmp_path / "images", "--output", table, "--url", service)
+    done = script(
+        *("batch_request.py", tmp_path / "images", "--output", table, "--url", service),
+        GARMENTS_DATABASE_URL=f"sqlite:///{tmp_path}/predictions.db",
+    )
     assert done.returncode == 0, done.stderr
     print(f"\n{done.stderr.splitlines()[-1]}")
     done = script("model_accuracy.py", table, "--plot", tmp_path / "matrix.png")

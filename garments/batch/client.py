@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from garments.batch.errors import ServiceError, UsageError
 from garments.settings import Settings
 
 # What an overloaded or restarting service, or a proxy before it, answers: that passes.
@@ -24,14 +25,6 @@ logger = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 """One picture's entry in the service's `predictions`."""
-
-
-class UsageError(Exception):
-    """The client is used or set up in a way that trying again cannot help; the text says how."""
-
-
-class ServiceError(Exception):
-    """The service cannot be reached or gave up; the text says which."""
 
 
 class Client:
@@ -85,8 +78,9 @@ class Client:
     def classify(self, pictures: Sequence[bytes]) -> list[Answer]:
         """An answer for each picture, in their order.
 
-        It has either `error`, or `prediction` with what belongs to it and `model`, the
-        name@version of what answered. Raises ServiceError and UsageError.
+        It has either `error`, or `prediction` with what belongs to it. `model`, the name@version
+        of what answered, is in all but those of a picture that makes the service fail or that it
+        refuses to take. Raises ServiceError and UsageError.
         """
         response = self._post(pictures)
         alone = len(pictures) == 1
@@ -94,7 +88,8 @@ class Client:
             middle = len(pictures) // 2
             return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
         if response.status_code in _IMAGE_FAULTS and alone:
-            return [{"error": {"detail": _explain(response)}}]
+            failed = response.status_code == requests.codes.server_error
+            return [{"error": {"detail": _explain(response)}, "failed": failed}]
         if response.status_code != requests.codes.ok:
             raise self._refused("/predict", _explain(response))
         body = response.json()
@@ -195,6 +190,10 @@ def _is_answer(entry: Answer) -> bool:
         and isinstance(entry["label"], str)
         and isinstance(entry["confidence"], float | int)
         and entry["decision"] in ("accept", "review")
+        and all(
+            isinstance(choice["label"], str) and isinstance(choice["confidence"], float | int)
+            for choice in entry["top"]
+        )
     )
 
 

@@ -4,85 +4,158 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
-from garments.batch.client import Answer, Client, UsageError
-from garments.predictions import Row, write_predictions
+from garments.batch import archive as archives
+from garments.batch import canary
+from garments.batch.client import Client
+from garments.batch.errors import AfterwardsError, UsageError
+from garments.batch.morning import write_report
+from garments.batch.posting import Night
+from garments.batch.slips import read_slips
+from garments.batch.table import Table
+from garments.batch.walk import EXTENSIONS, Findings, walk
+from garments.card import Card, CardError, read_card
+from garments.predictions import write_predictions
 from garments.settings import Settings
+from garments.store import Store, StoreError
 
-EXTENSIONS = (
-    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif",
-)  # fmt: skip
-_SECONDS_BETWEEN_LOG_LINES = 30.0
+REPORT = "report.html"
+_SLIPS_AT_ONCE = 1_000
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How the night ended; `accept`, `review` and `unreadable` add up to `found`."""
+    """How the night ended; `accept`, `review`, `unreadable` and `left` add up to `found`."""
 
     found: int
     accept: int
     review: int
     unreadable: int
+    left: int
+    """Files that are still being written, for the next night."""
+    posted: int
+    """Photos that were sent; the answers for the others were known."""
+    mismatched: int
+    """Accepted ones that are not what the return slip says."""
+    archived: int
+    stuck: int
+    """Classified ones that could not be archived."""
     seconds: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.found:,} images: {self.accept:,} accepted, {self.review:,} for review, "
-            f"{self.unreadable:,} unreadable, in {self.seconds:.1f} s "
-            f"({self.found / max(self.seconds, 1e-9):,.0f} images/s)"
-        )
+        parts = [
+            f"{self.found:,} images: {self.accept:,} accepted",
+            f"{self.review:,} for review",
+            f"{self.unreadable:,} unreadable",
+            *([f"{self.left:,} still being written"] if self.left else []),
+            f"{self.posted:,} of them sent",
+            *([f"{self.mismatched:,} possible wrong items"] if self.mismatched else []),
+            *([f"{self.archived:,} archived"] if self.archived else []),
+            *([f"{self.stuck:,} could not be archived"] if self.stuck else []),
+            f"in {self.seconds:.1f} s ({self.found / max(self.seconds, 1e-9):,.0f} images/s)",
+        ]
+        return ", ".join(parts)
 
 
-def run(directory: Path, output: Path, settings: Settings) -> Counts:
-    """Classify every image in `directory` and its subfolders and write `output`.
+def run(
+    directory: Path,
+    output: Path,
+    settings: Settings,
+    *,
+    expected: Path | None = None,
+    archive: Path | None = None,
+    fresh: bool = False,
+) -> Counts:
+    """Classify every image in `directory` and its subfolders; write `output` and `report.html`.
 
-    `output` appears whole, with a row for every image, or stays as it was. Raises UsageError
-    and ServiceError.
+    `output` appears whole, with a row for every image, or stays as it was. Photos whose answer is
+    known from an earlier night are not sent again, unless the night is to be `fresh`. `expected`
+    names a CSV of return slips, `archive` a folder that classified photos are moved to when all is
+    written. Raises UsageError, ServiceError, ReconcileError, StoreError, and Busy while another
+    night is running; AfterwardsError where it fails when `output` is written already.
     """
-    started = time.monotonic()
+    started, clock = datetime.now().astimezone(), time.monotonic()
     output = output.absolute()
     _check_output(output)
-    names = find_images(directory)
-    logger.info("%s images in %s", f"{len(names):,}", directory)
-    rows: list[Row] = []
-    client = Client(settings)
-    try:
-        client.wait_until_ready()
-        with tqdm(total=len(names), unit="image", disable=None) as bar:  # None: on a terminal only
-            logged = time.monotonic()
-            for batch in _classified(client, directory, names, settings):
-                rows.extend(batch)
-                bar.update(len(batch))
-                if bar.disable and time.monotonic() - logged > _SECONDS_BETWEEN_LOG_LINES:
-                    logged = time.monotonic()
-                    logger.info("%s of %s images done", f"{len(rows):,}", f"{len(names):,}")
-    finally:
-        client.close()
-    try:
-        write_predictions(rows, output)
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}") from error
-    decisions = Counter(row.decision for row in rows)
-    counts = Counts(
-        found=len(names),
-        accept=decisions["accept"],
-        review=decisions["review"],
-        unreadable=decisions["unreadable"],
-        seconds=time.monotonic() - started,
-    )
+    if archive:
+        _check_archive(directory, archive)
+    card = _card(settings)
+    store = Store(settings.database_url)
+    with store.locked(), closing(store), closing(Findings()) as findings:
+        findings.add(walk(os.fsencode(directory)))
+        logger.info("%s images in %s", f"{len(findings):,}", directory)
+        if expected:
+            read_slips(expected, card.labels, findings)
+        store.open()
+        night = _classify(directory, findings, store, card, settings, fresh)
+        table = Table(card.labels, night)
+        try:
+            write_predictions(table.rows(findings), output)
+        except OSError as error:
+            raise UsageError(f"{output} cannot be written: {error.strerror}") from error
+        with _after(output):
+            seconds = time.monotonic() - clock
+            write_report(output.with_name(REPORT), table, findings, started, seconds)
+            archived, stuck = _archive(night, archive) if archive else (0, 0)
+            counts = Counts(
+                found=len(findings),
+                accept=table.decisions["accept"],
+                review=table.decisions["review"],
+                unreadable=table.decisions["unreadable"],
+                left=len(night.left),
+                posted=night.posted,
+                mismatched=table.mismatched.count,
+                archived=archived,
+                stuck=stuck,
+                seconds=time.monotonic() - clock,
+            )
+            store.finish(night.run, night.model, vars(counts) | vars(table.new))
     logger.info("%s: %s", output.name, counts)
     return counts
+
+
+def _classify(
+    directory: Path, findings: Findings, store: Store, card: Card, settings: Settings, fresh: bool
+) -> Night:
+    """Have an answer for every photo, and the slips, in the store."""
+    place = os.fsencode(os.path.realpath(directory))
+    with closing(Client(settings)) as client:
+        client.wait_until_ready()
+        model = canary.ask(client, card)
+        night = Night(store, client, settings, place, store.begin(place), model, fresh)
+        night.post(findings)
+    slips = findings.slips()
+    while some := list(islice(slips, _SLIPS_AT_ONCE)):
+        store.expect(place, some)
+    return night
+
+
+def _archive(night: Night, folder: Path) -> tuple[int, int]:
+    photos = night.store.classified(night.directory, night.model)
+    return archives.archive(night.directory, os.fsencode(folder.absolute()), photos)
+
+
+@contextmanager
+def _after(output: Path) -> Iterator[None]:
+    """Tell of what goes wrong from now on that the table itself is written."""
+    try:
+        yield
+    except OSError as error:
+        place = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+        raise AfterwardsError(f"{output} is written; then: {error.strerror}{place}") from error
+    except StoreError as error:
+        raise AfterwardsError(f"{output} is written; then: {error}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted when {output} was written") from None
 
 
 def _check_output(output: Path) -> None:
@@ -94,107 +167,17 @@ def _check_output(output: Path) -> None:
         raise UsageError(f"{output} cannot be written: choose another --output")
 
 
-def find_images(directory: Path) -> list[str]:
-    """The names, relative to `directory`, of all image files in it and below, sorted.
-
-    An image is a regular file with one of EXTENSIONS in any case; links are not followed.
-    Raises UsageError for a folder that cannot be listed, since photos may be in it.
-    """
-    found: list[str] = []
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(os.path.join(directory, folder)) as entries:
-                for entry in entries:
-                    name = os.path.join(folder, entry.name)
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(name)
-                    elif entry.name.lower().endswith(EXTENSIONS) and entry.is_file(
-                        follow_symlinks=False
-                    ):
-                        found.append(name)
-        except OSError as error:
-            raise UsageError(
-                f"{directory / folder} cannot be listed: {error.strerror}; "
-                "name a directory of images that this user may read"
-            ) from error
-    return sorted(found)
+def _check_archive(directory: Path, archive: Path) -> None:
+    """Refuse an archive that the next night would walk through, or that it would empty."""
+    photos, kept = directory.resolve(), archive.resolve()
+    if photos == kept or photos in kept.parents or kept in photos.parents:
+        raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
 
 
-def _classified(
-    client: Client, directory: Path, names: Sequence[str], settings: Settings
-) -> Iterator[list[Row]]:
-    """Rows, a batch at a time; as many requests are under way as there are connections."""
-    batches = (
-        names[start : start + settings.batch_size]
-        for start in range(0, len(names), settings.batch_size)
-    )
-    waiting: deque[Future[list[Row]]] = deque()
-    pool = ThreadPoolExecutor(settings.connections, thread_name_prefix="post")
+def _card(settings: Settings) -> Card:
     try:
-        for batch in batches:
-            waiting.append(pool.submit(_classify, client, directory, batch, settings.batch_bytes))
-            # One batch more than there are threads keeps them busy and the memory flat.
-            if len(waiting) > settings.connections:
-                yield _finished(waiting.popleft())
-        while waiting:
-            yield _finished(waiting.popleft())
-    except BaseException:  # an interrupt too: no thread may sleep out its pause before it ends
-        client.stop()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _finished(future: Future[list[Row]]) -> list[Row]:
-    # A signal in the instant before a wait is seen when the wait ends, so none may be long.
-    while not future.done():
-        wait([future], timeout=0.5)
-    return future.result()
-
-
-def _classify(client: Client, directory: Path, names: Sequence[str], most_bytes: int) -> list[Row]:
-    """A row for each name, in order, in as few requests as `most_bytes` allows."""
-    rows: dict[str, Row] = {}
-    pictures: dict[str, bytes] = {}
-    for name in names:
-        try:
-            picture = _read(directory / name)
-        except OSError as error:
-            rows[name] = Row(name, error=f"the file cannot be read: {error.strerror}")
-            continue
-        if pictures and sum(map(len, pictures.values())) + len(picture) > most_bytes:
-            rows |= _posted(client, pictures)
-            pictures = {}
-        pictures[name] = picture
-    if pictures:
-        rows |= _posted(client, pictures)
-    return [rows[name] for name in names]
-
-
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file; what was one when it was found may be a pipe by now."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is no regular file")
-        return file.read()
-
-
-def _posted(client: Client, pictures: dict[str, bytes]) -> dict[str, Row]:
-    answers = client.classify(list(pictures.values()))
-    return {name: _row(name, answer) for name, answer in zip(pictures, answers, strict=True)}
-
-
-def _row(name: str, answer: Answer) -> Row:
-    if "error" in answer:
-        return Row(name, error=str(answer["error"]["detail"]))
-    return Row(
-        filename=name,
-        prediction=str(answer["prediction"]),
-        label=answer["label"],
-        confidence=f"{answer['confidence']:.4f}",
-        decision=answer["decision"],
-        model=answer["model"],
-    )
+        return read_card(settings.model_dir / settings.model)
+    except CardError as error:
+        raise UsageError(
+            f"the service cannot be tested without its model's card: {error}"
+        ) from error

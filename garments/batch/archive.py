@@ -1,0 +1,140 @@
+"""Move photos out of the directory once the table that names them is safe."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from itertools import islice
+
+from garments.batch.walk import stamp_of
+from garments.store import Photo
+
+_AT_ONCE = 500  # files whose new names are put on the disk together
+# What file systems say that cannot link there: another one, or one that has no links.
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+
+logger = logging.getLogger(__name__)
+
+
+Identity = tuple[int, int, int]
+
+
+class _Changed(Exception):
+    """The file is not the one that was classified."""
+
+
+def archive(directory: bytes, to: bytes, photos: Iterable[Photo]) -> tuple[int, int]:
+    """Move `photos` from `directory` to the same names in `to`; how many went, how many did not.
+
+    Nothing is overwritten: where the name is taken by another content, a part of the digest is
+    put into it. A photo is removed when its copy is on the disk. What is cut short is finished
+    when it is called again; what changed since it was classified stays.
+    """
+    moved = stuck = 0
+    waiting = iter(photos)
+    while some := list(islice(waiting, _AT_ONCE)):
+        kept: list[tuple[bytes, Identity]] = []
+        folders: set[bytes] = set()
+        for photo in some:
+            source = os.path.join(directory, photo.name)
+            try:
+                identity = _identity(source)
+                folders.add(_keep(source, to, photo))
+                kept.append((source, identity))
+            except _Changed:
+                logger.info("%s has changed meanwhile and stays", os.fsdecode(photo.name))
+            except OSError as error:
+                stuck += 1
+                logger.warning("%s stays: %s", os.fsdecode(photo.name), error.strerror)
+        for folder in folders:
+            _sync(folder)
+        for source, identity in kept:
+            # A new photo may have come under that name.
+            if _identity(source) == identity:
+                os.unlink(source)
+                moved += 1
+    return moved, stuck
+
+
+def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
+    """Have the photo under its name in `to`; returns the folder that it is in."""
+    digest = photo.digest or b""
+    stem, extension = os.path.splitext(os.path.join(to, photo.name))
+    os.makedirs(os.path.dirname(stem), exist_ok=True)
+    marked = b"%b-%b%b" % (stem, digest.hex()[:12].encode(), extension)
+    for target in (stem + extension, marked):
+        try:
+            _link(source, target, photo)
+        except FileExistsError:
+            if _digest(target) != digest:
+                continue
+            _check(source, photo)
+        return os.path.dirname(target)
+    raise FileExistsError(errno.EEXIST, "its names in the archive are taken by other files")
+
+
+def _link(source: bytes, target: bytes, photo: Photo) -> None:
+    _check(source, photo)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _copy(source, target, photo)
+    else:
+        found = os.lstat(target)
+        if (found.st_size, found.st_mtime_ns) != photo.stamp[:2]:  # replaced in that instant
+            os.unlink(target)
+            raise _Changed
+
+
+def _copy(source: bytes, target: bytes, photo: Photo) -> None:
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, "the name is taken")
+    digest = photo.digest or b""
+    partial = os.path.join(os.path.dirname(target), b".%b.part" % digest.hex().encode())
+    try:
+        with open(source, "rb") as old, open(partial, "wb") as new:
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
+        shutil.copystat(source, partial)
+        if _digest(partial) != digest:
+            raise _Changed
+        os.rename(partial, target)
+    finally:
+        if os.path.lexists(partial):
+            os.unlink(partial)
+
+
+def _check(source: bytes, photo: Photo) -> None:
+    found = os.lstat(source)
+    if not stat.S_ISREG(found.st_mode) or stamp_of(found) != photo.stamp:
+        raise _Changed
+
+
+def _identity(path: bytes) -> Identity:
+    """What a link to the file leaves as it was."""
+    found = os.lstat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _digest(path: bytes) -> bytes:
+    with open(path, "rb") as file:
+        found = hashlib.sha256()
+        while part := file.read(2**20):
+            found.update(part)
+        return found.digest()
+
+
+def _sync(folder: bytes) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

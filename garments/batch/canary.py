@@ -1,0 +1,56 @@
+"""A picture whose answer is known, sent before all others."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from garments.batch.client import Client
+from garments.batch.errors import ServiceError
+from garments.card import Card
+
+# Kernels differ in the last digits between machines; a wrong model differs in the first.
+_TOLERANCE = 0.01
+
+
+def ask(client: Client, card: Card) -> str:
+    """Send the golden picture of `card` and return the name@version of what answered.
+
+    A model of another version must give the same class, and one of the same version the same
+    confidence. Raises ServiceError where it does not, and what `Client.classify` raises.
+    """
+    (answer,) = client.classify([_picture(card)])
+    if "error" in answer:
+        raise _wrong(f"it answers with {answer['error']['detail']!r}")
+    name, _, version = answer["model"].partition("@")
+    if name != card.name:
+        raise ServiceError(
+            f"the service answers with the model {name!r}, but this night is set up for "
+            f"{card.name!r}: set GARMENTS_MODEL to the same name for both"
+        )
+    expected = int(np.argmax(card.golden_probabilities))
+    if answer["prediction"] != expected:
+        raise _wrong(f"it takes a picture of {card.labels[expected]!r} for {answer['label']!r}")
+    strayed = abs(answer["confidence"] - max(card.golden_probabilities))
+    if version == card.version and strayed > _TOLERANCE:
+        raise _wrong(f"its confidence is off by {strayed:.2g}")
+    return f"{name}@{version}"
+
+
+def _wrong(reason: str) -> ServiceError:
+    return ServiceError(
+        f"the service gives a wrong answer to the picture that tests it ({reason}): restart it, "
+        "and see its log; nothing was posted"
+    )
+
+
+def _picture(card: Card) -> bytes:
+    """The golden input as a file; the service takes a picture of that size as it is."""
+    pixels = np.frombuffer(base64.b64decode(card.golden_input), np.uint8)
+    shape = (card.height, card.width, card.channels)
+    file = io.BytesIO()
+    Image.fromarray(pixels.reshape(shape if card.channels > 1 else shape[:2])).save(file, "PNG")
+    return file.getvalue()

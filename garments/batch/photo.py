@@ -1,0 +1,71 @@
+"""Read one photo whole, or tell that it is still being written; draw a small copy of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import time
+
+from PIL import Image, ImageOps
+
+from garments.batch.walk import stamp_of
+from garments.store import Stamp
+
+_THUMBNAIL = (160, 160)
+_SMALL_ENOUGH = 4096  # bytes: a file of that size needs no smaller copy
+_SHOWN_ANYWHERE = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # how PNG and JPEG begin
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_MOST_PIXELS = 50_000_000
+
+
+class StillWritten(Exception):
+    """The file changed since it was found, or so lately that it may change again."""
+
+    def __init__(self, stamp: Stamp) -> None:
+        super().__init__()
+        self.stamp = stamp
+        """As of now."""
+
+
+def read(path: bytes, stamp: Stamp, settle_seconds: float) -> bytes:
+    """The bytes of the regular file that had `stamp` when it was found.
+
+    Raises StillWritten for one that has changed since, changes meanwhile, or was changed less
+    than `settle_seconds` ago, and OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as file:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):  # what was a file may be a pipe by now
+            raise OSError(0, "it is no regular file")
+        # Either way: a clock that jumped must not keep a photo out for ever.
+        recent = settle_seconds and abs(time.time() - before.st_mtime) < settle_seconds
+        if recent or stamp_of(before) != stamp:
+            raise StillWritten(stamp_of(before))
+        content = file.read()
+        after = stamp_of(os.fstat(descriptor))
+        if after != stamp or len(content) != stamp.size:
+            raise StillWritten(after)
+        return content
+
+
+def thumbnail(content: bytes) -> bytes | None:
+    """A JPEG or PNG that shows the picture in little; None where that cannot be had."""
+    if len(content) <= _SMALL_ENOUGH and content.startswith(_SHOWN_ANYWHERE):
+        return content
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                return None
+            picture.draft("RGB", _THUMBNAIL)
+            # In that order: a whole photo is slow to turn, and to lay on white.
+            picture.thumbnail(_THUMBNAIL)
+            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        sheet = Image.new("RGBA", upright.size, "white")
+        sheet.alpha_composite(upright)
+        file = io.BytesIO()
+        sheet.convert("RGB").save(file, "JPEG", quality=80)
+        return file.getvalue()
+    except Exception:  # noqa: BLE001 (decoders fail in many ways; a missing preview harms nothing)
+        return None

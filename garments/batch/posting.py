@@ -1,0 +1,226 @@
+"""Have the pending photos of a night answered, and keep every answer as it comes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from tqdm import tqdm
+
+from garments.batch import photo
+from garments.batch.client import Answer as Entry
+from garments.batch.client import Client
+from garments.batch.errors import ServiceError
+from garments.batch.walk import Findings, Found
+from garments.settings import Settings
+from garments.store import Answer, Photo, Store
+
+_SECONDS_BETWEEN_LOG_LINES = 30.0
+_MODELS_AT_MOST = 3
+_FORGOTTEN_AT_ONCE = 500
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Batch:
+    """What became of some photos."""
+
+    photos: list[Photo] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    left: list[Found] = field(default_factory=list)
+    posted: int = 0
+    model: str = ""
+    """Of the service's last answer; empty where it gave none."""
+
+
+@dataclass
+class Night:
+    """One run over a directory; `model` and the counts are as of now."""
+
+    store: Store
+    client: Client
+    settings: Settings
+    directory: bytes
+    run: int
+    model: str
+    fresh: bool
+    posted: int = 0
+    left: set[bytes] = field(default_factory=set)
+    """The names of files that are still being written."""
+
+    def post(self, findings: Findings) -> None:
+        """Have an answer for all of `findings`, but for those that are `left`, in the store.
+
+        A service that changes its model meanwhile is asked again about what the old one answered.
+        Raises ServiceError, UsageError and StoreError.
+        """
+        for _ in range(_MODELS_AT_MOST):
+            before = self.model
+            late: list[Found] = []
+            self._post(self._pending(findings), len(findings), late)
+            if late:
+                logger.info(
+                    "%s files may still be in writing: looking again in %g s",
+                    *(f"{len(late):,}", self.settings.settle_seconds),
+                )
+                # Waited out once for all of them; what changes meanwhile is left.
+                time.sleep(self.settings.settle_seconds)
+                changed: list[Found] = []
+                self._post(iter(late), len(late), changed, settled=True)
+                self.left = {found.name for found in changed}
+            if self.model == before:
+                return
+            logger.info("the service now answers with %s", self.model)
+        raise ServiceError("the service keeps changing its model: let all of it serve one")
+
+    def _pending(self, findings: Findings) -> Iterator[Found]:
+        """What was found and has no answer yet; photos that are gone are forgotten on the way."""
+        known = self.store.known(self.directory, self.model)
+        next_known = next(known, None)
+        gone: list[bytes] = []
+        for found in findings:
+            while next_known and next_known.name < found.name:
+                gone.append(next_known.name)
+                next_known = next(known, None)
+            same = next_known if next_known and next_known.name == found.name else None
+            if same is not None:
+                next_known = next(known, None)
+            if same is None or not self._is_done(same.stamp == found.stamp, same.answered_in):
+                yield found
+            if len(gone) >= _FORGOTTEN_AT_ONCE:
+                self.store.forget(self.directory, gone)
+                gone = []
+        while next_known:
+            gone.append(next_known.name)
+            next_known = next(known, None)
+        for start in range(0, len(gone), _FORGOTTEN_AT_ONCE):
+            self.store.forget(self.directory, gone[start : start + _FORGOTTEN_AT_ONCE])
+
+    def _is_done(self, unchanged: bool, answered_in: int | None) -> bool:
+        asked_now = answered_in == self.run
+        return unchanged and answered_in is not None and (asked_now or not self.fresh)
+
+    def _post(
+        self, pending: Iterator[Found], most: int, late: list[Found], *, settled: bool = False
+    ) -> None:
+        logged = time.monotonic()
+        done = 0
+        with tqdm(total=most, unit="image", disable=None) as bar:  # None: on a terminal only
+            for batch in self._answered(pending, settled):
+                self.store.record(self.run, self.directory, batch.photos, batch.answers)
+                late.extend(batch.left)
+                self.posted += batch.posted
+                self.model = batch.model or self.model
+                done += len(batch.photos) + len(batch.left)
+                bar.update(len(batch.photos) + len(batch.left))
+                if bar.disable and time.monotonic() - logged > _SECONDS_BETWEEN_LOG_LINES:
+                    logged = time.monotonic()
+                    logger.info("%s of %s images done", f"{done:,}", f"{most:,}")
+
+    def _answered(self, pending: Iterator[Found], settled: bool) -> Iterator[_Batch]:
+        """Batch after batch; as many requests are under way as there are connections."""
+        waiting: deque[Future[_Batch]] = deque()
+        connections = self.settings.connections
+        pool = ThreadPoolExecutor(connections, thread_name_prefix="post")
+        try:
+            while group := list(islice(pending, self.settings.batch_size)):
+                waiting.append(pool.submit(self._answer, group, self.model, settled))
+                # One batch more than there are threads keeps them busy and the memory flat.
+                if len(waiting) > connections:
+                    yield _finished(waiting.popleft())
+            while waiting:
+                yield _finished(waiting.popleft())
+        except BaseException:  # an interrupt too: no thread may sleep out its pause before it ends
+            self.client.stop()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _answer(self, group: list[Found], model: str, settled: bool) -> _Batch:
+        """Read the photos of a batch and have those answered that no answer is known for."""
+        batch = _Batch()
+        contents: dict[bytes, bytes] = {}
+        for found in group:
+            try:
+                content = self._read(found, settled)
+            except photo.StillWritten as error:
+                batch.left.append(Found(found.name, error.stamp))
+                continue
+            except OSError as error:
+                problem = f"the file cannot be read: {error.strerror}"
+                batch.photos.append(Photo(found.name, found.stamp, None, problem))
+                continue
+            if contents and _size(contents) + len(content) > self.settings.batch_bytes:
+                self._classify(batch, contents, model)
+                contents = {}
+            digest = hashlib.sha256(content).digest()
+            batch.photos.append(Photo(found.name, found.stamp, digest))
+            contents[digest] = content
+        self._classify(batch, contents, model)
+        return batch
+
+    def _read(self, found: Found, settled: bool) -> bytes:
+        if found.stamp.size > self.settings.max_request_bytes:
+            raise OSError(
+                errno.EFBIG, f"it has more than {self.settings.max_request_bytes:,} bytes"
+            )
+        settle_seconds = 0 if settled else self.settings.settle_seconds
+        return photo.read(os.path.join(self.directory, found.name), found.stamp, settle_seconds)
+
+    def _classify(self, batch: _Batch, contents: dict[bytes, bytes], model: str) -> None:
+        """Add the answers for `contents`, by digest, that the store does not have."""
+        known = set() if self.fresh or not contents else self.store.answered([*contents], model)
+        asked = [digest for digest in contents if digest not in known]
+        if not asked:
+            return
+        entries = self.client.classify([contents[digest] for digest in asked])
+        problems: dict[bytes, str] = {}
+        for digest, entry in zip(asked, entries, strict=True):
+            batch.model = entry.get("model", batch.model)
+            if entry.get("failed"):
+                # Not kept as an answer: the service may do better next night.
+                problems[digest] = entry["error"]["detail"]
+            else:
+                batch.answers.append(_as_answer(digest, entry, model, contents[digest]))
+        batch.posted += len(asked)
+        batch.photos = [
+            replace(seen, problem=problems[seen.digest]) if seen.digest in problems else seen
+            for seen in batch.photos
+        ]
+
+
+def _size(contents: dict[bytes, bytes]) -> int:
+    return sum(map(len, contents.values()))
+
+
+def _as_answer(digest: bytes, entry: Entry, model: str, content: bytes) -> Answer:
+    model = entry.get("model", model)
+    if "error" in entry:
+        problem = str(entry["error"]["detail"])
+        return Answer(digest, model, "unreadable", problem=problem)
+    return Answer(
+        digest=digest,
+        model=model,
+        decision=entry["decision"],
+        prediction=entry["prediction"],
+        label=entry["label"],
+        confidence=float(entry["confidence"]),
+        top=[[choice["label"], choice["confidence"]] for choice in entry["top"]],
+        thumbnail=photo.thumbnail(content) if entry["decision"] == "review" else None,
+    )
+
+
+def _finished(future: Future[_Batch]) -> _Batch:
+    # A signal in the instant before a wait is seen when the wait ends, so none may be long.
+    while not future.done():
+        wait([future], timeout=0.5)
+    return future.result()

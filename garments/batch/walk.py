@@ -1,0 +1,116 @@
+"""Find the images of a directory, whatever their number."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from garments.batch.errors import UsageError
+from garments.store import Stamp
+
+EXTENSIONS = (
+    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif",
+)  # fmt: skip
+_ENDINGS = tuple(extension.encode() for extension in EXTENSIONS)
+
+
+class Found(NamedTuple):
+    """An image file, by its name relative to the directory; bytes, as the file system has it."""
+
+    name: bytes
+    stamp: Stamp
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What must stay the same for a file to count as unchanged."""
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def walk(directory: bytes) -> Iterator[Found]:
+    """All image files in `directory` and below, in any order.
+
+    An image is a regular file with one of EXTENSIONS in any case; links are not followed.
+    Raises UsageError for a folder that cannot be listed, since photos may be in it.
+    """
+    folders = [b""]
+    while folders:
+        folder = folders.pop()
+        place = os.path.join(directory, folder) if folder else directory
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    name = os.path.join(folder, entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(name)
+                    elif entry.name.lower().endswith(_ENDINGS) and not entry.is_symlink():
+                        status = _status(entry)
+                        if status and stat.S_ISREG(status.st_mode):
+                            yield Found(name, stamp_of(status))
+        except OSError as error:
+            if folder and isinstance(error, FileNotFoundError):
+                continue  # taken away meanwhile, as if it had never been there
+            raise UsageError(
+                f"{os.fsdecode(place)} cannot be listed: {error.strerror}; "
+                "name a directory of images that this user may read"
+            ) from error
+
+
+def _status(entry: os.DirEntry[bytes]) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+class Findings:
+    """What a walk found, and what the return slips say, sorted on disk: memory stays flat."""
+
+    def __init__(self) -> None:
+        # A database without a name is a temporary file that goes with the connection.
+        self._scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._scratch.executescript("""
+            PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
+            CREATE TABLE found(name BLOB, size INTEGER, modified INTEGER, changed INTEGER);
+            CREATE TABLE slips(name BLOB PRIMARY KEY, class INTEGER) WITHOUT ROWID;
+        """)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._scratch.close()
+
+    def add(self, found: Iterable[Found]) -> None:
+        """Take in what a walk finds. Each name may come once."""
+        rows = ((name, *stamp) for name, stamp in found)
+        self._scratch.executemany("INSERT INTO found VALUES (?, ?, ?, ?)", rows)
+
+    def expect(self, name: bytes, number: int) -> bool:
+        """Take in the class on a return slip; False where there is one for that name already."""
+        slip = (name, number)
+        return self._scratch.execute("INSERT OR IGNORE INTO slips VALUES (?, ?)", slip).rowcount > 0
+
+    def __len__(self) -> int:
+        (count,) = self._scratch.execute("SELECT count(*) FROM found").fetchone()
+        return int(count)
+
+    def __iter__(self) -> Iterator[Found]:
+        """What was found, sorted by name."""
+        rows = self._scratch.execute(
+            "SELECT name, size, modified, changed FROM found ORDER BY name"
+        )
+        return (Found(name, Stamp(*stamp)) for name, *stamp in rows)
+
+    def slips(self) -> Iterator[tuple[bytes, int]]:
+        """The slips of what was found: name and class, sorted by name."""
+        return self._scratch.execute(
+            "SELECT name, class FROM slips WHERE name IN (SELECT name FROM found) ORDER BY name"
+        )
+
+    def slips_without_photo(self) -> int:
+        """How many slips name no file that was found."""
+        (count,) = self._scratch.execute(
+            "SELECT count(*) FROM slips WHERE name NOT IN (SELECT name FROM found)"
+        ).fetchone()
+        return int(count)

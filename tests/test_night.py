@@ -1,0 +1,650 @@
+"""What one night leaves for the next, and what it refuses."""
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+from PIL import Image
+
+from garments import batch
+from garments.batch.photo import thumbnail
+from garments.predictions import read_predictions
+from garments.settings import Settings
+from garments.store import Busy, Store
+from tests import fake_service as fake
+from tests.conftest import script
+from tests.fake_service import fake_service
+from tests.pictures import encoded
+
+
+class Place:
+    """A directory of photos, with the table and the database of its nights."""
+
+    def __init__(self, folder: Path) -> None:
+        self.photos = folder / "photos"
+        self.output = folder / "predictions.csv"
+        self.photos.mkdir()
+        self.settings = Settings(
+            wait_seconds=2,
+            retry_seconds=5,
+            settle_seconds=0,
+            database_url=f"sqlite:///{folder}/predictions.db",
+        )
+
+    def add(self, *names: str, length: int = 21) -> None:
+        """Write photos, each with a content of its own of about `length` bytes."""
+        for name in names:
+            path = self.photos / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(os.fsencode(name).ljust(length, b"."))
+
+    def night(self, service: fake.FakeService, **options: object) -> batch.Counts:
+        chosen = {
+            name: options.pop(name) for name in ("archive", "expected", "fresh") if name in options
+        }
+        settings = replace(self.settings, service_url=service.url, **options)
+        return batch.run(self.photos, self.output, settings, **chosen)
+
+    def rows(self) -> dict[str, str]:
+        """The decision on each file."""
+        return {row.filename: row.decision for row in read_predictions(self.output, 10)}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_second_night_sends_only_what_is_new(place: Place) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        assert place.night(service).posted == 2
+        place.add("c.png")
+        counts = place.night(service)
+        assert service.requests == [2, 1]
+    assert (counts.found, counts.posted) == (3, 1)
+    assert place.rows().keys() == {"a.png", "b.png", "c.png"}
+
+
+def test_a_changed_photo_is_sent_again(place: Place) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.night(service)
+        before = place.rows()["a.png"]
+        place.add("a.png", length=22)
+        assert place.night(service).posted == 1
+    assert (before, place.rows()["a.png"]) == ("accept", "review")
+
+
+def test_a_photo_of_the_same_size_and_time_but_of_another_content_is_sent(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service)
+        status = (place.photos / "a.png").stat()
+        (place.photos / "a.png").write_bytes(b"b" * status.st_size)
+        os.utime(place.photos / "a.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert place.night(service).posted == 1
+
+
+def test_a_content_is_sent_once_whatever_its_names(place: Place) -> None:
+    place.add("a.png")
+    for name in ("b.png", "c.png"):
+        (place.photos / name).write_bytes((place.photos / "a.png").read_bytes())
+    with fake_service() as service:
+        assert place.night(service).posted == 1
+        (place.photos / "a.png").rename(place.photos / "d.png")
+        assert place.night(service).posted == 0
+    assert place.rows() == dict.fromkeys(("b.png", "c.png", "d.png"), "accept")
+
+
+def test_a_photo_that_was_taken_away_has_no_row_any_more(place: Place) -> None:
+    place.add("a.png", "b.png", "c/d.png")
+    with fake_service() as service:
+        place.night(service)
+        (place.photos / "a.png").unlink()
+        counts = place.night(service)
+    assert (counts.found, counts.posted) == (2, 0)
+    assert place.rows().keys() == {"b.png", "c/d.png"}
+
+
+def test_a_fresh_night_sends_all(place: Place) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.night(service)
+        assert place.night(service, fresh=True).posted == 2
+
+
+def test_another_version_of_the_model_is_sent_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.night(service)
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        assert place.night(service).posted == 2
+    rows = read_predictions(place.output, 10)
+    assert {row.model for row in rows} == {"fashion-mnist@ba9876543210"}
+
+
+def test_a_model_that_changes_during_the_night_answers_for_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reload(handler: fake.Handler, pictures: list[bytes]) -> None:
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        fake.answer(handler, pictures)
+
+    place.add(*(f"{number}.png" for number in range(6)))
+    with fake_service([fake.answer, fake.answer, reload]) as service:
+        place.night(service, batch_size=1, connections=1)
+    rows = read_predictions(place.output, 10)
+    assert {row.model for row in rows} == {"fashion-mnist@ba9876543210"}
+    assert len(rows) == 6
+
+
+def test_a_model_that_keeps_changing_ends_the_night(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = iter(range(100))
+
+    def flap(handler: fake.Handler, pictures: list[bytes]) -> None:
+        monkeypatch.setitem(fake.MODEL, "version", f"{next(versions):012}")
+        fake.answer(handler, pictures)
+
+    place.add("a.png", "b.png")
+    with (
+        fake_service([flap] * 99) as service,
+        pytest.raises(batch.ServiceError, match="keeps changing its model"),
+    ):
+        place.night(service, batch_size=1, connections=1)
+    assert not place.output.exists()
+
+
+def test_an_interrupted_night_goes_on_where_it_stopped(place: Place) -> None:
+    place.add(*(f"{number}.png" for number in range(10)))
+    with fake_service([fake.answer] * 6 + [fake.status(404)]) as service:
+        with pytest.raises(batch.UsageError):
+            place.night(service, batch_size=1, connections=1)
+        assert place.night(service).posted in (4, 5)  # the sixth may have been on its way
+    assert len(place.rows()) == 10
+
+
+def test_what_the_service_cannot_read_is_not_sent_again(place: Place) -> None:
+    place.add("a.png")
+    with fake_service([fake.status(422, "damaged")]) as service:
+        place.night(service)
+        counts = place.night(service)
+        assert service.requests == [1]
+    assert (counts.unreadable, counts.posted) == (1, 0)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_made_the_service_fail_is_sent_again(fresh: bool, place: Place) -> None:
+    place.add("a.png")
+    with fake_service([fake.status(500, "boom")]) as service:
+        assert place.night(service).unreadable == 1
+        assert place.night(service, fresh=fresh).accept == 1
+
+
+def test_a_failure_on_a_fresh_night_does_not_bring_back_the_old_answer(place: Place) -> None:
+    place.add("a.png")
+    with fake_service([fake.answer, fake.status(500, "boom")]) as service:
+        place.night(service)
+        assert place.night(service, fresh=True).unreadable == 1
+        assert place.night(service).accept == 1
+
+
+def test_a_file_larger_than_a_request_is_not_read(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        assert place.night(service, max_request_bytes=20).unreadable == 1
+    (row,) = read_predictions(place.output, 10)
+    assert row.error == "the file cannot be read: it has more than 20 bytes"
+
+
+# Files that are still being written
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[None]:
+    """Write to a file, a little at a time."""
+    stopped = threading.Event()
+    before = path.stat().st_size
+
+    def write() -> None:
+        while not stopped.wait(0.01):
+            with path.open("ab") as file:
+                file.write(b"x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while path.stat().st_size == before:
+            time.sleep(0.01)
+        yield
+    finally:
+        stopped.set()
+        writer.join()
+
+
+def test_a_file_that_is_still_being_written_is_left_for_the_next_night(place: Place) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        with growing(place.photos / "b.png"):
+            counts = place.night(service, settle_seconds=0.3)
+        assert (counts.found, counts.accept + counts.review, counts.left) == (2, 1, 1)
+        assert place.rows().keys() == {"a.png"}
+        assert "1 still being written" in str(counts)
+        assert place.night(service).left == 0
+    assert place.rows().keys() == {"a.png", "b.png"}
+
+
+def test_a_file_that_was_just_finished_is_waited_for(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        counts = place.night(service, settle_seconds=0.5)
+    assert (counts.accept, counts.left) == (1, 0)
+    assert counts.seconds >= 0.5
+
+
+def test_a_file_that_is_being_replaced_has_no_row_from_before(place: Place) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.night(service)
+        with growing(place.photos / "b.png"):
+            place.night(service, settle_seconds=0.3)
+    assert place.rows().keys() == {"a.png"}
+
+
+@pytest.mark.parametrize("offset", [-10.0 * 365 * 86400, 10.0 * 365 * 86400])
+def test_a_clock_that_was_wrong_keeps_no_photo_out(offset: float, place: Place) -> None:
+    place.add("a.png")
+    then = time.time() + offset
+    os.utime(place.photos / "a.png", (then, then))
+    with fake_service() as service:
+        assert place.night(service, settle_seconds=2).accept == 1
+        assert place.night(service, settle_seconds=2).posted == 0
+
+
+# One at a time
+
+
+def test_a_second_night_leaves_with_code_4_and_says_who_is_at_it(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service, Store(place.settings.database_url).locked():
+        with pytest.raises(Busy):
+            place.night(service)
+        done = script(
+            *("batch_request.py", place.photos, "--output", place.output, "--url", service.url),
+            GARMENTS_DATABASE_URL=place.settings.database_url,
+        )
+        assert service.requests == []
+    assert done.returncode == 4
+    assert f"another night is running: process {os.getpid()} on " in done.stderr
+
+
+def test_the_lock_is_free_after_a_night(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service)
+    with open(f"{place.output.parent}/predictions.db.lock") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# The picture that tests the service
+
+
+SHOE = int(np.argmax(fake.CARD.golden_probabilities))
+
+
+def golden(**changes: object) -> fake.Behaviour:
+    """Answer the picture that tests the service, but not as the card does."""
+
+    def behave(handler: fake.Handler, _: list[bytes]) -> None:
+        model = {name: changes.pop(name, fake.MODEL[name]) for name in ("name", "version")}
+        entry = {
+            "filename": "0",
+            "prediction": SHOE,
+            "label": fake.CARD.labels[SHOE],
+            "decision": "accept",
+        }
+        entry |= {"confidence": max(fake.CARD.golden_probabilities), "top": [], **changes}
+        fake.send_json(handler, {"model": model, "predictions": [entry]})
+
+    return behave
+
+
+def unreadable(handler: fake.Handler, _: list[bytes]) -> None:
+    fake.status(422, "no picture")(handler, [])
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "told"),
+    [
+        (golden(prediction=3, label="Dress"), "takes a picture of '.*' for 'Dress'"),
+        (golden(confidence=0.4), "its confidence is off by 0.6"),
+        (golden(name="shoes"), "answers with the model 'shoes'.*set GARMENTS_MODEL"),
+        (golden(version="0", prediction=3, label="Dress"), "takes a picture of '.*' for 'Dress'"),
+        (unreadable, "answers with 'no picture'"),
+    ],
+)
+def test_a_service_that_answers_nonsense_ends_the_night(
+    behaviour: fake.Behaviour, told: str, place: Place
+) -> None:
+    place.add("a.png")
+    with fake_service(golden=behaviour) as service:
+        with pytest.raises(batch.ServiceError, match=told):
+            place.night(service)
+        assert service.requests == []
+    assert not place.output.exists()
+
+
+def test_another_version_may_be_less_sure_of_the_picture_that_tests_it(place: Place) -> None:
+    place.add("a.png")
+    with fake_service(golden=golden(version="0", confidence=0.4)) as service:
+        assert place.night(service).accept == 1
+
+
+def test_a_night_without_the_model_s_card_is_refused(place: Place) -> None:
+    with fake_service() as service, pytest.raises(batch.UsageError, match="its model's card"):
+        place.night(service, model="none")
+
+
+# Return slips
+
+
+def slips(place: Place, *lines: str) -> Path:
+    path = place.output.parent / "returns.csv"
+    path.write_text("\n".join(["filename,expected", *lines]), encoding="utf-8")
+    return path
+
+
+def expected(place: Place) -> dict[str, str]:
+    return {row.filename: row.expected for row in read_predictions(place.output, 10)}
+
+
+@pytest.mark.parametrize("written", ["T-shirt/top", "t-SHIRT / top", " 0 ", "T-shirt/Top"])
+def test_a_category_is_understood_however_it_is_written(written: str, place: Place) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, f"a.png,{written}"))
+    assert expected(place) == {"a.png": "T-shirt/top", "b.png": ""}
+
+
+def test_what_a_slip_says_is_remembered(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, "a.png,Dress"))
+        place.night(service)
+        assert expected(place) == {"a.png": "Dress"}
+        place.night(service, expected=slips(place, "a.png,Coat"))
+    assert expected(place) == {"a.png": "Coat"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["a.png,Hat"], "line 2: 'Hat' is no category; they are T-shirt/top, .*or 0 to 9"),
+        (["a.png,Dress", "b.png,10"], "line 3: '10' is no category"),
+        (["a.png,Dress", "./a.png,Coat"], "line 3: './a.png' stands twice"),
+        (["a.png"], "line 2: there must be a filename and what is expected"),
+        ([",Dress"], "line 2: there must be a filename"),
+        (['"a.png,Dress'], "is no CSV in UTF-8"),
+    ],
+)
+def test_a_slip_that_is_not_understood_is_refused_by_line(
+    lines: list[str], told: str, place: Place
+) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        with pytest.raises(batch.UsageError, match=told):
+            place.night(service, expected=slips(place, *lines))
+        assert service.requests == []
+
+
+def test_slips_without_the_columns_are_refused(place: Place) -> None:
+    path = place.output.parent / "returns.csv"
+    path.write_text("file,category\n")
+    with fake_service() as service, pytest.raises(batch.UsageError, match="line 1: the header"):
+        place.night(service, expected=path)
+
+
+def test_missing_slips_are_told(place: Place) -> None:
+    with fake_service() as service, pytest.raises(batch.UsageError, match="cannot be read: No"):
+        place.night(service, expected=Path("none.csv"))
+
+
+# Names
+
+
+@pytest.mark.slow
+@how(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    names=st.sets(
+        st.one_of(
+            st.binary(min_size=1, max_size=60),
+            st.text(min_size=1, max_size=20).map(lambda text: text.encode("utf-8", "ignore")),
+            st.sampled_from(
+                [b"=1+1", b"+x", b"-x", b"@x", b"\tx", b"\rx", b"file:x", b'"', b"a\nb"]
+            ),
+        ).filter(lambda name: name and not {0, ord("/")} & {*name}),
+        min_size=50,
+        max_size=80,
+    )
+)
+def test_every_name_survives_to_the_table_and_back(
+    names: set[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = Place(tmp_path_factory.mktemp("names"))
+    files = {name + b".png" for name in names}
+    for name in files:
+        with open(os.path.join(os.fsencode(place.photos), name), "wb") as file:
+            file.write(name.ljust(20))
+    with fake_service() as service:
+        place.night(service)
+    assert {os.fsencode(name) for name in place.rows()} == files
+
+
+# The archive
+
+
+def stay_apart(source: bytes, target: bytes, **_: object) -> None:
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
+@pytest.fixture(params=["linked", "copied"])
+def archive(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Path:
+    """A folder on the same file system, or as on another."""
+    if request.param == "copied":
+        monkeypatch.setattr("garments.batch.archive.os.link", stay_apart)
+    return tmp_path / "archive"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_classified_photos_are_moved_once_the_table_is_written(place: Place, archive: Path) -> None:
+    place.add("a.png", "b/c.png", "notes.txt")
+    before = files(place.photos)
+    with fake_service() as service:
+        counts = place.night(service, archive=archive)
+    assert (counts.archived, counts.stuck) == (2, 0)
+    assert place.rows().keys() == {"a.png", "b/c.png"}
+    assert files(place.photos).keys() == {"notes.txt"}
+    assert files(archive) | files(place.photos) == before
+
+
+def test_unreadable_and_unfinished_photos_stay(place: Place, archive: Path) -> None:
+    place.add("a.png", "b.png", "c.png")
+    with (
+        fake_service([fake.status(422, "damaged")]) as service,
+        growing(place.photos / "c.png"),
+    ):
+        counts = place.night(
+            service, archive=archive, batch_size=1, connections=1, settle_seconds=0.3
+        )
+    assert (counts.unreadable, counts.archived, counts.left) == (1, 1, 1)
+    assert files(place.photos).keys() == {"a.png", "c.png"}
+
+
+def test_a_photo_that_changed_since_it_was_classified_stays(place: Place, archive: Path) -> None:
+    place.add("a.png", "b.png")
+
+    def change(*_: object) -> None:
+        place.add("a.png", length=30)
+
+    with fake_service() as service, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("garments.batch.night.write_report", change)
+        assert place.night(service, archive=archive).archived == 1
+    assert files(place.photos).keys() == {"a.png"}
+
+
+def test_nothing_in_the_archive_is_overwritten(place: Place, archive: Path) -> None:
+    place.add("a.png")
+    (archive / "b").mkdir(parents=True)
+    (archive / "a.png").write_text("another")
+    content = (place.photos / "a.png").read_bytes()
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 1
+    marked = f"a-{hashlib.sha256(content).hexdigest()[:12]}.png"
+    assert files(archive) == {"a.png": b"another", marked: content}
+
+
+def test_a_move_that_was_cut_short_is_finished(place: Place, archive: Path) -> None:
+    place.add("a.png", "b.png")
+    before = files(place.photos)
+    archive.mkdir()
+    (archive / "a.png").write_bytes(before["a.png"])
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 2
+    assert (files(archive), files(place.photos)) == (before, {})
+
+
+def test_a_photo_that_cannot_be_archived_stays_and_is_told(place: Place, tmp_path: Path) -> None:
+    place.add("a.png", "b/c.png")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "b").write_text("no folder")
+    with fake_service() as service:
+        counts = place.night(service, archive=tmp_path / "archive")
+    assert (counts.archived, counts.stuck) == (1, 1)
+    assert files(place.photos).keys() == {"b/c.png"}
+    assert "1 could not be archived" in str(counts)
+
+
+@pytest.mark.parametrize("folder", ["photos", "photos/old", "."])
+def test_an_archive_that_overlaps_is_refused(folder: str, place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service, pytest.raises(batch.UsageError, match="overlap"):
+        place.night(service, archive=place.output.parent / folder)
+
+
+# The morning report
+
+
+def report(place: Place) -> str:
+    return (place.output.parent / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_lies_beside_the_table(place: Place) -> None:
+    place.add("a.png", "b.png", "<i>.png")
+    with fake_service([fake.status(422, "damaged & lost")]) as service:
+        place.night(
+            *(service,),
+            batch_size=1,
+            connections=1,
+            expected=slips(place, "a.png,Dress", "b.png,Trouser", "none.png,Bag"),
+        )
+    page = report(place)
+    assert "&lt;i&gt;.png" in page
+    assert "damaged &amp; lost" in page
+    assert "<i>" not in page
+
+
+def test_a_possible_wrong_item_is_counted_and_shown(place: Place) -> None:
+    place.add("a.png", "b.png")  # both are taken for class 1, a trouser
+    with fake_service() as service:
+        counts = place.night(service, expected=slips(place, "a.png,Dress", "b.png,Trouser"))
+    assert counts.mismatched == 1
+    assert "1 possible wrong items" in str(counts)
+    assert "Dress" in report(place)
+
+
+def test_the_report_compares_new_photos_with_the_nights_before(place: Place) -> None:
+    with fake_service() as service:
+        for night, length in enumerate((21, 21, 23)):
+            place.add(*(f"{night}-{number}.png" for number in range(200)), length=length)
+            place.night(service)
+    assert "chi-squared" in report(place)
+
+
+def test_what_fails_after_the_table_is_told_so(place: Place) -> None:
+    place.add("a.png")
+    (place.output.parent / ".report.html.part").mkdir()
+    with (
+        fake_service() as service,
+        pytest.raises(batch.AfterwardsError, match="predictions.csv is written; then: Is a dir"),
+    ):
+        place.night(service)
+    assert place.rows().keys() == {"a.png"}
+
+
+# Previews
+
+
+def test_a_photo_for_review_is_kept_in_little(place: Place) -> None:
+    (place.photos / "a.bin").touch()
+    place.add("a.png", length=22)
+    with fake_service() as service:
+        place.night(service)
+    store = Store(place.settings.database_url)
+    model = f"{fake.MODEL['name']}@{fake.MODEL['version']}"
+    (top, _) = store.previews(os.fsencode(place.photos.resolve()), [b"a.png"], model)[b"a.png"]
+    store.close()
+    assert top == [["class 0", 0.3], ["class 1", 0.3], ["class 2", 0.3]]
+
+
+def test_a_thumbnail_is_small_upright_and_on_white() -> None:
+    photo = Image.new("RGBA", (400, 200), (0, 0, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    small = thumbnail(encoded(photo, exif=exif, compress_level=0))
+    assert small is not None
+    with Image.open(io.BytesIO(small)) as shown:
+        assert (shown.format, shown.size) == ("JPEG", (80, 160))
+        assert shown.getpixel((40, 80)) == (255, 255, 255)
+
+
+def test_a_small_file_is_its_own_thumbnail(boot: bytes) -> None:
+    assert thumbnail(boot) == boot
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 2000, b"\x89PNG\r\n\x1a\n" + b"x" * 5000])
+def test_what_cannot_be_drawn_has_no_thumbnail(content: bytes) -> None:
+    assert thumbnail(content) is None
+
+
+def test_the_database_knows_a_content_by_its_sha_256(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service)
+    store = Store(place.settings.database_url)
+    digest = hashlib.sha256((place.photos / "a.png").read_bytes()).digest()
+    model = f"{fake.MODEL['name']}@{fake.MODEL['version']}"
+    assert store.answered([digest], model) == {digest}
+    store.close()
