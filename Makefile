@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test figures results lint check lock clean
+.PHONY: run serve train train-quick torch images test torture figures results lint check lock clean
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -38,6 +38,10 @@ images: $(VENV)/.serving
 
 test: $(VENV)/.everything
 	$(BIN)/python -m pytest
+
+# Kills nights and fails their disk, thousands of times: an hour or two.
+torture: $(VENV)/.everything
+	$(BIN)/python -m tests.torture
 
 figures: $(VENV)/.everything
 	$(BIN)/python -m pytest -q -s -m figures

@@ -68,6 +68,12 @@ def cut(handler: Handler, _: list[bytes]) -> None:
     handler.close_connection = True
 
 
+def cut_in_the_headers(handler: Handler, _: list[bytes]) -> None:
+    """Close the connection in the middle of a header."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+    handler.close_connection = True
+
+
 def cut_in_the_body(handler: Handler, _: list[bytes]) -> None:
     """Promise more bytes than are sent, then close the connection."""
     handler.send_response(200)
@@ -134,8 +140,10 @@ def fake_service(
     behaviours: Sequence[Behaviour] = (),
     ready: Sequence[int] = (),
     golden: Behaviour = answer_golden,
+    otherwise: Behaviour = answer,
+    port: int = 0,
 ) -> Iterator[FakeService]:
-    """Serve on loopback: each POST takes the next behaviour, then all are answered.
+    """Serve on loopback: each POST takes the next behaviour, then all take `otherwise`.
 
     `ready` gives the statuses of the first GETs of /ready. A real picture is the one that tests
     the service: it gets `golden` and does not count.
@@ -171,7 +179,7 @@ def fake_service(
                 fake.tokens.add(self.headers.get("Authorization"))
                 fake.at_once += 1
                 fake.most_at_once = max(fake.most_at_once, fake.at_once)
-                behave = waiting.pop(0) if waiting else answer
+                behave = waiting.pop(0) if waiting else otherwise
             try:
                 behave(self, pictures)
             finally:
@@ -187,7 +195,11 @@ def fake_service(
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
+    class Quiet(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Clients that are killed cut their connections."""
+
+    with Quiet(("127.0.0.1", port), Scripted) as server:
         fake = FakeService(f"http://127.0.0.1:{server.server_port}")
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever).start()

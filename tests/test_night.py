@@ -4,11 +4,14 @@ import errno
 import fcntl
 import hashlib
 import io
+import itertools
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from garments import batch
 from garments.batch.photo import thumbnail
 from garments.predictions import read_predictions
 from garments.settings import Settings
-from garments.store import Busy, Store
+from garments.store import Busy, Store, StoreError
 from tests import fake_service as fake
 from tests.conftest import script
 from tests.fake_service import fake_service
@@ -301,6 +304,88 @@ def test_the_lock_is_free_after_a_night(place: Place) -> None:
         place.night(service)
     with open(f"{place.output.parent}/predictions.db.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# A service that fails
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        fake.cut,
+        fake.cut_in_the_headers,
+        fake.cut_in_the_body,
+        fake.junk,
+        fake.swapped,
+        fake.slow,
+        fake.status(500),
+        fake.status(502),
+        fake.status(503),
+    ],
+    ids=lambda behaviour: getattr(behaviour, "__name__", ""),
+)
+def test_a_failure_at_any_request_costs_no_photo(behaviour: fake.Behaviour, place: Place) -> None:
+    place.add(*(f"{number}.png" for number in range(6)))
+    for good in range(4):
+        with fake_service([fake.answer] * good + [behaviour]) as service:
+            place.night(service, fresh=True, batch_size=2, connections=1, timeout_seconds=0.4)
+        assert len(place.rows()) == 6
+        assert set(place.rows().values()) <= {"accept", "review"}
+
+
+def test_a_service_that_dies_and_comes_back_costs_no_photo(place: Place) -> None:
+    place.add(*(f"{number}.png" for number in range(10)))
+    dead = threading.Event()
+
+    def die(handler: fake.Handler, pictures: list[bytes]) -> None:
+        dead.set()
+        fake.cut(handler, pictures)
+
+    with ThreadPoolExecutor(1) as pool:
+        with fake_service([fake.answer] * 3, otherwise=die) as service:
+            night = pool.submit(place.night, service, batch_size=1, connections=1)
+            assert dead.wait(10)
+        time.sleep(0.5)
+        with fake_service(port=int(service.url.rpartition(":")[2])):
+            assert night.result(30).found == 10
+    assert len(place.rows()) == 10
+
+
+def test_a_clock_that_jumps_costs_no_photo(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.add(*(f"{number}.png" for number in range(10)))
+    now = time.time()
+    jumps = itertools.cycle([now, now + 86_400, now - 86_400, 0.0])
+    monkeypatch.setattr("garments.batch.photo.time.time", lambda: next(jumps))
+    with fake_service() as service:
+        counts = place.night(service, settle_seconds=0.2)
+    assert (counts.found, counts.left, len(place.rows())) == (10, 0, 10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_a_disk_that_is_full_ends_the_night_and_the_next_has_all(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", disk]
+    if subprocess.run(mounted, check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small file system")
+    try:
+        place = Place(disk)
+        place.add("a.png", "b.png")
+        with fake_service() as service:
+            place.night(service)
+            place.add(*(f"{number}.png" for number in range(5)))
+            with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+                while filler.write(b"x" * 4096):
+                    pass
+            before = place.output.read_bytes()
+            with pytest.raises((StoreError, batch.UsageError, batch.AfterwardsError)):
+                place.night(service, fresh=True)
+            assert place.output.read_bytes() == before
+            (disk / "filler").unlink()
+            place.night(service)
+        assert len(place.rows()) == 7
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 # The picture that tests the service

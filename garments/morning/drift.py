@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Not scipy.stats: these two are all it takes, and load much sooner.
-from scipy.special import chdtrc, fdtrc
-
 THRESHOLD = 0.001
 LEAST_PHOTOS = 50
 _LEAST_EXPECTED = 5
@@ -67,6 +64,9 @@ def shift(tonight: Sequence[int], earlier: Sequence[Sequence[int]]) -> Shift | N
     freedom = table.shape[1] - 1
     if not freedom:
         return None
+    # Slow to load, and many a night has nothing to compare; scipy.stats would be slower still.
+    from scipy.special import chdtrc, fdtrc
+
     statistic = float((_residuals(np.stack([table[0], table[1:].sum(axis=0)])) ** 2).sum())
     spread = _spread(table[1:], table[0].sum()) if len(past) >= _NIGHTS_TO_SEE_SPREAD else None
     if spread is None:

@@ -1,0 +1,62 @@
+"""A few of the cases of `make torture`, which kills and starves nights at every call they make."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import torture
+from tests.fake_service import fake_service
+from tests.faults import Fault
+
+
+@pytest.fixture(scope="module")
+def tortured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[torture.Torture]:
+    with fake_service(otherwise=torture.answer) as service:
+        yield torture.Torture(tmp_path_factory.mktemp("torture"), service.url)
+
+
+@pytest.fixture(scope="module")
+def calls(tortured: torture.Torture) -> int:
+    return tortured.calls(archive=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kind", ["kill-torn", "enospc", "eio"])
+def test_a_night_that_fails_at_a_call_is_mended_by_the_next(
+    kind: str, share: float, tortured: torture.Torture, calls: int
+) -> None:
+    fault = Fault(round(share * calls), kind, lasts=kind == "enospc")
+    assert tortured.run(torture.Case((fault,), archive=True)) == 1
+
+
+@pytest.mark.slow
+def test_a_night_that_fails_while_it_mends_another_is_mended_by_the_next(
+    tortured: torture.Torture, calls: int
+) -> None:
+    (case,) = torture.during_recovery(calls, random.Random(1), 1)
+    tortured.run(case)
+
+
+@pytest.mark.slow
+def test_a_night_that_is_killed_at_any_moment_is_mended_by_the_next(
+    tortured: torture.Torture,
+) -> None:
+    for case in torture.at_random_moments(random.Random(2), 3, longest=0.2):
+        tortured.run(case)
+
+
+def test_a_table_that_is_cut_would_be_seen(tmp_path: Path) -> None:
+    place = torture.Place(tmp_path / "place", "http://127.0.0.1:1", archive=False)
+    place.output.write_text("filename,prediction,label,confidence,decision,model,expected,error\n")
+    with pytest.raises(Exception, match="has no rows"):
+        place.check_interrupted(place.present())
+
+
+def test_a_photo_that_is_lost_would_be_seen(tmp_path: Path) -> None:
+    place = torture.Place(tmp_path / "place", "http://127.0.0.1:1", archive=False)
+    (place.photos / "a.png").unlink()
+    with pytest.raises(torture.Broken, match="a photo is gone"):
+        place.check_interrupted(place.present())
