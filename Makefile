@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test torture figures results lint check lock clean
+.PHONY: run serve train train-quick torch images test torture bench bench-memory figures results lint check lock clean
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -45,6 +45,13 @@ torture: $(VENV)/.everything
 
 figures: $(VENV)/.everything
 	$(BIN)/python -m pytest -q -s -m figures
+
+# An idle machine, please; the second takes a million files' room in the temporary folder.
+bench: $(VENV)/.everything
+	$(BIN)/python -m benchmarks.night
+
+bench-memory: $(VENV)/.everything
+	$(BIN)/python -m benchmarks.memory
 
 results: $(VENV)/.everything
 	$(BIN)/python -m garments.training.results
