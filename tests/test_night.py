@@ -662,12 +662,16 @@ def test_a_report_lies_beside_the_table(place: Place) -> None:
 
 
 def test_a_possible_wrong_item_is_counted_and_shown(place: Place) -> None:
-    place.add("a.png", "b.png")  # both are taken for class 1, a trouser
+    place.add("b.png")  # taken for class 1, a trouser
+    jpeg = encoded(Image.new("L", (9, 9)), "JPEG")
+    (place.photos / "a.jpg").write_bytes(jpeg.ljust(len(jpeg) // 10 * 10 + 11, b"\0"))
     with fake_service() as service:
-        counts = place.night(service, expected=slips(place, "a.png,Dress", "b.png,Trouser"))
+        counts = place.night(service, expected=slips(place, "a.jpg,Dress", "b.png,Trouser"))
     assert counts.mismatched == 1
     assert "1 possible wrong items" in str(counts)
-    assert "Dress" in report(place)
+    page = report(place).partition('id="review"')[0]
+    assert "a.jpg" in page
+    assert "data:image/jpeg;base64," in page
 
 
 def test_the_report_compares_new_photos_with_the_nights_before(place: Place) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from garments.batch import photo
 from garments.batch.posting import Night
 from garments.batch.table import Least, Table
-from garments.batch.walk import Findings
+from garments.batch.walk import Findings, stamp_of
 from garments.morning import page
 from garments.predictions import cell_of, replacing
 
@@ -64,6 +65,7 @@ def _day(moment: datetime) -> str:
 
 def _photos(night: Night, few: Least, labels: Sequence[str]) -> Iterator[page.Photo]:
     for outcome in few:
+        # One at a time: previews of many would be much to hold.
         previews = night.store.previews(night.directory, [outcome.name], night.model)
         top, thumbnail = previews.get(outcome.name, ([], None))
         yield page.Photo(
@@ -73,5 +75,15 @@ def _photos(night: Night, few: Least, labels: Sequence[str]) -> Iterator[page.Ph
             expected="" if outcome.expected is None else labels[outcome.expected],
             problem=outcome.problem or "",
             top=tuple((label, confidence) for label, confidence in top),
-            thumbnail=thumbnail,
+            thumbnail=thumbnail if outcome.decision != "accept" else _drawn(night, outcome.name),
         )
+
+
+def _drawn(night: Night, name: bytes) -> bytes | None:
+    """A thumbnail of a photo that was not kept in little, since it needs no review."""
+    path = os.path.join(night.directory, name)
+    try:
+        status = os.lstat(path)
+        return photo.thumbnail(photo.read(path, stamp_of(status), settle_seconds=0))
+    except (OSError, photo.StillWritten):
+        return None

@@ -56,6 +56,7 @@ class Night:
     posted: int = 0
     left: set[bytes] = field(default_factory=set)
     """The names of files that are still being written."""
+    _skipped: int = 0
 
     def post(self, findings: Findings) -> None:
         """Have an answer for all of `findings`, but for those that are `left`, in the store.
@@ -94,7 +95,9 @@ class Night:
             same = next_known if next_known and next_known.name == found.name else None
             if same is not None:
                 next_known = next(known, None)
-            if same is None or not self._is_done(same.stamp == found.stamp, same.answered_in):
+            if same and self._is_done(same.stamp == found.stamp, same.answered_in):
+                self._skipped += 1
+            else:
                 yield found
             if len(gone) >= _FORGOTTEN_AT_ONCE:
                 self.store.forget(self.directory, gone)
@@ -113,7 +116,7 @@ class Night:
         self, pending: Iterator[Found], most: int, late: list[Found], *, settled: bool = False
     ) -> None:
         logged = time.monotonic()
-        done = 0
+        self._skipped = done = 0
         with tqdm(total=most, unit="image", disable=None) as bar:  # None: on a terminal only
             for batch in self._answered(pending, settled):
                 self.store.record(self.run, self.directory, batch.photos, batch.answers)
@@ -121,10 +124,11 @@ class Night:
                 self.posted += batch.posted
                 self.model = batch.model or self.model
                 done += len(batch.photos) + len(batch.left)
-                bar.update(len(batch.photos) + len(batch.left))
+                bar.update(self._skipped + done - bar.n)
                 if bar.disable and time.monotonic() - logged > _SECONDS_BETWEEN_LOG_LINES:
                     logged = time.monotonic()
-                    logger.info("%s of %s images done", f"{done:,}", f"{most:,}")
+                    logger.info("%s of %s images done", f"{self._skipped + done:,}", f"{most:,}")
+            bar.update(self._skipped + done - bar.n)
 
     def _answered(self, pending: Iterator[Found], settled: bool) -> Iterator[_Batch]:
         """Batch after batch; as many requests are under way as there are connections."""

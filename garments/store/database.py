@@ -102,12 +102,12 @@ class Database:
             )
 
     def _upgrade(self) -> None:
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its every step
         # Only needed now and then, and slow to import.
         from alembic import command
         from alembic.config import Config
         from alembic.util import CommandError
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its every step
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         with self.writing() as connection:
