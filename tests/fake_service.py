@@ -98,6 +98,8 @@ GOOD = {"prediction": 1, "label": "x", "confidence": 0.9, "decision": "accept", 
 ODDITIES: list[dict[str, object]] = [
     {**GOOD, "prediction": None},
     {**GOOD, "confidence": "0.9"},
+    {**GOOD, "confidence": float("nan")},
+    {**GOOD, "confidence": 1.1},
     {**GOOD, "decision": "maybe"},
     {**GOOD, "top": [{"label": 1, "confidence": 0.9}]},
     {"error": "boom"},

@@ -188,10 +188,10 @@ def _is_answer(entry: Answer) -> bool:
     return (
         type(entry["prediction"]) is int
         and isinstance(entry["label"], str)
-        and isinstance(entry["confidence"], float | int)
+        and 0 <= entry["confidence"] <= 1
         and entry["decision"] in ("accept", "review")
         and all(
-            isinstance(choice["label"], str) and isinstance(choice["confidence"], float | int)
+            isinstance(choice["label"], str) and 0 <= choice["confidence"] <= 1
             for choice in entry["top"]
         )
     )

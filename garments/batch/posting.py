@@ -66,6 +66,7 @@ class Night:
         """
         for _ in range(_MODELS_AT_MOST):
             before = self.model
+            self.left = set()
             late: list[Found] = []
             self._post(self._pending(findings), len(findings), late)
             if late:
