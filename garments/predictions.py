@@ -6,7 +6,8 @@ import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -36,6 +37,7 @@ class Row:
 
 DECISIONS = ("accept", "review", "unreadable")
 COLUMNS = tuple(entry.name for entry in fields(Row))
+_rest = attrgetter(*COLUMNS[1:])
 
 
 def write_predictions(rows: Iterable[Row], path: Path) -> None:
@@ -53,7 +55,7 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
             if not last < name:
                 raise ValueError(f"{row.filename!r} comes twice, or too late")
             last = name
-            table.writerow((cell_of(row.filename), *astuple(row)[1:]))
+            table.writerow((cell_of(row.filename), *_rest(row)))
 
 
 def cell_of(filename: str) -> str:

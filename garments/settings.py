@@ -61,14 +61,14 @@ class Settings:
         metadata=_about("where the nightly client finds the service"),
     )
     batch_size: int = field(
-        default=64, metadata=_about("pictures that the client sends in one request", 1)
+        default=128, metadata=_about("pictures that the client sends in one request", 1)
     )
     batch_bytes: int = field(
         default=16 * 2**20,
         metadata=_about("bytes of pictures that the client aims at in one request", 1),
     )
     connections: int = field(
-        default=2, metadata=_about("requests that the client has under way at once", 1)
+        default=4, metadata=_about("requests that the client has under way at once", 1)
     )
     wait_seconds: float = field(
         default=60.0,

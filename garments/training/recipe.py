@@ -44,11 +44,11 @@ RECIPES: Mapping[str, Recipe] = {
         pruned=0.0,
     ),
     "residual": Recipe(
-        epochs=90,
+        epochs=120,
         batch_size=128,
         rate=0.1,
         weight_decay=5e-4,
-        muon_rate=0.03,
+        muon_rate=0.01,
         shift=2,
         cutout=8,
         camera=0.25,
