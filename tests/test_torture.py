@@ -23,8 +23,9 @@ def calls(tortured: torture.Torture) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-@pytest.mark.parametrize("kind", ["kill-torn", "enospc", "eio"])
+@pytest.mark.parametrize(
+    ("kind", "share"), [("kill-torn", 0.3), ("enospc", 0.5), ("eio", 0.7), ("kill", 0.9)]
+)
 def test_a_night_that_fails_at_a_call_is_mended_by_the_next(
     kind: str, share: float, tortured: torture.Torture, calls: int
 ) -> None:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -252,20 +251,18 @@ def at_random_moments(chance: random.Random, cases: int, longest: float) -> list
 
 def carry_out(torture: Torture, title: str, cases: Sequence[Case]) -> list[str]:
     """Run cases side by side, print how many there were, and return what they broke."""
-    broken: list[str] = []
-    tally: Counter[str] = Counter()
 
-    def one(case: Case) -> None:
+    def one(case: Case) -> tuple[int, str]:
         try:
-            tally["applied"] += torture.run(case)
+            return torture.run(case), ""
         except Broken as error:
-            broken.append(str(error))
+            return 0, str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, cases))
-    print(
-        f"{title}: {len(cases):,} cases, {tally['applied']:,} faults applied, {len(broken)} broken"
-    )
+        done = list(pool.map(one, cases))
+    broken = [told for _, told in done if told]
+    applied = sum(hits for hits, _ in done)
+    print(f"{title}: {len(cases):,} cases, {applied:,} faults applied, {len(broken)} broken")
     return broken
 
 
@@ -273,18 +270,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1_000, help="kills at random moments")
     parser.add_argument("--recoveries", type=int, default=200, help="faults during a recovery")
-    parser.add_argument("--every", type=int, default=1, help="only each so manieth call")
+    parser.add_argument(
+        "--every", type=int, default=1, help="only one in so many of the faults at calls"
+    )
     given = parser.parse_args()
     chance = random.Random(0)
+
+    def few(cases: list[Case]) -> list[Case]:
+        return chance.sample(cases, len(cases) // given.every)
+
     with fake_service(otherwise=answer) as service, tempfile.TemporaryDirectory() as name:
         torture = Torture(Path(name), service.url)
         plain, archiving = torture.calls(archive=False), torture.calls(archive=True)
         print(f"a night makes {plain} calls that can fail, {archiving} with an archive", flush=True)
         plans: list[tuple[str, Callable[[], list[Case]]]] = [
-            ("at every call", lambda: at_every_call(plain)[:: given.every]),
+            ("at every call", lambda: few(at_every_call(plain))),
             (
                 "at every call, archiving",
-                lambda: at_every_call(archiving, archive=True)[:: given.every],
+                lambda: few(at_every_call(archiving, archive=True)),
             ),
             ("during recovery", lambda: during_recovery(archiving, chance, given.recoveries)),
             ("kill -9 at random", lambda: at_random_moments(chance, given.kills, 0.6)),
