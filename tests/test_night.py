@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import os
+import sqlite3
 import subprocess
 import threading
 import time
@@ -630,6 +631,46 @@ def test_a_photo_that_cannot_be_archived_stays_and_is_told(place: Place, tmp_pat
     assert (counts.archived, counts.stuck) == (1, 1)
     assert files(place.photos).keys() == {"b/c.png"}
     assert "1 could not be archived" in str(counts)
+
+
+def test_a_photo_that_cannot_be_removed_is_told_and_the_others_are_moved(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    unlink = os.unlink
+
+    def guarded(path: bytes) -> None:
+        if path == os.fsencode(place.photos / "a.png"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(path)
+
+    monkeypatch.setattr("garments.batch.archive.os.unlink", guarded)
+    with fake_service() as service:
+        counts = place.night(service, archive=archive)
+    assert (counts.archived, counts.stuck) == (1, 1)
+    assert files(place.photos).keys() == {"a.png"}
+    assert files(archive).keys() == {"a.png", "b.png"}
+
+
+def test_every_new_folder_of_the_archive_is_on_the_disk_before_a_photo_is_removed(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a/b/c.png")
+    synced: list[bytes] = []
+    monkeypatch.setattr("garments.batch.archive._sync", synced.append)
+    with fake_service() as service:
+        place.night(service, archive=archive)
+    folders = (archive / "a" / "b", archive / "a", archive, archive.parent)
+    assert set(synced) == {os.fsencode(folder) for folder in folders}
+
+
+def test_a_full_temporary_folder_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("garments.batch.night.Findings.add", full)
+    with fake_service() as service, pytest.raises(batch.UsageError, match="is full.*TMPDIR"):
+        place.night(service)
 
 
 @pytest.mark.parametrize("folder", ["photos", "photos/old", "."])

@@ -8,20 +8,19 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from garments.batch.walk import stamp_of
 from garments.store import Photo
+
+Identity = tuple[int, int, int]
 
 _AT_ONCE = 500  # files whose new names are put on the disk together
 # What file systems say that cannot link there: another one, or one that has no links.
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 
 logger = logging.getLogger(__name__)
-
-
-Identity = tuple[int, int, int]
 
 
 class _Changed(Exception):
@@ -44,7 +43,7 @@ def archive(directory: bytes, to: bytes, photos: Iterable[Photo]) -> tuple[int, 
             source = os.path.join(directory, photo.name)
             try:
                 identity = _identity(source)
-                folders.add(_keep(source, to, photo))
+                folders.update(_up_to(to, _keep(source, to, photo)))
                 kept.append((source, identity))
             except _Changed:
                 logger.info("%s has changed meanwhile and stays", os.fsdecode(photo.name))
@@ -54,11 +53,23 @@ def archive(directory: bytes, to: bytes, photos: Iterable[Photo]) -> tuple[int, 
         for folder in folders:
             _sync(folder)
         for source, identity in kept:
-            # A new photo may have come under that name.
-            if _identity(source) == identity:
-                os.unlink(source)
-                moved += 1
+            try:
+                # A new photo may have come under that name.
+                if _identity(source) == identity:
+                    os.unlink(source)
+                    moved += 1
+            except OSError as error:
+                stuck += 1
+                logger.warning("%s stays: %s", os.fsdecode(source), error.strerror)
     return moved, stuck
+
+
+def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
+    """`folder`, and what it is in, up to the folder that `root` is in: any of them may be new."""
+    while folder != root:
+        yield folder
+        folder = os.path.dirname(folder)
+    yield from (root, os.path.dirname(root))
 
 
 def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:

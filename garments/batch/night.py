@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -90,7 +91,7 @@ def run(
         _check_archive(directory, archive)
     card = _card(settings)
     store = Store(settings.database_url)
-    with store.locked(), closing(store), closing(Findings()) as findings:
+    with store.locked(), closing(store), _scratch() as findings:
         findings.add(walk(os.fsencode(directory)))
         logger.info("%s images in %s", f"{len(findings):,}", directory)
         if expected:
@@ -121,6 +122,19 @@ def run(
             store.finish(night.run, night.model, vars(counts) | vars(table.new))
     logger.info("%s: %s", output.name, counts)
     return counts
+
+
+@contextmanager
+def _scratch() -> Iterator[Findings]:
+    """Findings in a temporary file, and a way out where there is no room for it."""
+    try:
+        with closing(Findings()) as findings:
+            yield findings
+    except sqlite3.Error as error:
+        raise UsageError(
+            f"the temporary file of names cannot be used ({error}): make room, or name another "
+            "folder in TMPDIR"
+        ) from error
 
 
 def _classify(

@@ -84,11 +84,8 @@ class Database:
                 self._check_journal()
             with self.reading() as connection:
                 known = sa.inspect(connection).has_table("alembic_version")
-                found = (
-                    connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-                    if (known)
-                    else None
-                )
+                version = sa.text("SELECT version_num FROM alembic_version")
+                found = connection.scalar(version) if known else None
             if found != SCHEMA:
                 self._upgrade()
 
