@@ -1,11 +1,12 @@
-"""What is measured: our service and its peers, each with its way of being asked."""
+"""What is measured: our service, its peers and other servers for it; how each is asked."""
 
 import base64
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from urllib3.filepost import encode_multipart_formdata
@@ -35,6 +36,16 @@ class Contender:
     pictures: int = 1  # in a request
 
 
+# What peers import is ours, and none of their libraries may take more threads than ours.
+_VARIABLES = {
+    "PYTHONPATH": str(PROJECT),
+    "OMP_NUM_THREADS": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "MLSERVER_HTTP_PORT": "PORT",
+    "MLSERVER_GRPC_PORT": "0",
+}
+
+
 def _predictions(answer: Any) -> list[int]:
     return [row["prediction"] for row in answer["predictions"]]
 
@@ -51,6 +62,16 @@ def _form(pictures: Sequence[bytes]) -> bytes:
 
 def _json(pictures: Sequence[bytes]) -> bytes:
     return json.dumps({"images": [base64.b64encode(data).decode() for data in pictures]}).encode()
+
+
+def _base64(pictures: Sequence[bytes]) -> str:
+    return base64.b64encode(_only(pictures)).decode()
+
+
+def _protocol(pictures: Sequence[bytes]) -> bytes:
+    """A picture by the Open Inference Protocol, whose HTTP form is JSON."""
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [_base64(pictures)]}
+    return json.dumps({"inputs": [tensor]}).encode()
 
 
 def ours(
@@ -72,3 +93,97 @@ def ours(
         _predictions,
         pictures=pictures,
     )
+
+
+def peers() -> list[Contender]:
+    """Each in the settings that were its fastest: workers, threads, plain or async methods."""
+    mlserver = Contender(
+        "MLServer",
+        (_ENVIRONMENTS / "mlserver/bin/mlserver", "start", "benchmarks/peers/mlserver"),
+        "/v2/models/fashion-mnist/ready",
+        "/v2/models/fashion-mnist/infer",
+        "application/json",
+        _protocol,
+        lambda answer: [json.loads(answer["outputs"][0]["data"][0])["prediction"]],
+        {**_VARIABLES, "MLSERVER_PARALLEL_WORKERS": "1"},
+    )
+    return [
+        mlserver,
+        replace(
+            mlserver,
+            name="MLServer, a route of its own",
+            path="/predict",
+            content_type="image/png",
+            body=_only,
+            classes=_own,
+            variables={**_VARIABLES, "MLSERVER_PARALLEL_WORKERS": "0"},
+        ),
+        Contender(
+            "LitServe",
+            (_python("litserve"), "-m", "benchmarks.peers.litserve_app", "PORT"),
+            "/health",
+            "/predict",
+            "image/png",
+            _only,
+            _own,
+            _VARIABLES,
+        ),
+        Contender(
+            "BentoML",
+            (
+                *(_python("bentoml"), "-m", "bentoml"),
+                *("serve", "benchmarks.peers.bentoml_service:Garments"),
+                *("--host", "127.0.0.1", "--port", "PORT"),
+            ),
+            "/readyz",
+            "/predict",
+            "application/json",
+            lambda pictures: json.dumps({"image": _base64(pictures)}).encode(),
+            _own,
+            _VARIABLES,
+        ),
+    ]
+
+
+def servers() -> list[Contender]:
+    """Our app on other WSGI servers, and on Granian with other settings."""
+    python, here = _python("servers"), "127.0.0.1:PORT"
+    granian = (
+        *(python, "-m", "granian", "--interface", "wsgi", "--no-ws", "--log-level", "error"),
+        *("--host", "127.0.0.1", "--port", "PORT", "app:app"),
+    )
+    gunicorn = (python, "-m", "gunicorn", "--bind", here, "--log-level", "error", "app:app")
+    uwsgi = (
+        *(_ENVIRONMENTS / "servers/bin/uwsgi", "--http11-socket", here, "--master", "--need-app"),
+        *("--disable-logging", "--lazy-apps", "--module", "app:app", "--processes"),
+    )
+    single = "one process, of threads"
+    return [
+        ours("Garments as it starts itself"),
+        *(
+            ours(
+                f"Granian, {workers} workers of {threads} threads, {mode}",
+                *(*granian, "--workers", workers, "--blocking-threads", threads),
+                *("--runtime-mode", mode),
+            )
+            for workers, threads, mode in (
+                *((2, 1, "st"), (2, 2, "st"), (2, 4, "st"), (2, 24, "st"), (2, 1, "mt")),
+                *((1, 24, "st"), (3, 1, "st"), (4, 1, "st")),
+            )
+        ),
+        ours(
+            "gunicorn, 2 workers of 8 threads", *gunicorn, "-w", 2, "-k", "gthread", "--threads", 8
+        ),
+        ours("gunicorn, 2 workers, sync", *gunicorn, "-w", 2),
+        ours("uWSGI, 2 workers of 8 threads", *uwsgi, 2, "--threads", 8),
+        ours(f"waitress, {single}", python, "-m", "waitress", "--listen", here, "app:app"),
+        ours(f"cheroot, {single}", python, "-m", "cheroot", "--bind", here, "app:app"),
+    ]
+
+
+def _python(environment: str) -> Path:
+    return _ENVIRONMENTS / environment / "bin" / "python"
+
+
+def _own(answer: Any) -> list[int]:
+    return [answer["prediction"]]

@@ -59,7 +59,7 @@ def _wait_until(ready: str, process: subprocess.Popen[bytes], deadline: float) -
             if requests.get(ready, timeout=5).ok:
                 return
         time.sleep(0.02)
-    raise SystemExit(f"{process.args}: not ready (exit code {process.poll()})")
+    raise SystemExit(f"{process.args!r}: not ready (exit code {process.poll()})")
 
 
 def free_port() -> int:
