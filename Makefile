@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers figures results lint check lock clean
+.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -64,6 +64,9 @@ bench-peers: $(VENV)/.everything $(PEERS:%=.venv-peers/%/.made)
 
 bench-servers: $(VENV)/.everything .venv-peers/servers/.made
 	$(BIN)/python -m benchmarks.http --servers --write
+
+bench-breakdown: $(VENV)/.everything .venv-peers/servers/.made
+	$(BIN)/python -m benchmarks.breakdown --write
 
 .venv-peers/%/.made: benchmarks/peers/requirements-%.txt
 	$(PYTHON) -m venv .venv-peers/$*

@@ -120,7 +120,7 @@ def peers() -> list[Contender]:
         ),
         Contender(
             "LitServe",
-            (_python("litserve"), "-m", "benchmarks.peers.litserve_app", "PORT"),
+            (python_of("litserve"), "-m", "benchmarks.peers.litserve_app", "PORT"),
             "/health",
             "/predict",
             "image/png",
@@ -131,7 +131,7 @@ def peers() -> list[Contender]:
         Contender(
             "BentoML",
             (
-                *(_python("bentoml"), "-m", "bentoml"),
+                *(python_of("bentoml"), "-m", "bentoml"),
                 *("serve", "benchmarks.peers.bentoml_service:Garments"),
                 *("--host", "127.0.0.1", "--port", "PORT"),
             ),
@@ -147,11 +147,7 @@ def peers() -> list[Contender]:
 
 def servers() -> list[Contender]:
     """Our app on other WSGI servers, and on Granian with other settings."""
-    python, here = _python("servers"), "127.0.0.1:PORT"
-    granian = (
-        *(python, "-m", "granian", "--interface", "wsgi", "--no-ws", "--log-level", "error"),
-        *("--host", "127.0.0.1", "--port", "PORT", "app:app"),
-    )
+    python, here = python_of("servers"), "127.0.0.1:PORT"
     gunicorn = (python, "-m", "gunicorn", "--bind", here, "--log-level", "error", "app:app")
     uwsgi = (
         *(_ENVIRONMENTS / "servers/bin/uwsgi", "--http11-socket", here, "--master", "--need-app"),
@@ -163,8 +159,7 @@ def servers() -> list[Contender]:
         *(
             ours(
                 f"Granian, {workers} workers of {threads} threads, {mode}",
-                *(*granian, "--workers", workers, "--blocking-threads", threads),
-                *("--runtime-mode", mode),
+                *granian("app:app", workers, threads, mode),
             )
             for workers, threads, mode in (
                 *((2, 1, "st"), (2, 2, "st"), (2, 4, "st"), (2, 24, "st"), (2, 1, "mt")),
@@ -181,7 +176,17 @@ def servers() -> list[Contender]:
     ]
 
 
-def _python(environment: str) -> Path:
+def granian(app: str, workers: int = 2, threads: int = 1, mode: str = "st") -> list[object]:
+    """The command that serves a WSGI app on Granian."""
+    return [
+        *(sys.executable, "-m", "granian", app, "--interface", "wsgi", "--no-ws"),
+        *("--host", "127.0.0.1", "--port", "PORT", "--log-level", "error"),
+        *("--workers", workers, "--blocking-threads", threads, "--runtime-mode", mode),
+    ]
+
+
+def python_of(environment: str) -> Path:
+    """The interpreter of an environment that `make bench-peers` makes."""
     return _ENVIRONMENTS / environment / "bin" / "python"
 
 
