@@ -15,14 +15,20 @@ from benchmarks.load import generator
 from benchmarks.turn import Turn, pictures, take_turn
 
 OURS, REFERENCE = "Garments", "MLServer"
+_MOST_OF_OTHERS = 0.05  # of all cores
 
 
 def take_turns(contenders: Sequence[Contender], seconds: float) -> dict[str, Turn]:
-    """A turn of each, printed as it ends."""
+    """A turn of each, printed as it ends; one that others disturbed is taken again, up to twice."""
     turns = {}
     for contender in contenders:
-        turn = turns[contender.name] = take_turn(contender, seconds)
-        print(f"{contender.name:42} {turn}", flush=True)
+        for _ in range(3):
+            turn = turns[contender.name] = take_turn(contender, seconds)
+            print(f"{contender.name:42} {turn}", flush=True)
+            if turn.others <= _MOST_OF_OTHERS:
+                break
+        else:
+            raise SystemExit("other programs keep the machine busy: no figure would mean anything")
     return turns
 
 

@@ -69,14 +69,49 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def memory(pid: int) -> float:
-    """MiB that a process and its descendants hold; what they share counts once (Linux)."""
+def tree(pid: int) -> list[Path]:
+    """The folders in /proc of a process and its descendants (Linux)."""
     folder = Path(f"/proc/{pid}")
-    used = re.search(r"^Pss: +(\d+)", (folder / "smaps_rollup").read_text(), re.MULTILINE)
-    assert used
     children = [
         int(child)
         for thread in (folder / "task").iterdir()
         for child in (thread / "children").read_text().split()
     ]
-    return int(used[1]) / 1024 + sum(map(memory, children))
+    return [folder, *(found for child in children for found in tree(child))]
+
+
+def memory(pid: int) -> float:
+    """MiB that a process and its descendants hold; what they share counts once."""
+    kilobytes = 0
+    for folder in tree(pid):
+        used = re.search(r"^Pss: +(\d+)", (folder / "smaps_rollup").read_text(), re.MULTILINE)
+        assert used
+        kilobytes += int(used[1])
+    return kilobytes / 1024
+
+
+class Others:
+    """How much of the machine goes to programs that are neither the service nor its load."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._before = self._seconds()
+
+    def share(self) -> float:
+        """Their part of all cores' time since this object was made; the hypervisor's too."""
+        before, now = self._before, self._seconds()
+        busy, idle, ours = (after - then for then, after in zip(before, now, strict=True))
+        return max(0.0, busy - ours) / (busy + idle)
+
+    def _seconds(self) -> tuple[float, float, float]:
+        """Busy and idle seconds of all cores, and the busy ones of the measurement."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        user, nice, system, idle, waiting, *rest = map(
+            int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        )
+        # In the line of a process its name may hold anything, but ends with the last bracket.
+        stats = [(f / "stat").read_text().rpartition(")")[2].split() for f in tree(self._pid)]
+        served = sum(int(stat[11]) + int(stat[12]) for stat in stats)
+        own = sum(os.times()[:4])  # this process and the load generators that it waited for
+        busy = user + nice + system + sum(rest)
+        return busy / ticks, (idle + waiting) / ticks, served / ticks + own

@@ -1,5 +1,6 @@
 """A contender's turn: start it, check its answers, put load on it, weigh it, stop it."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,18 +22,22 @@ _SECONDS_TO_WARM_UP = 1
 
 @dataclass(frozen=True)
 class Turn:
-    """The load on a contender, MiB after it, and seconds from its start until it was ready."""
+    """The load on a contender, MiB after it, and seconds from its start until it was ready.
+
+    `others` is the part of the machine that other programs took meanwhile.
+    """
 
     load: Load
     memory: float
     ready: float
+    others: float
 
     def __str__(self) -> str:
         load = self.load
         void = f"  VOID: {load.failed} failed" if load.failed else ""
         return (
             f"{load.rate:7,.0f} requests/s  p50 {load.p50:6.2f} ms  p99 {load.p99:6.2f} ms"
-            f"  {self.memory:4.0f} MiB  ready {self.ready:5.2f} s{void}"
+            f"  {self.memory:4.0f} MiB  ready {self.ready:5.2f} s  others {self.others:4.0%}{void}"
         )
 
 
@@ -56,8 +61,10 @@ def take_turn(contender: Contender, seconds: float) -> Turn:
     with service.running(command, url + contender.ready, **variables) as running:
         _check(contender, posts, paths)
         load(posts, _SECONDS_TO_WARM_UP)
+        time.sleep(_SECONDS_TO_WARM_UP)  # what the generator left under way still takes places
+        others = service.Others(running.pid)
         found = load(posts, seconds)
-        return Turn(found, service.memory(running.pid), running.seconds)
+        return Turn(found, service.memory(running.pid), running.seconds, others.share())
 
 
 def _check(contender: Contender, posts: Posts, paths: Sequence[Path]) -> None:

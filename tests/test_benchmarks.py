@@ -17,7 +17,7 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason=
 
 
 def turn(rate: float, failed: int = 0) -> Turn:
-    return Turn(Load(rate, p50=2, p99=9, failed=failed), memory=100, ready=0.5)
+    return Turn(Load(rate, p50=2, p99=9, failed=failed), memory=100, ready=0.5, others=0)
 
 
 def test_python_puts_load_on_the_service(service: str, boot: bytes) -> None:
@@ -53,6 +53,7 @@ def test_a_turn_checks_and_measures_the_service(form: str) -> None:
     assert found.load.rate > 1
     assert found.memory > 20
     assert found.ready > 0
+    assert 0 <= found.others < 1
 
 
 @pytest.mark.slow
