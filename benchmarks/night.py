@@ -24,7 +24,7 @@ import requests
 from benchmarks import naive
 from garments import dataset
 from garments.engine import Engine
-from garments.preprocess import to_array
+from garments.preprocess import Limits, to_array
 from garments.settings import PROJECT
 
 AT_ONCE = 64
@@ -84,7 +84,7 @@ def answer_alone(paths: Sequence[Path], started: Callable[[], object]) -> None:
     for start in range(0, len(paths), AT_ONCE):
         arrays = [
             to_array(
-                path.read_bytes(), card.height, card.width, card.preprocessing, max_pixels=10**6
+                path.read_bytes(), card.height, card.width, card.preprocessing, limits=Limits()
             )
             for path in paths[start : start + AT_ONCE]
         ]

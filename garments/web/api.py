@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, jsonify, request
 
 from garments.engine import Answer, Engine
+from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.web.access import Gate, require_token
 from garments.web.classify import Result, classify
@@ -19,6 +20,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     """Add the endpoints to `app`."""
     api = Blueprint("api", __name__)
     gate = Gate(settings.max_at_once)
+    limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
 
     @api.before_request
     def authorise() -> None:
@@ -39,7 +41,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
         top = _top(engine)
         with gate:
             uploads = read_uploads(request, max_images=settings.max_images)
-            results = classify(engine, uploads, max_pixels=settings.max_pixels, top=top)
+            results = classify(engine, uploads, limits=limits, top=top)
         return jsonify(
             model=_identity(engine),
             predictions=[
@@ -57,7 +59,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
                     "unsupported_media_type", "send JSON with Content-Type: application/json"
                 )
             uploads = read_uploads(request, max_images=settings.max_images)
-            results = classify(engine, uploads, max_pixels=settings.max_pixels)
+            results = classify(engine, uploads, limits=limits)
         errors = [
             {"index": place, **_row(result)["error"]}
             for place, result in enumerate(results)

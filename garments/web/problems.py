@@ -27,6 +27,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "request_too_large": (413, "The request is too large"),
     "too_many_images": (413, "The request has too many images"),
     "too_many_pixels": (413, "The image is too large"),
+    "too_many_frames": (413, "The image has too many frames"),
+    "too_many_scans": (413, "The image has too many scans"),
     "unsupported_media_type": (415, "The request is of a type that is not served"),
     "unsupported_type": (415, "The image is of a type that is not served"),
     "empty_image": (422, "The image is empty"),
