@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test torture bench bench-memory figures results lint check lock clean
+.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-decoding figures results lint check lock clean
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -52,6 +52,9 @@ bench: $(VENV)/.everything
 
 bench-memory: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.memory
+
+bench-decoding: $(VENV)/.everything
+	$(BIN)/python -m benchmarks.decoding
 
 results: $(VENV)/.everything
 	$(BIN)/python -m garments.training.results
