@@ -49,6 +49,9 @@ class Settings:
         default=64 * 2**20, metadata=_about("most bytes in one request", 1)
     )
     max_images: int = field(default=256, metadata=_about("most pictures in one request", 1))
+    max_form_fields: int = field(
+        default=100, metadata=_about("most fields of a form beside its pictures", 0)
+    )
     max_pixels: int = field(
         default=25_000_000, metadata=_about("most pixels in one picture", 1, 89_000_000)
     )

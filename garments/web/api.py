@@ -9,11 +9,15 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from garments.engine import Answer, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
+from garments.web import inference_protocol
 from garments.web.access import Gate, require_token
 from garments.web.classify import Result, classify
 from garments.web.models import Models
 from garments.web.problems import Refusal
-from garments.web.uploads import read_uploads
+from garments.web.uploads import Upload, read_uploads
+
+# What answers without the token: that the service lives, as it says itself and as `/v2` says it.
+_OPEN = ("api.health", "v2.live")
 
 
 def register(app: Flask, settings: Settings, models: Models) -> None:
@@ -22,9 +26,9 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     gate = Gate(settings.max_at_once)
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
 
-    @api.before_request
+    @app.before_request
     def authorise() -> None:
-        if settings.api_token and request.endpoint != "api.health":
+        if settings.api_token and request.endpoint not in _OPEN:
             require_token(request, settings.api_token)
 
     @api.get("/health")
@@ -40,7 +44,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
         engine = models.named(request.args.get("model", settings.model))
         top = _top(engine)
         with gate:
-            uploads = read_uploads(request, max_images=settings.max_images)
+            uploads = _uploads()
             results = classify(engine, uploads, limits=limits, top=top)
         return jsonify(
             model=_identity(engine),
@@ -58,7 +62,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
                 raise Refusal(
                     "unsupported_media_type", "send JSON with Content-Type: application/json"
                 )
-            uploads = read_uploads(request, max_images=settings.max_images)
+            uploads = _uploads()
             results = classify(engine, uploads, limits=limits)
         errors = [
             {"index": place, **_row(result)["error"]}
@@ -73,7 +77,13 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
             **({"errors": errors} if errors else {}),
         )
 
+    def _uploads() -> list[Upload]:
+        return read_uploads(
+            request, max_images=settings.max_images, max_fields=settings.max_form_fields
+        )
+
     app.register_blueprint(api)
+    app.register_blueprint(inference_protocol.build(settings, models, gate, limits))
 
 
 def _identity(engine: Engine) -> dict[str, str]:
