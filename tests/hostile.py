@@ -1,5 +1,6 @@
 """A small set of odd and hostile files that the tests make themselves, so it is always there."""
 
+import base64
 import struct
 import zlib
 
@@ -12,6 +13,11 @@ from tests.pictures import catalogue_shot, encoded, turned
 BOOT = (IMAGES / "image_0_label_9.png").read_bytes()
 ITEM = np.asarray(Image.open(IMAGES / "image_0_label_9.png"))
 SHOT = catalogue_shot(ITEM)
+
+
+def text(data: bytes) -> str:
+    """A file as JSON carries it."""
+    return base64.b64encode(data).decode()
 
 
 def png(width: int, height: int, colour: int = 2, pixels: bytes = bytes(1000)) -> bytes:

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from garments.preprocess.item import fashion_mnist
-from garments.preprocess.picture import BadImage, Limits, read_picture
+from garments.preprocess.picture import FORMATS, BadImage, Limits, read_picture
 
-__all__ = ["PREPROCESSING", "BadImage", "Limits", "to_array"]
+__all__ = ["FORMATS", "PREPROCESSING", "BadImage", "Limits", "to_array"]
 
 PREPROCESSING = {"fashion-mnist": fashion_mnist}
 

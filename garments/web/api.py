@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
@@ -9,7 +10,7 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from garments.engine import Answer, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
-from garments.web import inference_protocol
+from garments.web import inference_protocol, openapi
 from garments.web.access import Gate, require_token
 from garments.web.classify import Result, classify
 from garments.web.models import Models
@@ -38,6 +39,10 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     @api.get("/ready")
     def ready() -> Response:
         return jsonify(status="ready", models=[_identity(engine) for engine in models.all()])
+
+    @api.get("/openapi.json")
+    def description() -> Response:
+        return jsonify(openapi.describe(settings, [engine.card for engine in models.all()]))
 
     @api.post("/predict")
     def predict() -> Response:
@@ -92,10 +97,9 @@ def _identity(engine: Engine) -> dict[str, str]:
 
 def _top(engine: Engine) -> int:
     classes = len(engine.card.labels)
-    try:
-        top = int(request.args.get("top", "3"))
-    except ValueError:
-        top = 0
+    given = request.args.get("top", "3")
+    # Python would take 1_0 and figures of every script for a number too.
+    top = int(given) if re.fullmatch("[0-9]{1,4}", given) else 0
     if not 1 <= top <= classes:
         raise Refusal("malformed_request", f"top must be a whole number from 1 to {classes}")
     return top

@@ -133,7 +133,7 @@ def _read(card: Card, max_images: int) -> dict[str, Any]:
 
 def _names(asked: Mapping[str, Any]) -> list[str]:
     """The outputs that a request wants; all if it names none. Raises Refusal."""
-    wanted = asked.get("outputs") or []
+    wanted = asked.get("outputs", [])
     if not isinstance(wanted, list):
         raise _malformed("outputs must be a list")
     names: dict[str, None] = {}  # a set that keeps the order

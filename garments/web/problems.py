@@ -61,9 +61,14 @@ def problem(code: str, detail: str, headers: Mapping[str, str] | None = None) ->
     return Response(
         json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n",
         status,
-        {**(headers or {}), **_HEADERS.get(code, {})},
+        {**(headers or {}), **headers_of(code)},
         content_type="application/problem+json",
     )
+
+
+def headers_of(code: str) -> Mapping[str, str]:
+    """What an answer with this code has beside the usual headers."""
+    return _HEADERS.get(code, {})
 
 
 def answer_errors_as_problems(app: Flask) -> None:
