@@ -99,7 +99,8 @@ def tensor(**changes: object) -> dict[str, object]:
 
 
 def post(client: FlaskClient, *inputs: object, **others: object) -> TestResponse:
-    return client.post(INFER, json={"inputs": list(inputs), **others})
+    body = json.dumps({"inputs": list(inputs), **others})
+    return client.post(INFER, data=body, content_type="application/json")
 
 
 def assert_error(response: TestResponse, status: int) -> str:

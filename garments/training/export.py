@@ -11,13 +11,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
-from keras import ops
 
 from garments.card import KERAS_NAME, ONNX_NAME, Card, version_of
 from garments.dataset import LABELS, Dataset
+from garments.engine import Graph
 from garments.network import multiply_accumulates, with_probabilities
 from garments.training.calibrate import choose_threshold, fit_temperature
 from garments.training.learner import AT_ONCE
+from garments.training.quantize import quantize
+
+_INPUT = "pictures"
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,24 @@ def export(
 ) -> None:
     """Calibrate `network` (logits) on `validation`, and fill `folder` with model and card.
 
-    The card has no scores yet: it is the folder that is scored, as it will be served.
+    What is served is the network in integers, so that chooses the threshold and gives the golden
+    answer. The card has no scores yet: it is the folder that is scored, as it will be served.
     """
-    logits = network.predict(validation.images[..., None], batch_size=AT_ONCE, verbose=0)
+    pictures = validation.images[..., None]
+    logits = network.predict(pictures, batch_size=AT_ONCE, verbose=0)
     temperature = fit_temperature(logits, validation.labels)
     model = with_probabilities(network, temperature)
-    found = np.asarray(ops.softmax(logits / temperature, axis=1))
-    right = found.argmax(axis=1) == validation.labels
-    threshold = choose_threshold(found.max(axis=1), right)
 
     folder.mkdir(parents=True)
     model.save(folder / KERAS_NAME)
     write_onnx(model, folder / ONNX_NAME)
+    quantize(folder / ONNX_NAME, pictures, _INPUT)
+    graph = Graph(folder / ONNX_NAME)
+    parts = range(0, len(pictures), AT_ONCE)
+    found = np.concatenate([graph.probabilities(pictures[i : i + AT_ONCE]) for i in parts])
+    right = found.argmax(axis=1) == validation.labels
+    threshold = choose_threshold(found.max(axis=1), right)
     height, width, channels = model.input_shape[1:]
-    golden = validation.images[:1, ..., None]
     card = Card(
         name=name,
         version=version_of(folder / ONNX_NAME),
@@ -64,10 +71,11 @@ def export(
             "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson"
         ),
         temperature=temperature,
-        golden_input=base64.b64encode(golden.tobytes()).decode("ascii"),
-        golden_probabilities=model.predict(golden, verbose=0)[0].astype(float).tolist(),
+        golden_input=base64.b64encode(pictures[0].tobytes()).decode("ascii"),
+        golden_probabilities=found[0].astype(float).tolist(),
         parameters=model.count_params(),
         multiply_accumulates=multiply_accumulates(model),
+        precision="int8",
         training_data_sha256=origin.training_data_sha256,
         architecture=origin.architecture,
         seed=origin.seed,
@@ -82,7 +90,7 @@ def export(
 
 def write_onnx(model: keras.Model, path: Path) -> None:
     """Write `model` as an ONNX graph with a free batch size."""
-    signature = [keras.InputSpec(dtype=model.input.dtype, shape=model.input.shape, name="pictures")]
+    signature = [keras.InputSpec(dtype=model.input.dtype, shape=model.input.shape, name=_INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # tf2onnx still asks numpy for names that numpy is about to give another meaning.
