@@ -20,16 +20,17 @@ def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def png(width: int, height: int, colour: int = 2, pixels: bytes = bytes(1000)) -> bytes:
-    """A PNG that says it has a size, whatever it holds."""
+def png(width: int, height: int, *chunks: bytes, pixels: bytes = bytes(1000)) -> bytes:
+    """A PNG in colour that says it has a size, whatever it holds."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", zlib.compress(pixels))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body) + chunk(b"IEND", b"")
 
-    def chunk(name: bytes, content: bytes) -> bytes:
-        checked = name + content
-        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A part of a PNG."""
+    checked = name + content
+    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
 
 def with_scans(count: int) -> bytes:
@@ -113,6 +114,14 @@ def refused() -> dict[str, tuple[bytes, str]]:
             "unreadable_image",
         ),
         "empty_pixels.png": (png(4000, 4000), "unreadable_image"),
+        "packed_text.png": (
+            png(28, 28, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50_000_000)))),
+            "unreadable_image",
+        ),
+        "packed_profile.png": (
+            png(28, 28, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(50_000_000)))),
+            "unreadable_image",
+        ),
         "endless_scans.jpg": (with_scans(200), "too_many_scans"),
         "endless_scans.mpo": (as_mpo(with_scans(200)), "too_many_scans"),
         "endless_frames.gif": (gif_of(1001), "too_many_frames"),
