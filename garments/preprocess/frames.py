@@ -14,12 +14,10 @@ def count_frames(picture: Image.Image, data: bytes, most: int) -> int:
     Most formats tell it at once. In GIF and TIFF one must go from frame to frame, and Pillow would
     go to the last, of which 64 MiB of file can hold millions.
     """
-    with suppress(IndexError, struct.error):  # the file ends early; so may its first frame
-        if picture.format == "GIF":
-            return _in_gif(data, most)
-        if picture.format == "TIFF":
-            return _in_tiff(data, most)
+    if picture.format not in ("GIF", "TIFF"):
         return int(getattr(picture, "n_frames", 1))
+    with suppress(IndexError, struct.error):  # the file ends early; so may its first frame
+        return _in_gif(data, most) if picture.format == "GIF" else _in_tiff(data, most)
     return 1
 
 

@@ -35,6 +35,8 @@ WORKING_SIDE = 224
 _LARGE = 4_000_000
 _one_large_picture = threading.Lock()
 
+# Where Pillow looks for an orientation, in `info`; a TIFF has it among its own tags.
+_WITH_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -91,12 +93,10 @@ def read_picture(data: bytes, limits: Limits) -> Image.Image:
     try:
         picture = _opened(data, str(signature.lastgroup))
         _check(picture, data, limits)
-        progressive = "progressive" in picture.info
-        area = picture.width * picture.height
+        whole = _area(picture)
         picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
-        if not progressive:  # of which the whole is kept in memory, at whatever scale
-            area = picture.width * picture.height
-        if area <= _LARGE:
+        # Of a progressive JPEG the whole is kept in memory, at whatever scale it is decoded.
+        if whole <= _LARGE or ("progressive" not in picture.info and _area(picture) <= _LARGE):
             return _upright(picture)
         with _one_large_picture:
             return _upright(picture)
@@ -122,7 +122,7 @@ def _opened(data: bytes, kind: str) -> Image.Image:
 
 def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:
     """Raise BadImage where decoding would take too much."""
-    if picture.width * picture.height > limits.pixels:
+    if _area(picture) > limits.pixels:
         raise _too_many_pixels(limits)
     # Pillow calls a JPEG MPO that has further ones in it, as some phones write them.
     if picture.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) > limits.scans:
@@ -131,6 +131,11 @@ def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:
     if count_frames(picture, data, limits.frames) > limits.frames:
         detail = f"the file has more than {limits.frames:,} frames: send the first alone"
         raise BadImage("too_many_frames", detail)
+
+
+def _area(picture: Image.Image) -> int:
+    width, height = picture.size
+    return width * height
 
 
 def _too_many_pixels(limits: Limits) -> BadImage:
@@ -143,7 +148,7 @@ def _upright(picture: Image.Image) -> Image.Image:
     picture.load()
     turn = _turn(picture)
     top = _top(picture)
-    if picture.width * picture.height > _LARGE:
+    if _area(picture) > _LARGE:
         picture = _reduced(picture, max(picture.size) // (4 * WORKING_SIDE), top)
     else:
         picture = _plain(picture, top)
@@ -188,6 +193,9 @@ def _bands(picture: Image.Image, height: int) -> Iterator[tuple[int, Image.Image
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:
     """What the EXIF orientation asks to be done; nothing where the EXIF is broken."""
+    # Most small pictures have none, and Pillow would take longer to find that out than to decode.
+    if picture.format != "TIFF" and picture.info.keys().isdisjoint(_WITH_ORIENTATION):
+        return None
     try:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 (the parser raises as many things as the decoders)
