@@ -1,13 +1,14 @@
 # `make run` shows the whole loop, `make test` runs every test. CONTRIBUTING.md tells the rest.
 PYTHON ?= python3
 PORT ?= 5001
+SECONDS ?= 600
 VENV := .venv
 PEERS := mlserver litserve bentoml
 BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean
+.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -44,6 +45,12 @@ test: $(VENV)/.everything
 torture: $(VENV)/.everything
 	$(BIN)/python -m tests.torture
 
+# Needs a Python that Atheris has wheels for: 3.11 to 3.13 on Linux.
+fuzz: $(VENV)/.everything
+	$(PIP) atheris==3.0.0
+	$(BIN)/python -m tests.fuzz picture .fuzz/picture -max_total_time=$(SECONDS) -artifact_prefix=.fuzz/picture-
+	$(BIN)/python -m tests.fuzz request .fuzz/request -max_total_time=$(SECONDS) -artifact_prefix=.fuzz/request-
+
 figures: $(VENV)/.everything
 	$(BIN)/python -m pytest -q -s -m figures
 
@@ -72,6 +79,8 @@ bench-breakdown: $(VENV)/.everything .venv-peers/servers/.made
 	$(PYTHON) -m venv .venv-peers/$*
 	.venv-peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
+bench-decoding: $(VENV)/.everything
+	$(BIN)/python -m benchmarks.decoding
 
 results: $(VENV)/.everything
 	$(BIN)/python -m garments.training.results
@@ -94,7 +103,7 @@ lock:
 
 # What may be somebody's own stays: pictures in images/, CSVs in Data/, the nights in predictions.db.
 clean:
-	rm -rf $(VENV) .venv-peers .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f predictions.csv report.html confusion_matrix.png
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from garments.engine import Engine
-from garments.preprocess import to_array
+from garments.preprocess import Limits, to_array
 from garments.settings import PROJECT
 
 MODEL = PROJECT / "model" / "fashion-mnist"
@@ -23,7 +23,7 @@ def answer_alone(paths: Sequence[Path], wait: Callable[[], object]) -> None:
     for start in range(0, len(paths), AT_ONCE):
         arrays = [
             to_array(
-                path.read_bytes(), card.height, card.width, card.preprocessing, max_pixels=10**6
+                path.read_bytes(), card.height, card.width, card.preprocessing, limits=Limits()
             )
             for path in paths[start : start + AT_ONCE]
         ]

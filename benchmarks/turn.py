@@ -14,7 +14,7 @@ from benchmarks.alone import MODEL
 from benchmarks.contenders import Contender
 from benchmarks.load import Load, Posts, load
 from garments.engine import Engine
-from garments.preprocess import to_array
+from garments.preprocess import Limits, to_array
 from garments.settings import PROJECT
 
 _SECONDS_TO_WARM_UP = 1
@@ -83,7 +83,7 @@ def _classes(paths: Sequence[Path]) -> list[int]:
     engine = Engine(MODEL)
     card = engine.card
     arrays = [
-        to_array(path.read_bytes(), card.height, card.width, card.preprocessing, max_pixels=10**6)
+        to_array(path.read_bytes(), card.height, card.width, card.preprocessing, limits=Limits())
         for path in paths
     ]
     return [answer.top[0].prediction for answer in engine.predict(np.stack(arrays))]

@@ -49,9 +49,17 @@ class Settings:
         default=64 * 2**20, metadata=_about("most bytes in one request", 1)
     )
     max_images: int = field(default=256, metadata=_about("most pictures in one request", 1))
+    max_form_fields: int = field(
+        default=100, metadata=_about("most fields of a form beside its pictures", 0)
+    )
     max_pixels: int = field(
         default=25_000_000, metadata=_about("most pixels in one picture", 1, 89_000_000)
     )
+    max_frames: int = field(
+        default=1000,
+        metadata=_about("most frames in one picture, of which only the first is looked at", 1),
+    )
+    max_scans: int = field(default=100, metadata=_about("most scans in one JPEG", 1))
     max_at_once: int = field(
         default=16,
         metadata=_about("requests that a worker takes on at once; the next gets a 429", 1),

@@ -129,7 +129,7 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, subproce
         env={**os.environ, **environment},
     )
     try:
-        wait_until_ready(url, process)
+        wait_until_ready(url, process, environment.get("GARMENTS_API_TOKEN", ""))
         yield url, process
     finally:
         process.terminate()
@@ -139,13 +139,14 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, subproce
             process.kill()
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], token: str = "") -> None:
     """Return as soon as the service that `process` starts answers that it is ready."""
+    headers = {"Authorization": f"Bearer {token}"}
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         assert process.poll() is None, "the service ended instead of starting"
         with suppress(requests.ConnectionError):
-            if requests.get(f"{url}/ready", timeout=5).ok:
+            if requests.get(f"{url}/ready", headers=headers, timeout=5).ok:
                 return
         time.sleep(0.02)
     raise AssertionError("the service is not ready")

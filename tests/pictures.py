@@ -4,7 +4,10 @@ import io
 
 import numpy as np
 import numpy.typing as npt
+import pillow_heif
 from PIL import Image, ImageOps
+
+pillow_heif.register_heif_opener()
 
 EXIF_ORIENTATION = 0x0112
 # What must be done to an upright picture so that a viewer who obeys the tag turns it back.

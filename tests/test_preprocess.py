@@ -2,7 +2,6 @@ import csv
 import io
 import struct
 import time
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -14,20 +13,18 @@ from PIL import Image, ImageOps
 
 from garments.dataset import Dataset
 from garments.engine import Engine
-from garments.preprocess import BadImage, to_array
+from garments.preprocess import BadImage, Limits, to_array
 from tests import pictures
 from tests.conftest import IMAGES, SHARED
 
-MOST_PIXELS = 25_000_000
-
 
 def shaped(data: bytes) -> np.ndarray:
-    return to_array(data, 28, 28, "fashion-mnist", max_pixels=MOST_PIXELS)
+    return to_array(data, 28, 28, "fashion-mnist", limits=Limits())
 
 
-def refusal(data: bytes, max_pixels: int = MOST_PIXELS) -> str:
+def refusal(data: bytes, **limits: int) -> str:
     with pytest.raises(BadImage) as caught:
-        to_array(data, 28, 28, "fashion-mnist", max_pixels=max_pixels)
+        to_array(data, 28, 28, "fashion-mnist", limits=Limits(**limits))
     return caught.value.code
 
 
@@ -151,12 +148,6 @@ def test_a_sixteen_bit_picture_is_turned_too(item: np.ndarray) -> None:
     assert (shaped(pictures.encoded(wide, exif=exif))[..., 0] == item).all()
 
 
-def test_a_jpeg_of_endless_scans_is_refused_at_once() -> None:
-    data = pictures.encoded(Image.new("L", (64, 64)), "JPEG", progressive=True)
-    scan = data[data.rindex(b"\xff\xda") : data.rindex(b"\xff\xd9")]
-    assert refusal(data[:-2] + scan * 200 + b"\xff\xd9") == "unreadable_image"
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (5000, 2), (28, 28), (27, 29)])
 def test_any_size_gives_the_shape_of_the_model(size: tuple[int, int]) -> None:
     assert shaped(pictures.encoded(Image.new("RGB", size, "red"))).shape == (28, 28, 1)
@@ -198,30 +189,24 @@ def test_what_is_no_picture_is_of_an_unsupported_type(data: bytes) -> None:
     assert refusal(data) == "unsupported_type"
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "HEIF"])
 def test_half_a_picture_is_unreadable(kind: str, item: np.ndarray) -> None:
     whole = pictures.encoded(Image.fromarray(item), kind)
     assert refusal(whole[: len(whole) // 2]) == "unreadable_image"
 
 
-def test_a_bomb_is_refused_by_its_size_before_it_is_decoded() -> None:
-    def chunk(name: bytes, content: bytes) -> bytes:
-        checked = name + content
-        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000)))
-    assert refusal(bomb) == "too_many_pixels"
-
-
 def test_the_bound_on_pixels_is_exact() -> None:
     picture = pictures.encoded(Image.new("L", (20, 10)))
-    assert to_array(picture, 28, 28, "fashion-mnist", max_pixels=200).shape == (28, 28, 1)
-    assert refusal(picture, max_pixels=199) == "too_many_pixels"
+    assert to_array(picture, 28, 28, "fashion-mnist", limits=Limits(pixels=200)).shape == (
+        28,
+        28,
+        1,
+    )
+    assert refusal(picture, pixels=199) == "too_many_pixels"
 
 
 @given(
-    st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]),
+    st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "HEIF"]),
     st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8),
     st.integers(0, 2000),
 )

@@ -1,7 +1,7 @@
 """What every peer does with a picture: our decoding, our model file, the likeliest class."""
 
 from garments.engine import Engine
-from garments.preprocess import to_array
+from garments.preprocess import Limits, to_array
 from garments.settings import PROJECT
 
 Answer = dict[str, int | str | float]
@@ -16,7 +16,7 @@ class Classifier:
     def __call__(self, picture: bytes) -> Answer:
         """The likeliest class of the file of one picture. Raises BadImage."""
         card = self._engine.card
-        array = to_array(picture, card.height, card.width, card.preprocessing, max_pixels=10**6)
+        array = to_array(picture, card.height, card.width, card.preprocessing, limits=Limits())
         (answer,) = self._engine.predict(array[None], top=1)
         (best,) = answer.top
         return {

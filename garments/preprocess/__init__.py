@@ -6,19 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from garments.preprocess.item import fashion_mnist
-from garments.preprocess.picture import BadImage, read_picture
+from garments.preprocess.picture import FORMATS, BadImage, Limits, read_picture
 
-__all__ = ["PREPROCESSING", "BadImage", "to_array"]
+__all__ = ["FORMATS", "PREPROCESSING", "BadImage", "Limits", "to_array"]
 
 PREPROCESSING = {"fashion-mnist": fashion_mnist}
 
 
 def to_array(
-    data: bytes, height: int, width: int, name: str, *, max_pixels: int
+    data: bytes, height: int, width: int, name: str, *, limits: Limits
 ) -> npt.NDArray[np.uint8]:
     """Read `data` and shape it as the preprocessing called `name` says: (height, width, 1).
 
     Raises BadImage, and KeyError for a preprocessing that this version does not know.
     """
     shape = PREPROCESSING[name]
-    return shape(read_picture(data, max_pixels=max_pixels), height, width)
+    return shape(read_picture(data, limits), height, width)

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import io
 import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import ExifTags, Image
+import numpy.typing as npt
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# How files of these formats begin, to tell a damaged picture from what is none.
+# The plugins by name, so that Pillow never goes looking for more of them.
+from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+
+from garments.preprocess.frames import count_frames
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC")
+# How files of these formats begin. Only the decoder of the one that matches is ever tried.
 _SIGNATURE = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|GIF8|BM|II[*+]\0|MM\0[*+]", flags=re.DOTALL
+    rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG)|(?P<WEBP>RIFF....WEBP)|(?P<GIF>GIF8)|(?P<BMP>BM)"
+    rb"|(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<HEIC>....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1))",
+    flags=re.DOTALL,
 )
-# A progressive JPEG has about ten scans; each further one costs a pass over the whole picture.
-_MOST_SCANS = 100
 _START_OF_SCAN = b"\xff\xda"
 
 # In pixels: pictures are brought down to this before the item is looked for, so that an item
 # which fills an eighth of the frame still has as many pixels as an input of 28. A JPEG need not
 # even be decoded at more.
 WORKING_SIDE = 224
+# In pixels: what has more when it is decoded takes so much memory that there is one at a time of
+# it, and is brought down band by band before anything else is done to it.
+_LARGE = 4_000_000
+_one_large_picture = threading.Lock()
 
+# Where Pillow looks for an orientation, in `info`; a TIFF has it among its own tags.
+_WITH_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,7 +47,24 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-Code = Literal["empty_image", "unsupported_type", "too_many_pixels", "unreadable_image"]
+Code = Literal[
+    "empty_image",
+    "unsupported_type",
+    "too_many_pixels",
+    "too_many_frames",
+    "too_many_scans",
+    "unreadable_image",
+]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may ask of its decoder."""
+
+    pixels: int = 25_000_000
+    frames: int = 1000
+    # A progressive JPEG has about ten; each further one costs a pass over the whole picture.
+    scans: int = 100
 
 
 class BadImage(Exception):
@@ -44,64 +75,141 @@ class BadImage(Exception):
         self.code: Code = code
 
 
-def read_picture(data: bytes, *, max_pixels: int) -> Image.Image:
+def read_picture(data: bytes, limits: Limits) -> Image.Image:
     """Decode the first frame of a picture, upright, as "L", "LA", "RGB" or "RGBA".
 
-    The format is told by content. A large JPEG is decoded at a reduced scale, and its size
+    The format is told by content. A large JPEG is decoded at a reduced scale, of a HEIC its
+    thumbnail is enough, and any other large picture is reduced thereafter. What the file asks for
     is checked before anything is decoded. Raises BadImage.
     """
     if not data:
         raise BadImage("empty_image", "the picture has no bytes: was the file still being written?")
+    signature = _SIGNATURE.match(data)
+    if not signature:
+        detail = f"the file is not a picture of a type that is served ({', '.join(FORMATS)})"
+        raise BadImage("unsupported_type", detail)
     # Broken files make Pillow's decoders raise nearly anything (ValueError, struct.error,
     # IndexError, MemoryError, …); whatever they raise, the picture cannot be read.
     try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        if picture.format == "JPEG" and data.count(_START_OF_SCAN) > _MOST_SCANS:
-            raise OSError("more scans than any camera writes")
-        if picture.width * picture.height > max_pixels:
-            raise Image.DecompressionBombError
+        picture = _opened(data, str(signature.lastgroup))
+        _check(picture, data, limits)
+        whole = _area(picture)
         picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
-        return _upright(picture)
+        # Of a progressive JPEG the whole is kept in memory, at whatever scale it is decoded.
+        if whole <= _LARGE or ("progressive" not in picture.info and _area(picture) <= _LARGE):
+            return _upright(picture)
+        with _one_large_picture:
+            return _upright(picture)
+    except BadImage:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        detail = f"the picture has more than {max_pixels:,} pixels: send a smaller one"
-        raise BadImage("too_many_pixels", detail) from error
+        raise _too_many_pixels(limits) from error
     except Exception as error:
-        if _SIGNATURE.match(data):
-            detail = "the picture is damaged or incomplete and cannot be decoded"
-            raise BadImage("unreadable_image", detail) from error
-        detail = f"the file is not a picture of a type that is served ({', '.join(FORMATS)})"
-        raise BadImage("unsupported_type", detail) from error
+        detail = "the picture is damaged or incomplete and cannot be decoded"
+        raise BadImage("unreadable_image", detail) from error
+
+
+def _opened(data: bytes, kind: str) -> Image.Image:
+    """The file with its header read, by the one plugin for its format."""
+    if kind == "HEIC":
+        # Only where such a photo comes: the library takes 20 MiB.
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
+        kind = "HEIF"
+    return Image.open(io.BytesIO(data), formats=(kind,))
+
+
+def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:
+    """Raise BadImage where decoding would take too much."""
+    if _area(picture) > limits.pixels:
+        raise _too_many_pixels(limits)
+    # Pillow calls a JPEG MPO that has further ones in it, as some phones write them.
+    if picture.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) > limits.scans:
+        detail = f"the JPEG has more than {limits.scans:,} scans: save it as a baseline JPEG"
+        raise BadImage("too_many_scans", detail)
+    if count_frames(picture, data, limits.frames) > limits.frames:
+        detail = f"the file has more than {limits.frames:,} frames: send the first alone"
+        raise BadImage("too_many_frames", detail)
+
+
+def _area(picture: Image.Image) -> int:
+    width, height = picture.size
+    return width * height
+
+
+def _too_many_pixels(limits: Limits) -> BadImage:
+    detail = f"the picture has more than {limits.pixels:,} pixels: send a smaller one"
+    return BadImage("too_many_pixels", detail)
 
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Decode and turn by the EXIF orientation; keep an alpha that shows, drop other oddities."""
     picture.load()
     turn = _turn(picture)
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        picture = _to_eight_bits(picture)
-    elif picture.mode in ("P", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    elif picture.mode not in ("L", "LA", "RGB", "RGBA"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
+    top = _top(picture)
+    if _area(picture) > _LARGE:
+        picture = _reduced(picture, max(picture.size) // (4 * WORKING_SIDE), top)
+    else:
+        picture = _plain(picture, top)
     if picture.mode in ("LA", "RGBA") and picture.getextrema()[-1] == (255, 255):
         picture = picture.convert("L" if picture.mode == "LA" else "RGB")
     return picture if turn is None else picture.transpose(turn)
 
 
+def _plain(picture: Image.Image, top: float) -> Image.Image:
+    """The picture as "L", "LA", "RGB" or "RGBA"; `top` is the sample that is white."""
+    if picture.mode.startswith("I;16"):  # Pillow would clip them
+        return Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        samples = _samples(picture) * (255.0 / top)
+        return Image.fromarray(np.clip(samples, 0, 255).astype(np.uint8))
+    if picture.mode in ("P", "PA") or "transparency" in picture.info:
+        return picture.convert("RGBA")
+    if picture.mode not in ("L", "LA", "RGB", "RGBA"):
+        return picture.convert("L" if picture.mode == "1" else "RGB")
+    return picture
+
+
+def _reduced(picture: Image.Image, factor: int, top: float) -> Image.Image:
+    """The picture made plain and `factor` times smaller, with little memory beside its own."""
+    small: Image.Image | None = None
+    for place, band in _bands(picture, 16 * factor):
+        part = _plain(band, top).reduce(factor)
+        if small is None:
+            size = (part.width, -(-picture.height // factor))
+            small = Image.new(part.mode, size)
+        small.paste(part, (0, place // factor))
+    assert small is not None  # noqa: S101 (tells mypy that a picture has a first row)
+    return small
+
+
+def _bands(picture: Image.Image, height: int) -> Iterator[tuple[int, Image.Image]]:
+    """The rows of a picture, `height` at a time, and where they begin."""
+    for place in range(0, picture.height, height):
+        end = min(place + height, picture.height)
+        yield place, picture.crop((0, place, picture.width, end))
+
+
 def _turn(picture: Image.Image) -> Image.Transpose | None:
     """What the EXIF orientation asks to be done; nothing where the EXIF is broken."""
+    # Most small pictures have none, and Pillow would take longer to find that out than to decode.
+    if picture.format != "TIFF" and picture.info.keys().isdisjoint(_WITH_ORIENTATION):
+        return None
     try:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 (the parser raises as many things as the decoders)
         return None
 
 
-def _to_eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale samples of 16 bits or more, or real ones, to 0…255; Pillow would clip them."""
-    if picture.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
-    samples = np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0.0, neginf=0.0)
-    # The file does not tell their range: take the smallest usual one that holds them.
-    most = float(samples.max())
-    top = next((bound for bound in (1.0, 255.0, 65535.0) if most <= bound), most)
-    return Image.fromarray(np.clip(samples * (255.0 / top), 0, 255).astype(np.uint8))
+def _top(picture: Image.Image) -> float:
+    """The sample that is white where samples are whole or real numbers of no told range."""
+    if picture.mode not in ("I", "F"):
+        return 255.0
+    most = max(float(_samples(band).max()) for _, band in _bands(picture, 64))
+    # Take the smallest usual range that holds them.
+    return next((top for top in (1.0, 255.0, 65535.0) if most <= top), most)
+
+
+def _samples(picture: Image.Image) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0.0, neginf=0.0)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
 
 from garments.engine import Answer, Engine
+from garments.preprocess import Limits
 from garments.settings import Settings
+from garments.web import inference_protocol, openapi
 from garments.web.access import Gate, require_token
 from garments.web.classify import Result, classify
 from garments.web.models import Models
 from garments.web.problems import Refusal
-from garments.web.uploads import read_uploads
+from garments.web.uploads import Upload, read_uploads
+
+# What answers without the token: that the service lives, as it says itself and as `/v2` says it.
+_OPEN = ("api.health", "v2.live")
 
 
 def register(app: Flask, settings: Settings, models: Models) -> None:
     """Add the endpoints to `app`."""
     api = Blueprint("api", __name__)
     gate = Gate(settings.max_at_once)
+    limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
 
-    @api.before_request
+    @app.before_request
     def authorise() -> None:
-        if settings.api_token and request.endpoint != "api.health":
+        if settings.api_token and request.endpoint not in _OPEN:
             require_token(request, settings.api_token)
 
     @api.get("/health")
@@ -33,13 +40,17 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     def ready() -> Response:
         return jsonify(status="ready", models=[_identity(engine) for engine in models.all()])
 
+    @api.get("/openapi.json")
+    def description() -> Response:
+        return jsonify(openapi.describe(settings, [engine.card for engine in models.all()]))
+
     @api.post("/predict")
     def predict() -> Response:
         engine = models.named(request.args.get("model", settings.model))
         top = _top(engine)
         with gate:
-            uploads = read_uploads(request, max_images=settings.max_images)
-            results = classify(engine, uploads, max_pixels=settings.max_pixels, top=top)
+            uploads = _uploads()
+            results = classify(engine, uploads, limits=limits, top=top)
         return jsonify(
             model=_identity(engine),
             predictions=[
@@ -56,8 +67,8 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
                 raise Refusal(
                     "unsupported_media_type", "send JSON with Content-Type: application/json"
                 )
-            uploads = read_uploads(request, max_images=settings.max_images)
-            results = classify(engine, uploads, max_pixels=settings.max_pixels)
+            uploads = _uploads()
+            results = classify(engine, uploads, limits=limits)
         errors = [
             {"index": place, **_row(result)["error"]}
             for place, result in enumerate(results)
@@ -71,7 +82,13 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
             **({"errors": errors} if errors else {}),
         )
 
+    def _uploads() -> list[Upload]:
+        return read_uploads(
+            request, max_images=settings.max_images, max_fields=settings.max_form_fields
+        )
+
     app.register_blueprint(api)
+    app.register_blueprint(inference_protocol.build(settings, models, gate, limits))
 
 
 def _identity(engine: Engine) -> dict[str, str]:
@@ -80,10 +97,9 @@ def _identity(engine: Engine) -> dict[str, str]:
 
 def _top(engine: Engine) -> int:
     classes = len(engine.card.labels)
-    try:
-        top = int(request.args.get("top", "3"))
-    except ValueError:
-        top = 0
+    given = request.args.get("top", "3")
+    # Python would take 1_0 and figures of every script for a number too.
+    top = int(given) if re.fullmatch("[0-9]{1,4}", given) else 0
     if not 1 <= top <= classes:
         raise Refusal("malformed_request", f"top must be a whole number from 1 to {classes}")
     return top

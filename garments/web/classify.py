@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from garments.engine import Answer, Engine
-from garments.preprocess import BadImage, to_array
+from garments.preprocess import BadImage, Limits, to_array
 from garments.web.problems import Refusal
 from garments.web.uploads import Upload
 
@@ -15,7 +15,7 @@ Result = Answer | BadImage | Refusal
 
 
 def classify(
-    engine: Engine, uploads: Sequence[Upload], *, max_pixels: int, top: int = 3
+    engine: Engine, uploads: Sequence[Upload], *, limits: Limits, top: int = 3
 ) -> list[Result]:
     """Answer every upload or say what is wrong with it; a bad one harms no other.
 
@@ -34,7 +34,7 @@ def classify(
                     card.height,
                     card.width,
                     card.preprocessing,
-                    max_pixels=max_pixels,
+                    limits=limits,
                 )
             )
         except (BadImage, Refusal) as fault:

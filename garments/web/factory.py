@@ -10,6 +10,7 @@ from flask.json.provider import JSONProvider
 
 from garments.settings import Settings
 from garments.web import api
+from garments.web.guard import guarded
 from garments.web.models import Models
 from garments.web.problems import answer_errors_as_problems
 
@@ -37,4 +38,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = _Json(app)
     answer_errors_as_problems(app)
     api.register(app, settings, Models(settings.model_dir, settings.model))
+    app.wsgi_app = guarded(app.wsgi_app)  # type: ignore[assignment]
     return app

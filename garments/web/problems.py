@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
@@ -27,6 +27,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "request_too_large": (413, "The request is too large"),
     "too_many_images": (413, "The request has too many images"),
     "too_many_pixels": (413, "The image is too large"),
+    "too_many_frames": (413, "The image has too many frames"),
+    "too_many_scans": (413, "The image has too many scans"),
     "unsupported_media_type": (415, "The request is of a type that is not served"),
     "unsupported_type": (415, "The image is of a type that is not served"),
     "empty_image": (422, "The image is empty"),
@@ -59,36 +61,48 @@ def problem(code: str, detail: str, headers: Mapping[str, str] | None = None) ->
     return Response(
         json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n",
         status,
-        {**(headers or {}), **_HEADERS.get(code, {})},
+        {**(headers or {}), **headers_of(code)},
         content_type="application/problem+json",
     )
+
+
+def headers_of(code: str) -> Mapping[str, str]:
+    """What an answer with this code has beside the usual headers."""
+    return _HEADERS.get(code, {})
 
 
 def answer_errors_as_problems(app: Flask) -> None:
     """Make every exception that leaves a view a problem answer."""
 
+    def answer(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+        response = problem(code, detail, headers)
+        if request.path == "/v2" or request.path.startswith("/v2/"):  # which has a body of its own
+            response.content_type = "application/json"
+            response.data = json.dumps({"error": detail}, ensure_ascii=False) + "\n"
+        return response
+
     @app.errorhandler(BadImage)
     @app.errorhandler(Refusal)
     def refused(error: BadImage | Refusal) -> Response:
-        return problem(error.code, str(error))
+        return answer(error.code, str(error))
 
     @app.errorhandler(HTTPException)
     def rejected(error: HTTPException) -> Response:
         if isinstance(error, NotFound):
-            return problem("not_found", "POST pictures to /predict; /ready says who answers")
+            return answer("not_found", "POST pictures to /predict; /ready says who answers")
         if isinstance(error, MethodNotAllowed):
             allowed = ", ".join(sorted(error.valid_methods or ()))
-            return problem("method_not_allowed", f"allowed are: {allowed}", {"Allow": allowed})
+            return answer("method_not_allowed", f"allowed are: {allowed}", {"Allow": allowed})
         if isinstance(error, RequestEntityTooLarge):
             most = app.config["MAX_CONTENT_LENGTH"]
             detail = (
                 f"a request has at most {most:,} bytes: send fewer or smaller pictures at a time"
             )
-            return problem("request_too_large", detail)
+            return answer("request_too_large", detail)
         # What is left are requests that Werkzeug cannot parse, and bodies that broke off.
-        return problem("malformed_request", error.description or "the request is malformed")
+        return answer("malformed_request", error.description or "the request is malformed")
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         logger.error("a request failed", exc_info=error)
-        return problem("internal_error", "the failure is in the service's log; try again")
+        return answer("internal_error", "the failure is in the service's log; try again")

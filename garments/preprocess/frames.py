@@ -1,0 +1,55 @@
+"""How many pictures a file holds, told without decoding any of them."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+
+from PIL import Image
+
+
+def count_frames(picture: Image.Image, data: bytes, most: int) -> int:
+    """The frames of an opened file, counted no further than one beyond `most`.
+
+    Most formats tell it at once. In GIF and TIFF one must go from frame to frame, and Pillow would
+    go to the last, of which 64 MiB of file can hold millions.
+    """
+    if picture.format not in ("GIF", "TIFF"):
+        return int(getattr(picture, "n_frames", 1))
+    with suppress(IndexError, struct.error):  # the file ends early; so may its first frame
+        return _in_gif(data, most) if picture.format == "GIF" else _in_tiff(data, most)
+    return 1
+
+
+def _in_gif(data: bytes, most: int) -> int:
+    """GIF89a, sections 17 to 26: blocks one after the other, each a chain of sub-blocks."""
+    place, count = 13 + _colour_table(data[10]), 0
+    while count <= most and data[place] in b"!,":
+        if data[place] == 0x21:  # an extension: its label, then sub-blocks
+            place += 2
+        else:  # a frame: its place and size, its colours, the size of its codes, then sub-blocks
+            count += 1
+            place += 11 + _colour_table(data[place + 9])
+        while data[place]:
+            place += 1 + data[place]
+        place += 1
+    return count
+
+
+def _colour_table(flags: int) -> int:
+    return 3 << (flags % 8 + 1) if flags & 0x80 else 0
+
+
+def _in_tiff(data: bytes, most: int) -> int:
+    """TIFF 6.0, section 2: each directory of tags ends with the place of the next; also BigTIFF."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    tags, pointer, size = ("Q", "Q", 20) if big else ("H", "I", 12)
+    (place,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
+    seen: set[int] = set()
+    while place and place not in seen and len(seen) <= most:
+        seen.add(place)
+        (count,) = struct.unpack_from(order + tags, data, place)
+        end = place + struct.calcsize(order + tags) + count * size
+        (place,) = struct.unpack_from(order + pointer, data, end)
+    return len(seen)

@@ -1,0 +1,168 @@
+"""What the service offers, as OpenAPI 3.1: made from the tables that it works by, so it is true.
+
+`GET /openapi.json` tells it. Errors come from PROBLEMS, bounds from the settings, names of classes
+and models from the cards, outputs of the inference protocol from OUTPUTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from garments.card import Card
+from garments.preprocess import FORMATS
+from garments.settings import Settings
+from garments.web.openapi.inference import paths_of_inference
+from garments.web.openapi.parts import OF_PICTURES, Schema, as_json, object_of, operation, reference
+
+_ABOUT = "Sorts pictures of clothes into the classes of its models, and says how sure it is"
+# The form of a picture, for whoever tests with this description: JSON Schema cannot say more.
+PICTURE_FORMAT = "picture"
+
+
+def describe(settings: Settings, cards: Sequence[Card]) -> Schema:
+    """The description of a service with these settings and these models."""
+    names = [card.name for card in cards]
+    labels = list(dict.fromkeys(label for card in cards for label in card.labels))
+    default = next(card for card in cards if card.name == settings.model)
+    schemas = {
+        "Error": object_of({"error": {"type": "string"}}),
+        "Model": object_of(
+            {
+                "name": {"enum": names},
+                "version": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
+            }
+        ),
+        "Choice": object_of(_choice(labels)),
+        "Prediction": object_of(
+            {
+                "filename": {"type": ["string", "null"]},
+                **_choice(labels),
+                "decision": {"enum": ["accept", "review"]},
+                "top": {"type": "array", "minItems": 1, "items": reference("Choice")},
+            }
+        ),
+        "Refused": object_of({"filename": {"type": ["string", "null"]}, "error": _fault()}),
+        "Picture": {
+            "type": "string",
+            "format": PICTURE_FORMAT,
+            "description": f"Base64, or a data: URL, of a picture ({', '.join(FORMATS)})",
+        },
+        "Pictures": _pictures(settings.max_images),
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Garments", "version": "1", "description": _ABOUT},
+        "paths": {
+            **_state(),
+            **_answers(names, default, settings.max_images),
+            **paths_of_inference(default),
+        },
+        "security": [{"token": []}] if settings.api_token else [],
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _choice(labels: Sequence[str]) -> dict[str, Schema]:
+    return {
+        "prediction": {"type": "integer", "minimum": 0, "maximum": len(labels) - 1},
+        "label": {"enum": list(labels)},
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+    }
+
+
+def _fault() -> Schema:
+    return object_of({"code": {"enum": OF_PICTURES}, "detail": {"type": "string"}})
+
+
+def _pictures(most: int) -> Schema:
+    """JSON with pictures. One that is alone must be good; of several a bad one harms no other."""
+    return {
+        "type": "object",
+        "required": ["images"],
+        "properties": {
+            "images": {
+                "anyOf": [
+                    {"type": "array", "minItems": 1, "maxItems": 1, "items": reference("Picture")},
+                    {"type": "array", "minItems": 2, "maxItems": most, "items": {}},
+                ]
+            }
+        },
+    }
+
+
+def _state() -> Schema:
+    status = {"type": "array", "minItems": 1, "items": reference("Model")}
+    return {
+        "/health": {
+            "get": operation(
+                "The service lives", object_of({"status": {"const": "alive"}}), security=[]
+            )
+        },
+        "/ready": {
+            "get": operation(
+                "The models are loaded and gave the right answer to the question on their cards",
+                object_of({"status": {"const": "ready"}, "models": status}),
+                ["not_ready"],
+            )
+        },
+        "/openapi.json": {
+            "get": operation("This description", {"type": "object"}, ["not_ready"]),
+        },
+    }
+
+
+def _answers(names: Sequence[str], default: Card, most: int) -> Schema:
+    row = {"oneOf": [reference("Prediction"), reference("Refused")]}
+    predictions = {"type": "array", "minItems": 1, "maxItems": most, "items": row}
+    file = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "description": "Files in the order that answers shall have; a field of any name is taken",
+        "required": ["image"],
+        "properties": {"image": file},
+    }
+    bodies: Schema = {
+        **{f"image/{kind.lower()}": {} for kind in FORMATS},
+        "application/octet-stream": {},
+        "multipart/form-data": {"schema": form},
+        "application/json": {"schema": reference("Pictures")},
+    }
+    top = {"type": "integer", "minimum": 1, "maximum": len(default.labels), "default": 3}
+    model = {"enum": list(names), "default": default.name}
+    number = {"type": ["integer", "null"], "minimum": 0}
+    index = {"type": "integer", "minimum": 0}
+    return {
+        "/predict": {
+            "post": operation(
+                "What each picture shows, in the order sent",
+                object_of({"model": reference("Model"), "predictions": predictions}),
+                OF_PICTURES,
+                parameters=[
+                    {"name": "top", "in": "query", "schema": top},
+                    {"name": "model", "in": "query", "schema": model},
+                ],
+                requestBody={"required": True, "content": bodies},
+            )
+        },
+        "/process_batch": {
+            "post": operation(
+                "The number of each picture's class, for clients of an older interface",
+                object_of(
+                    {
+                        "predictions": {"type": "array", "minItems": 1, "items": number},
+                        "errors": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": object_of({"index": index, **_fault()["properties"]}),
+                        },
+                    },
+                    optional=["errors"],
+                ),
+                OF_PICTURES,
+                requestBody={"required": True, "content": as_json(reference("Pictures"))},
+            )
+        },
+    }

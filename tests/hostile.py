@@ -1,0 +1,135 @@
+"""A small set of odd and hostile files that the tests make themselves, so it is always there."""
+
+import base64
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from tests.conftest import IMAGES
+from tests.pictures import catalogue_shot, encoded, turned
+
+BOOT = (IMAGES / "image_0_label_9.png").read_bytes()
+ITEM = np.asarray(Image.open(IMAGES / "image_0_label_9.png"))
+SHOT = catalogue_shot(ITEM)
+
+
+def text(data: bytes) -> str:
+    """A file as JSON carries it."""
+    return base64.b64encode(data).decode()
+
+
+def png(width: int, height: int, *chunks: bytes, pixels: bytes = bytes(1000)) -> bytes:
+    """A PNG in colour that says it has a size, whatever it holds."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", zlib.compress(pixels))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body) + chunk(b"IEND", b"")
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A part of a PNG."""
+    checked = name + content
+    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+
+def with_scans(count: int) -> bytes:
+    """A JPEG whose last scan stands there again and again."""
+    data = encoded(Image.new("L", (64, 64)), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : data.rindex(b"\xff\xd9")]
+    return data[:-2] + scan * (count - data.count(b"\xff\xda")) + b"\xff\xd9"
+
+
+def as_mpo(data: bytes) -> bytes:
+    """A JPEG that says it holds a second picture, as some phones' files do."""
+    short = Image.new("L", (8, 8))
+    two = encoded(short, "MPO", save_all=True, append_images=[short])
+    start = two.index(b"\xff\xe2")
+    (length,) = struct.unpack_from(">H", two, start + 2)
+    return data[:2] + two[start : start + 2 + length] + data[2:]
+
+
+def animated(kind: str, frames: int) -> bytes:
+    """The boot, and more frames, all different."""
+    others = [Image.new("L", (28, 28), 255 - 40 * n) for n in range(frames - 1)]
+    return encoded(Image.fromarray(ITEM), kind, save_all=True, append_images=others)
+
+
+def gif_of(frames: int) -> bytes:
+    """A GIF of as many frames of one pixel."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6)
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    return head + frame * frames + b";"
+
+
+def turns(kind: str) -> dict[int, bytes]:
+    """The same shot as a camera stores it in each of the eight positions."""
+    found = {}
+    for orientation in range(1, 9):
+        stored, exif = turned(SHOT, orientation)
+        found[orientation] = encoded(stored, kind, exif=exif.tobytes())
+    return found
+
+
+def readable() -> dict[str, bytes]:
+    """Odd files that hold a picture all the same."""
+    wide = Image.fromarray(ITEM.astype(np.uint16) * 257)
+    alpha = SHOT.copy()
+    alpha.putalpha(200)
+    return {
+        "sixteen_bits.png": encoded(wide),
+        "cmyk.jpg": encoded(SHOT.convert("CMYK"), "JPEG"),
+        "palette.png": encoded(SHOT.convert("P")),
+        "alpha.png": encoded(alpha),
+        "animated.gif": animated("GIF", 5),
+        "animated.png": animated("PNG", 5),
+        "animated.webp": animated("WEBP", 5),
+        "pages.tiff": animated("TIFF", 5),
+        "phone.heic": encoded(SHOT, "HEIF"),
+        "phone.mpo": as_mpo(encoded(SHOT, "JPEG")),
+        "a_name_that_lies.txt": BOOT,
+        **{f"turned_{n}.jpg": data for n, data in turns("JPEG").items()},
+        **{f"turned_{n}.heic": data for n, data in turns("HEIF").items()},
+    }
+
+
+def refused() -> dict[str, tuple[bytes, str]]:
+    """Files that must not be read, and the code that says why."""
+    heic = encoded(SHOT, "HEIF")
+    size = heic.index(b"ispe") + 8
+    return {
+        "zero_bytes.jpg": (b"", "empty_image"),
+        "truncated.png": (BOOT[:200], "unreadable_image"),
+        "truncated.jpg": (encoded(SHOT, "JPEG")[:2000], "unreadable_image"),
+        "truncated.heic": (heic[: len(heic) // 2], "unreadable_image"),
+        "bomb.png": (png(50_000, 50_000), "too_many_pixels"),
+        "bomb_just_over.png": (png(5001, 5000), "too_many_pixels"),
+        "bomb.heic": (
+            heic[:size] + struct.pack(">II", 30_000, 30_000) + heic[size + 8 :],
+            "too_many_pixels",
+        ),
+        # Says it is small, and its stream is not.
+        "liar.heic": (
+            heic[:size] + struct.pack(">II", 16, 16) + heic[size + 8 :],
+            "unreadable_image",
+        ),
+        "empty_pixels.png": (png(4000, 4000), "unreadable_image"),
+        "packed_text.png": (
+            png(28, 28, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50_000_000)))),
+            "unreadable_image",
+        ),
+        "packed_profile.png": (
+            png(28, 28, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(50_000_000)))),
+            "unreadable_image",
+        ),
+        "endless_scans.jpg": (with_scans(200), "too_many_scans"),
+        "endless_scans.mpo": (as_mpo(with_scans(200)), "too_many_scans"),
+        "endless_frames.gif": (gif_of(1001), "too_many_frames"),
+        "script.png": (b"#!/bin/sh\nrm -rf /\n", "unsupported_type"),
+        "page.gif": (b"<html><script>alert(1)</script></html>", "unsupported_type"),
+        "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported_type"),
+        "document.pdf": (b"%PDF-1.7\n", "unsupported_type"),
+        "postscript.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "unsupported_type"),
+        "archive.png": (b"PK\x03\x04" + bytes(100), "unsupported_type"),
+        "program.jpg": (b"\x7fELF" + bytes(100), "unsupported_type"),
+    }

@@ -1,0 +1,184 @@
+"""What a file may ask of its decoder, and what large and odd ones cost."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from garments.engine import Engine
+from garments.preprocess import BadImage, Limits, picture, to_array
+from tests import hostile
+from tests.conftest import PROJECT
+from tests.pictures import encoded, turned
+
+
+def shaped(data: bytes, **limits: int) -> np.ndarray:
+    return to_array(data, 28, 28, "fashion-mnist", limits=Limits(**limits))
+
+
+def refusal(data: bytes, **limits: int) -> str:
+    with pytest.raises(BadImage) as caught:
+        shaped(data, **limits)
+    return caught.value.code
+
+
+# What is refused before it is decoded
+
+
+@pytest.mark.parametrize(("name", "case"), hostile.refused().items(), ids=hostile.refused())
+def test_a_hostile_file_is_refused_for_what_it_is(name: str, case: tuple[bytes, str]) -> None:
+    data, code = case
+    assert refusal(data) == code
+
+
+@pytest.mark.parametrize("name", [n for n in hostile.refused() if n.startswith("bomb")])
+def test_what_is_too_large_is_refused_before_it_is_decoded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "_upright", lambda _: pytest.fail("it was decoded"))
+    assert refusal(hostile.refused()[name][0]) == "too_many_pixels"
+
+
+@pytest.mark.parametrize(
+    "make", [hostile.with_scans, lambda n: hostile.as_mpo(hostile.with_scans(n))]
+)
+def test_the_bound_on_scans_is_exact_in_every_kind_of_jpeg(make) -> None:
+    assert shaped(make(20), scans=20).shape == (28, 28, 1)
+    assert refusal(make(21), scans=20) == "too_many_scans"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "HEIF", "MPO"])
+def test_the_bound_on_frames_is_exact_in_every_format_that_has_them(kind: str) -> None:
+    assert shaped(hostile.animated(kind, 4), frames=4).shape == (28, 28, 1)
+    assert refusal(hostile.animated(kind, 5), frames=4) == "too_many_frames"
+
+
+def test_a_million_frames_are_not_counted_to_the_end() -> None:
+    data = hostile.gif_of(1_000_000)
+    started = time.monotonic()
+    assert refusal(data) == "too_many_frames"
+    assert time.monotonic() - started < 0.5
+
+
+def test_pages_of_a_tiff_that_go_in_a_circle_are_counted_once() -> None:
+    data = bytearray(encoded(Image.fromarray(hostile.ITEM), "TIFF"))
+    start = int.from_bytes(data[4:8], "little")
+    end = start + 2 + 12 * int.from_bytes(data[start : start + 2], "little")
+    data[end : end + 4] = data[4:8]
+    assert (shaped(bytes(data), frames=1)[..., 0] == hostile.ITEM).all()
+
+
+# What is read
+
+
+@pytest.mark.parametrize(("name", "data"), hostile.readable().items(), ids=hostile.readable())
+def test_an_odd_file_is_read(name: str, data: bytes) -> None:
+    assert np.corrcoef(shaped(data).ravel(), hostile.ITEM.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
+def test_all_eight_turns_get_the_same_label_and_nearly_the_same_confidence(
+    kind: str, engine: Engine
+) -> None:
+    arrays = np.stack([shaped(data) for data in hostile.turns(kind).values()])
+    found = engine.probabilities(arrays)
+    assert set(found.argmax(axis=1)) == {9}
+    assert np.ptp(found.max(axis=1)) <= 0.02
+
+
+def test_of_a_heic_its_thumbnail_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    upright = picture._upright
+    monkeypatch.setattr(picture, "_upright", lambda one: decoded.append(one.size) or upright(one))
+    shot = hostile.SHOT.resize((1600, 1200))
+    shaped(encoded(shot, "HEIF", thumbnails=[320]))
+    shaped(encoded(shot, "HEIF"))
+    assert decoded == [(320, 240), (1600, 1200)]
+
+
+def test_other_pictures_do_not_load_what_reads_heic() -> None:
+    program = """if True:
+        import sys
+        import garments.web
+        from pathlib import Path
+        from PIL import Image
+        from garments.preprocess import Limits, to_array
+        boot = Path("images/image_0_label_9.png").read_bytes()
+        to_array(boot, 28, 28, "fashion-mnist", limits=Limits())
+        assert "pillow_heif" not in sys.modules
+        assert "EPS" not in Image.OPEN, "more decoders than are served were loaded"
+    """
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
+
+
+# What is large
+
+MODES = ["L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16", "I", "F"]
+
+
+def large(mode: str) -> Image.Image:
+    """The shot with 5.3 million pixels."""
+    shot = hostile.SHOT.convert("L").resize((2520, 2115))
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(shot).astype(np.uint16) * 257)
+    if mode in ("LA", "RGBA"):
+        transparent = shot.convert(mode)
+        transparent.putalpha(shot.point(lambda value: 255 * (value < 250)))
+        return transparent
+    return shot.convert(mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_large_picture_of_any_mode_looks_as_it_does_when_it_is_small(mode: str) -> None:
+    kind = "PNG" if mode in ("L", "LA", "RGB", "RGBA", "P", "I;16") else "TIFF"
+    stored, exif = turned(large(mode), 6)
+    found = shaped(encoded(stored, kind, exif=exif)).astype(int)
+    assert np.abs(found - shaped(encoded(hostile.SHOT)).astype(int)).mean() < 6
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("mode", ["RGBA", "I;16", "F", "P"])
+def test_a_large_picture_takes_little_more_memory_than_its_pixels(
+    mode: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    one = large(mode)
+    path.write_bytes(encoded(one, "TIFF"))
+    program = f"""if True:
+        from pathlib import Path
+        from benchmarks.decoding import measure
+        print(measure(Path({str(path)!r}), seconds=0.001))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, check=True, capture_output=True, text=True
+    )
+    mebibytes = int(done.stdout.split("|")[-2].split()[0])
+    own = one.width * one.height * {"P": 1, "I;16": 2}.get(mode, 4) / 2**20
+    assert mebibytes < own + 16
+
+
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most = 0, 0
+    upright = picture._upright
+
+    def slow(one: Image.Image) -> Image.Image:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.05)
+        inside -= 1
+        return upright(one)
+
+    monkeypatch.setattr(picture, "_upright", slow)
+    data = encoded(large("L"))
+    threads = [threading.Thread(target=shaped, args=(data,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1

@@ -1,0 +1,261 @@
+"""What the live service does with files and requests that nobody means well with."""
+
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import requests
+
+from garments.preprocess import BadImage, Limits, to_array
+from garments.web.guard import HEADERS
+from garments.web.problems import PROBLEMS
+from tests import hostile
+from tests.conftest import SHARED, serving
+from tests.test_server import children
+
+File = tuple[str, bytes]
+CORPUS = SHARED / "corpus"
+OWN: list[File] = [
+    *hostile.readable().items(),
+    *((name, data) for name, (data, _) in hostile.refused().items()),
+]
+
+
+class Service(NamedTuple):
+    url: str
+    pid: int
+
+
+@pytest.fixture(scope="module")
+def live(models: Path) -> Iterator[Service]:
+    """A service of its own, so that its memory is that of these tests."""
+    with serving(GARMENTS_MODEL_DIR=str(models), GARMENTS_WORKERS="1") as (url, process):
+        yield Service(url, process.pid)
+
+
+def corpus() -> list[File]:
+    if not CORPUS.exists():
+        pytest.skip("the corpus of hostile files is not beside the project")
+    files = sorted(path for path in CORPUS.rglob("*") if path.name != "SOURCES.md")
+    return [(path.name, path.read_bytes()) for path in files if path.is_file()]
+
+
+def memory(service: Service) -> float:
+    """MiB that the workers hold."""
+    return sum(held(int(pid)) for pid in children(service.pid))
+
+
+def held(pid: int) -> float:
+    """MiB of a process that are in memory."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def assert_fault(fault: dict[str, object]) -> None:
+    """A reason with a name, that is the client's."""
+    assert 400 <= PROBLEMS[str(fault["code"])][0] < 500
+    assert fault["detail"]
+
+
+def send_alone(url: str, files: Sequence[File], session: requests.Session) -> None:
+    for name, data in files:
+        started = time.monotonic()
+        response = session.post(
+            f"{url}/predict",
+            data=data,
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=10,
+        )
+        assert time.monotonic() - started < 1, name
+        if response.status_code == 200:
+            assert response.json()["predictions"][0]["label"], name
+        else:
+            assert response.headers["Content-Type"] == "application/problem+json", name
+            assert response.status_code == response.json()["status"], name
+            assert_fault(response.json())
+
+
+def send_mixed(url: str, files: Sequence[File], session: requests.Session) -> None:
+    """Fifty at a time, each between two good ones."""
+    for start in range(0, len(files), 50):
+        part = [*files[start : start + 50]]
+        mixed = [one for name, data in part for one in (("good", hostile.BOOT), (name, data))]
+        sent = [("f", one) for one in mixed]
+        response = session.post(f"{url}/predict", files=sent, timeout=30)
+        assert response.status_code == 200
+        rows = response.json()["predictions"]
+        assert len(rows) == len(mixed)
+        assert {row["label"] for row in rows[::2]} == {"Ankle boot"}
+        for row in rows[1::2]:
+            if "error" in row:
+                assert_fault(row["error"])
+            else:
+                assert row["label"]
+
+
+# Threats
+
+
+@pytest.mark.parametrize("send", [send_alone, send_mixed])
+def test_no_file_of_our_own_fails_the_service_or_harms_another(send, live: Service) -> None:
+    before = children(live.pid)
+    with requests.Session() as session:
+        send(live.url, OWN, session)
+    assert children(live.pid) == before
+
+
+@pytest.mark.parametrize("send", [send_alone, send_mixed])
+def test_no_file_of_the_corpus_fails_the_service_or_harms_another(send, live: Service) -> None:
+    before = children(live.pid)
+    with requests.Session() as session:
+        send(live.url, corpus(), session)
+    assert children(live.pid) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+@pytest.mark.filterwarnings("ignore")
+def test_decoding_hostile_files_leaves_nothing_in_memory() -> None:
+    def decode_all() -> float:
+        for _, data in files:
+            with suppress(BadImage):
+                to_array(data, 28, 28, "fashion-mnist", limits=Limits())
+        return held(os.getpid())
+
+    files = corpus()
+    used = [decode_all() for _ in range(4)]
+    print(f"\nafter each round the process held {', '.join(f'{one:.1f}' for one in used)} MiB")
+    assert used[-1] < used[0] + 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_memory_stays_flat_while_hostile_files_are_served(live: Service) -> None:
+    """It still grows in the first rounds: each of two dozen threads keeps what it once needed."""
+    files = corpus()
+    used = []
+    with requests.Session() as session:
+        for _ in range(6):
+            send_alone(live.url, files, session)
+            send_mixed(live.url, files, session)
+            used.append(memory(live))
+    print(f"\nafter each round the worker held {', '.join(f'{one:.0f}' for one in used)} MiB")
+    assert used[-1] < used[2] + 30
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/fashion-mnist/infer"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"images": [' + b"[]," * 2_000_000 + b"0]}",
+        b'{"images": [' + b"0," * 2_000_000 + b"0]}",
+        b'{"images": ' + b"[" * 2_000_000,
+        b'{"images": [' + b'"",' * 1000 + b'""]}',
+    ],
+    ids=["empty lists", "numbers", "nested", "empty strings"],
+)
+def test_json_that_swells_in_memory_is_refused(body: bytes, path: str, live: Service) -> None:
+    before = memory(live)
+    response = requests.post(
+        f"{live.url}{path}", data=body, headers={"Content-Type": "application/json"}, timeout=5
+    )
+    assert response.status_code in (400, 413)
+    assert memory(live) < before + 4 * len(body) / 2**20 + 20
+
+
+@pytest.mark.parametrize(
+    "filling", [b"x", b"\r\n", b"\r\n--", b"\r\n--b", b"\r\n--b\r", b"-", b"--b--"]
+)
+def test_a_form_takes_time_in_step_with_its_size(filling: bytes, live: Service) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="f"; filename="x"\r\n\r\n'
+    body = head + filling * (8_000_000 // len(filling)) + b"\r\n--b--\r\n"
+    started = time.monotonic()
+    response = requests.post(
+        f"{live.url}/predict",
+        data=body,
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+        timeout=20,
+    )
+    assert response.status_code in (400, 413, 415)
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("top", ["９", "1_0", " 3", "+3", "3.0", "0x3", "3\0"])
+def test_a_number_is_of_plain_figures(top: str, live: Service) -> None:
+    response = requests.post(
+        f"{live.url}/predict",
+        params={"top": top},
+        data=hostile.BOOT,
+        headers={"Content-Type": "image/png"},
+        timeout=5,
+    )
+    assert response.json()["code"] == "malformed_request"
+
+
+RAW = {
+    "a broken line": b"GET /\x01 HTTP/1.1\r\n\r\n",
+    "endless headers": b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 1_000_000 + b"\r\n\r\n",
+    "two lengths": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+    b"Content-Length: 6\r\n\r\n123456",
+    "a negative length": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    "a method of no kind": b"FOO /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "a path out of the folder": b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n"
+    b"Connection: close\r\n\r\n",
+    "a type of no letters": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: \xff\xfe\r\n"
+    b"Content-Length: 1\r\nConnection: close\r\n\r\nx",
+}
+
+
+def exchange(url: str, sent: bytes) -> bytes:
+    """All that the service sends back until it closes the connection or a second has passed."""
+    host, port = url.removeprefix("http://").split(":")
+    received = b""
+    with socket.create_connection((host, int(port)), timeout=1) as connection:
+        try:
+            connection.sendall(sent)
+            while part := connection.recv(65536):
+                received += part
+        except (TimeoutError, ConnectionError):
+            pass
+    return received
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_request_that_is_no_http_is_refused(name: str, live: Service) -> None:
+    assert re.match(rb"HTTP/1\.1 4\d\d ", exchange(live.url, RAW[name]))
+
+
+def test_a_request_cannot_smuggle_another(live: Service) -> None:
+    inner = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    sent = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + inner
+    )
+    received = exchange(live.url, sent)
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"alive" not in received
+
+
+def test_no_answer_tells_of_the_inside(live: Service) -> None:
+    answers = [exchange(live.url, sent) for sent in RAW.values()]
+    for path in ("/health", "/nothing", "/predict", "/v2", "/v2/nothing", "/ready"):
+        for method in ("GET", "POST", "OPTIONS", "TRACE"):
+            request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            answers.append(exchange(live.url, request.encode()))
+    assert len([answer for answer in answers if answer]) > 25
+    for answer in answers:
+        told = answer.decode("latin-1").lower()
+        for word in ("traceback", "granian", "werkzeug", "flask", "python", ".py", "/home", "/usr"):
+            assert word not in told
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/predict", "/nothing", "/v2", "/v2/no"])
+def test_every_answer_has_the_security_headers(path: str, live: Service) -> None:
+    response = requests.get(live.url + path, timeout=5)
+    for name, value in HEADERS.items():
+        assert response.headers[name] == value

@@ -1,0 +1,206 @@
+"""The requirements and threats of docs/security.md that no other file tests, and its list."""
+
+import ast
+import gzip
+import re
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import fields
+from importlib.metadata import version
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+
+from garments.batch.walk import EXTENSIONS
+from garments.preprocess import FORMATS
+from garments.settings import PREFIX, Settings
+from garments.web import access
+from tests import hostile
+from tests.conftest import PROJECT
+
+DOCUMENT = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
+# All of ASVS 5.0, chapter V5.
+REQUIREMENTS = [
+    f"5.{section}.{number}"
+    for section, count in ((1, 1), (2, 6), (3, 3), (4, 3))
+    for number in range(1, count + 1)
+]
+
+
+def rows() -> list[list[str]]:
+    """The cells of every row of the document's tables."""
+    found = [line.strip("|").split(" | ") for line in DOCUMENT.splitlines() if line[:2] == "| "]
+    return [[cell.strip() for cell in row] for row in found]
+
+
+def named_in(text: str) -> set[tuple[str, str]]:
+    return set(re.findall(r"`(test_\w+)\.py::(test_\w+)`", text))
+
+
+def functions_of(module: str) -> set[str]:
+    tree = ast.parse((PROJECT / "tests" / f"{module}.py").read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+# The list
+
+
+def test_every_requirement_of_the_chapter_has_a_test_or_a_reason() -> None:
+    told = {row[0]: row for row in rows() if re.fullmatch(r"5\.\d\.\d", row[0])}
+    assert list(told) == REQUIREMENTS
+    for number, row in told.items():
+        assert named_in(row[-1]) or row[-1].startswith("does not apply: "), number
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = named_in(DOCUMENT)
+    assert len(named) > 30
+    for module, name in named:
+        assert name in functions_of(module), f"{module}.py::{name}"
+
+
+@pytest.mark.parametrize("module", ["test_hostile", "test_security", "test_fuzz"])
+def test_every_threat_that_is_tested_is_named(module: str) -> None:
+    tests = {name for name in functions_of(module) if name.startswith("test_")}
+    assert {(module, name) for name in tests} <= named_in(DOCUMENT)
+
+
+def test_the_document_tells_types_extensions_and_bounds() -> None:
+    assert f"({', '.join(FORMATS)})" in DOCUMENT
+    assert f"({' '.join(EXTENSIONS)})" in DOCUMENT
+    for entry in fields(Settings):
+        if entry.name.startswith("max_"):
+            assert f"`{PREFIX}{entry.name.upper()}`" in DOCUMENT, entry.name
+
+
+# What is sent
+
+
+def test_a_packed_body_is_not_unpacked(service: str) -> None:
+    response = requests.post(
+        f"{service}/predict",
+        data=gzip.compress(bytes(50_000_000)),
+        headers={"Content-Type": "image/png", "Content-Encoding": "gzip"},
+        timeout=5,
+    )
+    assert response.json()["code"] == "unsupported_type"
+
+
+@pytest.mark.parametrize("name", ["packed_text.png", "packed_profile.png"])
+def test_what_a_png_packs_beside_its_pixels_is_not_unpacked_to_its_end(
+    name: str, client: FlaskClient
+) -> None:
+    data = hostile.refused()[name][0]
+    tracemalloc.start()
+    try:
+        response = client.post("/predict", data=data, content_type="image/png")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert response.json["code"] == "unreadable_image"
+    assert most < 10_000_000
+
+
+def test_nothing_that_is_sent_reaches_the_disk() -> None:
+    """Pictures of every kind, with names that are paths, in a form larger than Flask would hold."""
+    program = """if True:
+        import os, sys
+        import requests
+        from garments.web import create_app
+        from tests import hostile
+        client = create_app().test_client()
+        pictures = [*hostile.readable().values(), bytes(5_000_000)]
+        files = [("f", (f"../../tmp/{n}.png", data)) for n, data in enumerate(pictures)]
+        sent = requests.Request("POST", "http://localhost", files=files).prepare()
+        form = {"data": sent.body, "content_type": sent.headers["Content-Type"]}
+        assert client.post("/predict", **form).status_code == 200  # loads all there is to load
+
+        def watch(event, details):
+            if event == "open" and details[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                sys.exit(f"a file was written: {details[0]}")
+            if event in ("os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink"):
+                sys.exit(f"{event}: {details}")
+
+        sys.addaudithook(watch)
+        assert client.post("/predict", **form).status_code == 200
+    """
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
+
+
+NAMES = [
+    "../../etc/passwd",
+    'a"; filename="b.png',
+    "<script>alert(1)</script>",
+    "=1+1",
+    "é\u202e.png",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_name_is_only_given_back_as_text(name: str, service: str) -> None:
+    quoted = name.replace('"', "%22")
+    body = (
+        f'--b\r\nContent-Disposition: form-data; name="f"; filename="{quoted}"\r\n\r\n'.encode()
+        + hostile.BOOT
+        + b"\r\n--b--\r\n"
+    )
+    response = requests.post(
+        f"{service}/predict",
+        data=body,
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+        timeout=5,
+    )
+    assert response.json()["predictions"][0]["filename"] in (name, quoted)
+    assert response.headers["Content-Type"] == "application/json"
+    assert "Content-Disposition" not in response.headers
+    assert quoted not in str(response.headers)
+
+
+# Who may come in
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", "Bearer secre", "Basic secret"])
+def test_a_token_is_compared_in_constant_time(
+    given: str, make_client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    compare = access.hmac.compare_digest
+    monkeypatch.setattr(
+        access.hmac, "compare_digest", lambda a, b: compared.append((a, b)) or compare(a, b)
+    )
+    client = make_client(api_token="secret")
+    response = client.get("/ready", headers={"Authorization": given})
+    assert response.status_code == 401
+    assert [right for _, right in compared] == [b"secret"]
+
+
+OPEN = {"/health", "/v2/health/live"}
+
+
+def test_without_the_token_nothing_answers_but_that_the_service_lives(make_client) -> None:
+    client = make_client(api_token="secret")
+    rules = client.application.url_map.iter_rules()
+    paths = {re.sub(r"<\w+>", "fashion-mnist", rule.rule) for rule in rules}
+    assert OPEN < paths
+    for path in [*paths, "/nothing", "/v2/nothing", "//"]:
+        for method in ("GET", "POST", "OPTIONS", "DELETE"):
+            status = client.open(path, method=method).status_code
+            assert status == 401 or path in OPEN, f"{method} {path}: {status}"
+
+
+def test_a_token_that_is_refused_is_not_told(make_client) -> None:
+    response = make_client(api_token="secret").get(
+        "/ready", headers={"Authorization": "Bearer nearly-secret"}
+    )
+    assert b"secret" not in response.data.replace(b"service's token", b"")
+
+
+@pytest.mark.parametrize("path", ["/v2", "/openapi.json", "/ready", "/predict"])
+def test_no_answer_tells_the_version_of_the_software(path: str, client: FlaskClient) -> None:
+    response = client.get(path)
+    text = response.get_data(as_text=True) + str(response.headers)
+    libraries = ("flask", "granian", "onnxruntime", "pillow", "werkzeug")
+    for told in (sys.version.split()[0], *map(version, libraries)):
+        assert told not in text
