@@ -31,7 +31,7 @@ def fashion_mnist(picture: Image.Image, height: int, width: int) -> npt.NDArray[
     """
     if (picture.height, picture.width) == (height, width) and _is_grey(picture):
         return np.asarray(picture.convert("L"))[..., None]
-    opaque = _on_white(picture)
+    opaque = on_white(picture)
     if max(opaque.size) > WORKING_SIDE:
         size = _fitted(opaque.size, WORKING_SIDE, WORKING_SIDE)
         opaque = opaque.resize(size, Image.Resampling.BOX)
@@ -54,7 +54,7 @@ def _fitted(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
+def on_white(picture: Image.Image) -> Image.Image:
     """The picture without alpha, as "L" or "RGB"."""
     if picture.mode in ("LA", "RGBA"):
         sheet = Image.new("RGBA", picture.size, "white")

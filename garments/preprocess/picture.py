@@ -44,11 +44,11 @@ class BadImage(Exception):
         self.code: Code = code
 
 
-def read_picture(data: bytes, *, max_pixels: int) -> Image.Image:
+def read_picture(data: bytes, *, max_pixels: int, side: int = WORKING_SIDE) -> Image.Image:
     """Decode the first frame of a picture, upright, as "L", "LA", "RGB" or "RGBA".
 
-    The format is told by content. A large JPEG is decoded at a reduced scale, and its size
-    is checked before anything is decoded. Raises BadImage.
+    The format is told by content. A large JPEG is decoded at a reduced scale, but with no side
+    below `side` pixels, and its size is checked before anything is decoded. Raises BadImage.
     """
     if not data:
         raise BadImage("empty_image", "the picture has no bytes: was the file still being written?")
@@ -60,7 +60,7 @@ def read_picture(data: bytes, *, max_pixels: int) -> Image.Image:
             raise OSError("more scans than any camera writes")
         if picture.width * picture.height > max_pixels:
             raise Image.DecompressionBombError
-        picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        picture.draft(None, (side, side))
         return _upright(picture)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         detail = f"the picture has more than {max_pixels:,} pixels: send a smaller one"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import onnx
 from keras import ops
 
@@ -31,25 +32,48 @@ class Origin:
     backend: str
 
 
-def export(
-    network: keras.Model, validation: Dataset, origin: Origin, name: str, folder: Path
-) -> None:
-    """Calibrate `network` (logits) on `validation`, and fill `folder` with model and card.
+@dataclass(frozen=True)
+class Calibration:
+    """What makes probabilities of a network's logits, and decisions of these."""
 
-    The card has no scores yet: it is the folder that is scored, as it will be served.
-    """
+    temperature: float
+    accept_threshold: float
+    accept_threshold_chosen_by: str
+
+
+def calibration_on(network: keras.Model, validation: Dataset) -> Calibration:
+    """Calibrate `network` (logits) on pictures that it was not trained on."""
     logits = network.predict(validation.images[..., None], batch_size=AT_ONCE, verbose=0)
-    temperature = fit_temperature(logits, validation.labels)
-    model = with_probabilities(network, temperature)
+    targets = np.eye(len(LABELS))[validation.labels]
+    temperature = fit_temperature(logits, targets)
     found = np.asarray(ops.softmax(logits / temperature, axis=1))
     right = found.argmax(axis=1) == validation.labels
-    threshold = choose_threshold(found.max(axis=1), right)
+    return Calibration(
+        temperature,
+        choose_threshold(found.max(axis=1), right),
+        f"the lowest confidence from which on answers on the {len(validation):,} validation "
+        "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson",
+    )
 
+
+def export(
+    network: keras.Model,
+    calibration: Calibration,
+    golden: npt.NDArray[np.uint8],
+    origin: Origin,
+    name: str,
+    folder: Path,
+) -> Card:
+    """Fill `folder` with the calibrated `network` and a card, which is returned.
+
+    `golden` (1, height, width, channels) is the picture that the card keeps the answer for. The
+    card has no scores yet: it is the folder that is scored, as it will be served.
+    """
+    model = with_probabilities(network, calibration.temperature, len(LABELS))
     folder.mkdir(parents=True)
     model.save(folder / KERAS_NAME)
     write_onnx(model, folder / ONNX_NAME)
     height, width, channels = model.input_shape[1:]
-    golden = validation.images[:1, ..., None]
     card = Card(
         name=name,
         version=version_of(folder / ONNX_NAME),
@@ -57,13 +81,8 @@ def export(
         height=height,
         width=width,
         channels=channels,
-        preprocessing="fashion-mnist",
-        accept_threshold=threshold,
-        accept_threshold_chosen_by=(
-            f"the lowest confidence from which on answers on the {len(validation):,} validation "
-            "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson"
-        ),
-        temperature=temperature,
+        preprocessing="fashion-mnist" if channels == 1 else "photo",
+        **asdict(calibration),
         golden_input=base64.b64encode(golden.tobytes()).decode("ascii"),
         golden_probabilities=model.predict(golden, verbose=0)[0].astype(float).tolist(),
         parameters=model.count_params(),
@@ -78,6 +97,7 @@ def export(
         runs=[],
     )
     card.write(folder)
+    return card
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:
