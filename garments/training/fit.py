@@ -105,10 +105,10 @@ def fit(
         kept = {f"history.{name}": np.array(values) for name, values in history.items()}
         kept |= {"losses": losses, "backends": np.array(backends)}
         checkpoint.save(resumed_from, {**learner.state(), **kept})
+        judged = f", validation loss {loss:.4f}, accuracy {accuracy:.2%}" if validation else ""
         log.info(
-            "seed %d, epoch %d of %d: loss %.4f, validation loss %.4f, accuracy %.2f %%, %.0f s",
-            *(seed, epoch + 1, recipe.epochs),
-            *(shown, loss, 100 * accuracy, time.monotonic() - started),
+            "seed %d, epoch %d of %d: loss %.4f%s, %.0f s",
+            *(seed, epoch + 1, recipe.epochs, shown, judged, time.monotonic() - started),
         )
     return Fitted(learner.network(), history, backends)
 

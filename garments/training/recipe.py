@@ -61,7 +61,7 @@ RECIPES: Mapping[str, Recipe] = {
         pruned=0.5,
     ),
     "efficientnet-lite0": Recipe(
-        epochs=12,
+        epochs=10,
         batch_size=32,
         rate=3e-4,
         weight_decay=0.05,
