@@ -37,6 +37,8 @@ class Card:
     golden_probabilities: list[float]
     parameters: int
     multiply_accumulates: int
+    precision: str
+    """What model.onnx computes its convolutions in: `int8`, or `float32` as model.keras does."""
     training_data_sha256: str
     """Of the labels and pixels in the order of the rows, not of the CSV's text."""
     architecture: str

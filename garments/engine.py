@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,7 @@ class EngineError(Exception):
     """The model cannot be run or does not give its golden answer; the text says which."""
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """One class and its calibrated probability."""
 
     prediction: int
@@ -32,20 +30,18 @@ class Choice:
     confidence: float
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What the model says of one picture: the likeliest classes, best first."""
 
     top: tuple[Choice, ...]
     decision: Literal["accept", "review"]
 
 
-class Engine:
-    """One model on ONNX Runtime; safe to use from several threads."""
+class Graph:
+    """The network of a model folder on ONNX Runtime; safe to use from several threads."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load the model and check its golden answer. Raises CardError and EngineError."""
-        self.card: Card = read_card(folder)
+    def __init__(self, path: Path) -> None:
+        """Load `path`, a `model.onnx`. Raises EngineError."""
         options = onnxruntime.SessionOptions()
         # One process serves per core, so more threads would only get in each other's way.
         options.intra_op_num_threads = 1
@@ -53,11 +49,25 @@ class Engine:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                str(folder / ONNX_NAME), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base class of their own
-            raise EngineError(f"{folder / ONNX_NAME} cannot be loaded: {error}") from error
+            raise EngineError(f"{path} cannot be loaded: {error}") from error
         self._input = self._session.get_inputs()[0].name
+
+    def probabilities(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Calibrated probabilities (n, classes) of uint8 `pictures` (n, h, w, channels)."""
+        (found,) = self._session.run(None, {self._input: pictures})
+        return np.asarray(found, dtype=np.float32)
+
+
+class Engine:
+    """One model folder, ready to answer; safe to use from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load the model and check its golden answer. Raises CardError and EngineError."""
+        self.card: Card = read_card(folder)
+        self.probabilities = Graph(folder / ONNX_NAME).probabilities
         self._check_golden_answer(folder)
 
     def _check_golden_answer(self, folder: Path) -> None:
@@ -81,26 +91,19 @@ class Engine:
                 "restore the folder, or train the model again on this machine"
             )
 
-    def probabilities(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Calibrated probabilities (n, classes) of uint8 `pictures` (n, h, w, channels)."""
-        (found,) = self._session.run(None, {self._input: pictures})
-        return np.asarray(found, dtype=np.float32)
-
     def predict(self, pictures: npt.NDArray[np.uint8], top: int = 3) -> list[Answer]:
         """Answer for each of `pictures` (n, height, width, channels), with its `top` classes."""
         found = self.probabilities(pictures)
         order = np.argsort(-found, axis=1, kind="stable")[:, :top]
+        accepted = self.accepted(pictures, found).tolist()
+        labels = self.card.labels
+        # Lists of Python's own numbers are quicker to walk than arrays.
         return [
             Answer(
-                top=tuple(
-                    Choice(int(index), self.card.labels[index], float(row[index]))
-                    for index in indices
-                ),
+                top=tuple([Choice(index, labels[index], row[index]) for index in indices]),
                 decision="accept" if accept else "review",
             )
-            for row, indices, accept in zip(
-                found, order, self.accepted(pictures, found), strict=True
-            )
+            for row, indices, accept in zip(found.tolist(), order.tolist(), accepted, strict=True)
         ]
 
     def accepted(

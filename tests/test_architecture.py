@@ -42,11 +42,12 @@ ONLY_IN = {
     "flask": {"web"},
     "werkzeug": {"web"},
     "granian": {"web"},
-    "onnxruntime": {"engine"},
+    "onnxruntime": {"engine", "training"},
     "requests": {"batch", "dataset"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
     "urllib": {"predictions", "settings"},
+    "multipart": {"web"},
     "urllib3": set(),
     "http": set(),
 }

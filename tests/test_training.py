@@ -6,14 +6,16 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 import pytest
 
 from garments import dataset, network, training
 from garments.dataset import Dataset, DatasetError
-from garments.engine import Engine
+from garments.engine import Engine, Graph
 from garments.training import fit, run
 from garments.training.augment import augment, blurred, warped
 from garments.training.calibrate import choose_threshold, error_bound, fit_temperature
+from garments.training.export import write_onnx
 from garments.training.replacing import WHOLE, replacing
 from tests.conftest import MODEL
 
@@ -376,12 +378,38 @@ def test_a_folder_that_holds_no_model_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "precious.png").exists()
 
 
-@pytest.mark.figures
-def test_keras_and_onnx_runtime_agree_on_a_thousand_pictures(
-    engine: Engine, test_set: Dataset
+def strayed(folder: Path, scratch: Path, pictures: np.ndarray) -> tuple[float, np.ndarray]:
+    """How far ONNX Runtime is from Keras in floats, and where integers give the same class."""
+    network = keras.models.load_model(folder / "model.keras")
+    found = network.predict(pictures, verbose=0)
+    write_onnx(network, scratch / "float.onnx")
+    in_floats = Graph(scratch / "float.onnx").probabilities(pictures)
+    served = Graph(folder / "model.onnx").probabilities(pictures)
+    return float(np.abs(found - in_floats).max()), found.argmax(axis=1) == served.argmax(axis=1)
+
+
+def test_what_is_served_is_the_keras_network_in_integers(
+    trained: Path, sample: Dataset, tmp_path: Path
 ) -> None:
-    pictures = test_set.images[:1_000, ..., None]
-    found = keras.models.load_model(MODEL / "model.keras").predict(pictures, verbose=0)
-    strayed = np.abs(found - engine.probabilities(pictures)).max()
-    print(f"\nKeras and ONNX Runtime differ by at most {strayed:.1e}")
-    assert strayed < 1e-4
+    furthest, same = strayed(trained, tmp_path, sample.images[..., None])
+    assert furthest < 1e-4
+    assert same.mean() > 0.98
+    operations = {node.op_type for node in onnx.load(trained / "model.onnx").graph.node}
+    assert operations >= {"QuantizeLinear", "DequantizeLinear"}
+    assert json.loads((trained / "card.json").read_text())["precision"] == "int8"
+
+
+@pytest.mark.figures
+def test_integers_cost_next_to_nothing(test_set: Dataset, tmp_path: Path) -> None:
+    pictures = test_set.images[..., None]
+    furthest, same = strayed(MODEL, tmp_path, pictures)
+    rights = [
+        (Graph(path).probabilities(pictures).argmax(axis=1) == test_set.labels).mean()
+        for path in (tmp_path / "float.onnx", MODEL / "model.onnx")
+    ]
+    print(
+        f"\nKeras and ONNX Runtime differ by at most {furthest:.1e} in floats; right are "
+        f"{rights[0]:.2%} in floats and {rights[1]:.2%} in integers; {(~same).sum()} answers change"
+    )
+    assert furthest < 1e-4
+    assert abs(rights[0] - rights[1]) < 0.002

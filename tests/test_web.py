@@ -224,6 +224,26 @@ def test_what_is_not_base64_is_told_as_such(image: object, client: FlaskClient) 
     assert_problem(client.post("/predict", **as_json(image)), 400, "malformed_base64")
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b'filename="caf\xc3\xa9.png"', "caf\xe9.png"),
+        (b'filename="caf\xe9.png"', "caf\ufffd.png"),
+        (b"filename*=UTF-8''caf%C3%A9.png", "caf\xe9.png"),
+    ],
+)
+def test_a_filename_of_any_encoding_is_served(
+    sent: bytes, told: str, client: FlaskClient, boot: bytes
+) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="f"; ' + sent + b"\r\n\r\n"
+    response = client.post(
+        "/predict",
+        data=head + boot + b"\r\n--b--\r\n",
+        content_type="multipart/form-data; boundary=b",
+    )
+    assert response.json["predictions"][0]["filename"] == told
+
+
 def test_a_form_without_files_is_malformed(client: FlaskClient) -> None:
     detail = assert_problem(
         client.post("/predict", data={"a": "b"}, content_type="multipart/form-data"),

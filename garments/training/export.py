@@ -12,13 +12,19 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import onnx
-from keras import ops
 
 from garments.card import KERAS_NAME, ONNX_NAME, Card, version_of
 from garments.dataset import LABELS, Dataset
+from garments.engine import Graph
 from garments.network import multiply_accumulates, with_probabilities
 from garments.training.calibrate import choose_threshold, fit_temperature
 from garments.training.learner import AT_ONCE
+from garments.training.quantize import quantize
+
+_INPUT = "pictures"
+
+
+Pictures = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -41,52 +47,76 @@ class Calibration:
     accept_threshold_chosen_by: str
 
 
-def calibration_on(network: keras.Model, validation: Dataset) -> Calibration:
-    """Calibrate `network` (logits) on pictures that it was not trained on."""
-    logits = network.predict(validation.images[..., None], batch_size=AT_ONCE, verbose=0)
-    targets = np.eye(len(LABELS))[validation.labels]
-    temperature = fit_temperature(logits, targets)
-    found = np.asarray(ops.softmax(logits / temperature, axis=1))
+def export(
+    network: keras.Model, validation: Dataset, origin: Origin, name: str, folder: Path
+) -> None:
+    """Calibrate `network` (logits) on `validation`, and fill `folder` with model and card.
+
+    What is served is the network in integers, so that chooses the threshold and gives the golden
+    answer. The card has no scores yet: it is the folder that is scored, as it will be served.
+    """
+    pictures = validation.images[..., None]
+    logits = network.predict(pictures, batch_size=AT_ONCE, verbose=0)
+    temperature = fit_temperature(logits, np.eye(len(LABELS))[validation.labels])
+    model = with_probabilities(network, temperature, len(LABELS))
+    write_model(model, pictures, folder)
+    found = probabilities_of(folder, pictures)
     right = found.argmax(axis=1) == validation.labels
-    return Calibration(
+    calibration = Calibration(
         temperature,
         choose_threshold(found.max(axis=1), right),
         f"the lowest confidence from which on answers on the {len(validation):,} validation "
         "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson",
     )
+    card_of(model, calibration, pictures[:1], "fashion-mnist", origin, name, folder).write(folder)
 
 
-def export(
-    network: keras.Model,
+def write_model(model: keras.Model, pictures: Pictures, folder: Path) -> None:
+    """Fill `folder` with `model` (probabilities), for Keras and in integers for ONNX Runtime.
+
+    `pictures` (n, height, width, channels) show what the integers have to reach.
+    """
+    folder.mkdir(parents=True)
+    model.save(folder / KERAS_NAME)
+    write_onnx(model, folder / ONNX_NAME)
+    quantize(folder / ONNX_NAME, pictures, _INPUT)
+
+
+def probabilities_of(folder: Path, pictures: Pictures) -> npt.NDArray[np.float32]:
+    """What the model in `folder` answers as it is served (n, classes)."""
+    graph = Graph(folder / ONNX_NAME)
+    parts = range(0, len(pictures), AT_ONCE)
+    return np.concatenate([graph.probabilities(pictures[i : i + AT_ONCE]) for i in parts])
+
+
+def card_of(
+    model: keras.Model,
     calibration: Calibration,
-    golden: npt.NDArray[np.uint8],
+    golden: Pictures,
+    preprocessing: str,
     origin: Origin,
     name: str,
     folder: Path,
 ) -> Card:
-    """Fill `folder` with the calibrated `network` and a card, which is returned.
+    """The card of the model in `folder`, without scores yet.
 
-    `golden` (1, height, width, channels) is the picture that the card keeps the answer for. The
-    card has no scores yet: it is the folder that is scored, as it will be served.
+    `golden` (1, height, width, channels) is the picture whose answer it keeps.
     """
-    model = with_probabilities(network, calibration.temperature, len(LABELS))
-    folder.mkdir(parents=True)
-    model.save(folder / KERAS_NAME)
-    write_onnx(model, folder / ONNX_NAME)
     height, width, channels = model.input_shape[1:]
-    card = Card(
+    return Card(
         name=name,
         version=version_of(folder / ONNX_NAME),
         labels=list(LABELS),
         height=height,
         width=width,
         channels=channels,
-        preprocessing="fashion-mnist" if channels == 1 else "photo",
+        preprocessing=preprocessing,
         **asdict(calibration),
         golden_input=base64.b64encode(golden.tobytes()).decode("ascii"),
-        golden_probabilities=model.predict(golden, verbose=0)[0].astype(float).tolist(),
+        golden_probabilities=probabilities_of(folder, golden)[0].astype(float).tolist(),
         parameters=model.count_params(),
         multiply_accumulates=multiply_accumulates(model),
+        precision="int8",
         training_data_sha256=origin.training_data_sha256,
         architecture=origin.architecture,
         seed=origin.seed,
@@ -96,13 +126,11 @@ def export(
         scores={},
         runs=[],
     )
-    card.write(folder)
-    return card
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:
     """Write `model` as an ONNX graph with a free batch size."""
-    signature = [keras.InputSpec(dtype=model.input.dtype, shape=model.input.shape, name="pictures")]
+    signature = [keras.InputSpec(dtype=model.input.dtype, shape=model.input.shape, name=_INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # tf2onnx still asks numpy for names that numpy is about to give another meaning.

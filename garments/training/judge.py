@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
 from garments import report
 from garments.dataset import LABELS
-from garments.training.calibrate import choose_threshold, fit_temperature
+from garments.training.calibrate import choose_threshold
 from garments.training.learner import Floats
 from garments.training.photos import NONE
 
@@ -31,7 +30,6 @@ class Judged:
     probabilities: Floats
     """Of the ten and of none of them, calibrated (n, 11)."""
     targets: Floats
-    temperature: float
     threshold: float
     pooled: dict[str, Any]
     """Scores over all photos; rates run from 0 to 1."""
@@ -78,24 +76,18 @@ class Judged:
         return report.score(truth, predicted, shown, len(CLASSES)).confusion
 
 
-def judge(logits: Floats, targets: Floats, folds: Sequence[Rows]) -> Judged:
-    """Calibrate `logits` (n, 11), choose the threshold, and score all and each of the `folds`.
+def judge(probabilities: Floats, targets: Floats, folds: Sequence[Rows]) -> Judged:
+    """Choose the threshold, and score all answers and those of each of the `folds`.
 
-    `targets` (n, 11) has ones for the classes that are right, the last one for none of the ten.
+    `probabilities` (n, 11) are calibrated; `targets` (n, 11) have ones for the classes that are
+    right. The last of both is for none of the ten.
     """
-    temperature = fit_temperature(logits, targets)
-    probabilities = np.asarray(softmax(logits / temperature, axis=1), np.float32)
     confidence, right, _ = _answers(probabilities, targets)
     threshold = choose_threshold(confidence, right, MOST_ERROR)
-    return Judged(
-        probabilities,
-        targets,
-        temperature,
-        threshold,
-        scores(probabilities, targets, threshold)
-        | {"per_class": _per_class(probabilities, targets, threshold)},
-        [scores(probabilities[rows], targets[rows], threshold) for rows in folds],
-    )
+    pooled = scores(probabilities, targets, threshold)
+    pooled["per_class"] = _per_class(probabilities, targets, threshold)
+    of_folds = [scores(probabilities[rows], targets[rows], threshold) for rows in folds]
+    return Judged(probabilities, targets, threshold, pooled, of_folds)
 
 
 def scores(probabilities: Floats, targets: Floats, threshold: float) -> dict[str, Any]:
@@ -117,6 +109,11 @@ def scores(probabilities: Floats, targets: Floats, threshold: float) -> dict[str
         "none_count": int((~of_ten).sum()),
         "none_accepted": _mean(accepted[~of_ten]),
     }
+
+
+def accuracy_of(probabilities: Floats, targets: Floats) -> dict[str, Any]:
+    """How many answers are right, where all have a right one."""
+    return {"count": len(targets), "accuracy": _mean(_answers(probabilities, targets)[1])}
 
 
 def _answers(probabilities: Floats, targets: Floats) -> tuple[Floats, Truths, Truths]:

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
 from garments import dataset
 from garments.card import Card
-from garments.network import ARCHITECTURES
+from garments.dataset import LABELS
+from garments.network import ARCHITECTURES, with_probabilities
 from garments.training import checkpoint
 from garments.training.batches import Examples
+from garments.training.calibrate import fit_temperature
 from garments.training.checkpoint import checkpoint_path
 from garments.training.errors import TrainingError
-from garments.training.export import Calibration, Origin, export
+from garments.training.export import (
+    Calibration,
+    Origin,
+    card_of,
+    probabilities_of,
+    write_model,
+)
 from garments.training.fit import BACKENDS, fit
-from garments.training.judge import CLASSES, Judged, draw, judge
-from garments.training.learner import AT_ONCE, Floats
+from garments.training.judge import CLASSES, Judged, accuracy_of, draw, judge, scores
+from garments.training.learner import Floats
 from garments.training.photos import Photo, digest_of, read_photos, targets_of
 from garments.training.recipe import RECIPES
 from garments.training.replacing import WHOLE, replacing
@@ -36,8 +45,8 @@ TRAINED_SIDE = 128
 FOLDS = 3
 # Catalogue shots that an epoch shows beside the photos, a tenth of them of each class.
 SHOTS = 500
-# Photos that a network answers for in one go: in the first layers each takes 10 MB.
-_BATCH = 50
+_DRAWN = 100
+_AT_ONCE = 64
 
 
 def train_on_photos(
@@ -88,33 +97,56 @@ def train_on_photos(
         network.set_weights(weights)
         return network, found.backends
 
+    networks = []
     logits = np.empty((len(photos), len(CLASSES)), np.float32)
     for part in parts:
-        kept = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
-        network, _ = fitted(kept)
-        logits[part] = _answers(network, Photos([photos[row] for row in part], side))
-    judged = judge(logits, targets_of(photos), parts)
+        seen = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
+        networks.append(fitted(seen)[0])
+        logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], side))
+    targets = targets_of(photos)
+    temperature = fit_temperature(logits, targets)
+    final, trained_by = fitted(photos)
 
-    network, trained_by = fitted(photos)
     with replacing(folder) as partial:
-        backends = " and ".join(sorted(set(trained_by)))
-        origin = Origin(architecture, digest_of(photos), seed, recipe.epochs, backends)
-        calibration = Calibration(judged.temperature, judged.threshold, judged.chosen_by)
-        drawn = Photos([], side, len(held_out), held_out)
-        golden = drawn.plain(np.arange(1))
+        # What integers have to reach: every tenth photo or so, and shots.
+        reach = Photos(photos[:: 1 + len(photos) // 200], side, _DRAWN, catalogue)
+        shown = reach.plain(np.arange(len(reach.targets)))
+        probabilities = np.empty_like(logits)
+        for number, (part, network) in enumerate(zip(parts, networks, strict=True)):
+            write_model(_served(network, temperature), shown, partial / str(number))
+            unseen = Photos([photos[row] for row in part], side)
+            probabilities[part] = _probabilities(partial / str(number), unseen)
+        judged = judge(probabilities, targets, parts)
         place = partial / WHOLE
-        card = export(network, calibration, golden, origin, folder.name, place)
-        named = _answers(network, drawn).argmax(axis=1)
-        right = drawn.targets[np.arange(len(named)), named]
+        model = _served(final, temperature)
+        write_model(model, shown, place)
+        backends = " and ".join(sorted(set(trained_by)))
+        card = card_of(
+            model,
+            Calibration(temperature, judged.threshold, judged.chosen_by),
+            shown[-1:],
+            "photo",
+            Origin(architecture, digest_of(photos), seed, recipe.epochs, backends),
+            folder.name,
+            place,
+        )
+        drawn = Photos([], side, len(held_out), held_out)
         card = replace(
             card,
             validation=judged.pooled,
-            scores={"catalogue_shots": {"count": len(right), "accuracy": float(right.mean())}},
+            scores={
+                "float32": scores(softmax(logits / temperature, axis=1), targets, judged.threshold),
+                "catalogue_shots": accuracy_of(_probabilities(place, drawn), drawn.targets),
+            },
             runs=judged.folds,
         )
         card.write(place)
         draw(judged, place)
     return card, judged
+
+
+def _served(network: keras.Model, temperature: float) -> keras.Model:
+    return with_probabilities(network, temperature, len(LABELS))
 
 
 def _parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
@@ -132,9 +164,20 @@ def _parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
         return [rows for _, rows in splitter.split(senders, classes, senders)]
 
 
-def _answers(network: keras.Model, examples: Examples) -> Floats:
-    """The logits of `examples` (n, classes)."""
+def _logits(network: keras.Model, examples: Examples) -> Floats:
+    """What the network answers for all of `examples`: (n, 11)."""
+    return np.concatenate(
+        [network.predict(part, batch_size=_AT_ONCE, verbose=0) for part in _parts(examples)]
+    )
+
+
+def _probabilities(folder: Path, examples: Examples) -> Floats:
+    """What the model in `folder` answers as it is served, and what is left for none: (n, 11)."""
+    ten = np.concatenate([probabilities_of(folder, part) for part in _parts(examples)])
+    return np.concatenate([ten, 1 - ten.sum(axis=1, keepdims=True)], axis=1)
+
+
+def _parts(examples: Examples) -> Iterator[npt.NDArray[np.uint8]]:
+    """The pictures of `examples`, some at a time: in the first layers each takes 10 MB."""
     rows = np.arange(len(examples.targets))
-    parts = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
-    found = [network.predict(examples.plain(part), batch_size=_BATCH, verbose=0) for part in parts]
-    return np.concatenate(found)
+    return (examples.plain(rows[start : start + _AT_ONCE]) for start in rows[::_AT_ONCE])

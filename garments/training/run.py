@@ -19,7 +19,7 @@ from garments.training.batches import Catalogue
 from garments.training.checkpoint import checkpoint_path
 from garments.training.errors import TrainingError
 from garments.training.evaluate import ask, evidence, summary
-from garments.training.export import Origin, calibration_on, export
+from garments.training.export import Origin, export
 from garments.training.fit import BACKENDS, History, fit
 from garments.training.recipe import RECIPES
 from garments.training.replacing import WHOLE, replacing
@@ -81,9 +81,7 @@ def train(
             backends = " and ".join(sorted(set(found.backends)))
             origin = Origin(architecture, rows.digest, seed, recipe.epochs, backends)
             place = partial / str(seed)
-            calibration = calibration_on(found.network, held_out)
-            golden = held_out.images[:1, ..., None]
-            export(found.network, calibration, golden, origin, folder.name, place)
+            export(found.network, held_out, origin, folder.name, place)
             engine = Engine(place)
             validation_scores = summary(ask(engine, held_out))
             runs.append(_Run(seed, found.history, place, engine, validation_scores))

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
 from flask import Flask
-from flask.json.provider import DefaultJSONProvider
+from flask.json.provider import JSONProvider
 
 from garments.settings import Settings
 from garments.web import api
 from garments.web.models import Models
 from garments.web.problems import answer_errors_as_problems
+
+
+class _Json(JSONProvider):
+    """JSON ten times as fast as Flask's own, which shows where a request has many pictures."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        return orjson.dumps(obj, option=orjson.OPT_APPEND_NEWLINE).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        return orjson.loads(s)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -21,8 +34,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("garments", static_folder=None)
     app.url_map.merge_slashes = False  # //predict is nothing here, rather than a redirect
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
-    assert isinstance(app.json, DefaultJSONProvider)  # noqa: S101 (tells mypy what Flask made)
-    app.json.sort_keys = False
+    app.json = _Json(app)
     answer_errors_as_problems(app)
     api.register(app, settings, Models(settings.model_dir, settings.model))
     return app

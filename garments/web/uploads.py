@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from flask import Request
-from werkzeug.datastructures import FileStorage, MultiDict
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
 
 from garments.web.problems import Refusal
 
@@ -22,6 +21,7 @@ _FORMS = (
     "application/octet-stream), or any number as multipart/form-data files, or JSON "
     '{"images": ["<base64>", …]}'
 )
+_MOST_FIELDS = 100
 
 
 @dataclass(frozen=True)
@@ -64,51 +64,56 @@ def _body(request: Request) -> bytes:
     return content
 
 
-class _Parts(MultiDict[str, FileStorage]):
-    """Form parts that remember the order in which they came, across field names."""
-
-    def __init__(self, pairs: Iterable[tuple[str, FileStorage]] = ()) -> None:
-        self.in_order = list(pairs)
-        super().__init__(self.in_order)
-
-
 def _read_form(request: Request, max_images: int) -> list[Upload]:
-    parser = FormDataParser(
-        # The size of the request bounds the memory; no picture needs to touch the disk.
-        stream_factory=lambda *_, **__: io.BytesIO(),
-        max_form_memory_size=request.max_content_length,
-        max_content_length=request.max_content_length,
-        # A form may carry a few fields beside its files; they are passed over.
-        max_form_parts=max_images + 100,
-        cls=_Parts,
-        silent=False,
-    )
+    content = _body(request)
+    uploads = []
     try:
-        _, _, parts = parser.parse_from_environ(request.environ)
-    except RequestEntityTooLarge as error:
-        length, most = request.content_length, request.max_content_length
-        if length is None or most is None or length > most:
-            raise
-        detail = f"too many parts in one form: send at most {max_images} pictures at a time"
-        raise Refusal("too_many_images", detail) from error
-    except ValueError as error:
+        boundary = request.mimetype_params.get("boundary", "")
+        with PushMultipartParser(boundary, header_charset="latin-1") as parser:
+            # A form may carry a few fields beside its files; they are passed over.
+            for count, (part, picture) in enumerate(_parts(parser.parse(content)), start=1):
+                if count > max_images + _MOST_FIELDS:
+                    raise Refusal(
+                        "too_many_images",
+                        f"too many parts in one form: send at most {max_images} pictures at a time",
+                    )
+                # A browser sends a nameless, empty part for a file field that was left empty.
+                name = _filename(part)
+                if name is not None and (picture or name):
+                    uploads.append(Upload(name, picture))
+    except MultipartError as error:
         raise Refusal("malformed_request", f"the form is malformed ({error})") from error
-    assert isinstance(parts, _Parts)  # noqa: S101 (tells mypy what cls=_Parts makes of it)
-    uploads = [
-        Upload(part.filename, content)
-        for _, part in parts.in_order
-        # A browser sends a nameless, empty part for a file field that was left empty.
-        if (content := part.stream.read()) or part.filename
-    ]
     if not uploads:
         raise Refusal("malformed_request", f"the form has no file: {_FORMS}")
     return uploads
 
 
+def _filename(part: MultipartSegment) -> str | None:
+    """The name of a file as far as it is UTF-8; None for a part that is no file."""
+    if part.filename is not None:
+        # Read as Latin-1, which loses no byte.
+        return str(part.filename).encode("latin-1").decode("utf-8", errors="replace")
+    # Some clients still send a name with its own encoding, `filename*`, which RFC 7578 took away.
+    return parse_options_header(part.header("Content-Disposition"))[1].get("filename")
+
+
+def _parts(
+    events: Iterable[MultipartSegment | bytes | bytearray | None],
+) -> Iterator[tuple[MultipartSegment, bytes]]:
+    """Each part of a form with its content, from a parser's events."""
+    for event in events:
+        if isinstance(event, MultipartSegment):
+            part, content = event, b""
+        elif event is None:
+            yield part, content
+        else:
+            content += event  # of a part that came whole, nothing is copied here
+
+
 def _read_json(request: Request) -> list[Upload]:
     try:
-        body: Any = json.loads(_body(request))
-    except (ValueError, RecursionError) as error:
+        body: Any = orjson.loads(_body(request))
+    except orjson.JSONDecodeError as error:
         raise Refusal("malformed_request", f"the body is not JSON ({error})") from error
     images = body.get("images") if isinstance(body, dict) else None
     if not isinstance(images, list) or not images:
