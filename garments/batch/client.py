@@ -30,8 +30,10 @@ Answer = dict[str, Any]
 class Client:
     """Requests over kept-alive connections, one for each thread that uses it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, model: str | None = None) -> None:
+        """Speak to the service of `settings`; `model` answers for all pictures, if it is given."""
         self._settings = settings
+        self._asked = {} if model is None else {"model": model}
         self._url = settings.service_url.rstrip("/")
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
@@ -46,8 +48,11 @@ class Client:
         for session in self._sessions:
             session.close()
 
-    def wait_until_ready(self) -> None:
-        """Return once `/ready` says so. Raises ServiceError at the deadline, and UsageError."""
+    def wait_until_ready(self) -> set[str]:
+        """Return the names of the models once `/ready` says so.
+
+        Raises ServiceError at the deadline, and UsageError.
+        """
         deadline = time.monotonic() + self._settings.wait_seconds
         told = False
         pauses = _growing_pauses(first=0.1, longest=1.0)
@@ -63,7 +68,7 @@ class Client:
                 state = _reason(error)
             else:
                 if response.status_code == requests.codes.ok:
-                    return
+                    return _names(response)
                 state = _explain(response)
                 if response.status_code not in _PASSING:
                     raise self._refused("/ready", state)
@@ -93,8 +98,11 @@ class Client:
         if response.status_code != requests.codes.ok:
             raise self._refused("/predict", _explain(response))
         body = response.json()
-        model = f"{body['model']['name']}@{body['model']['version']}"
-        return [{**entry, "model": model} for entry in body["predictions"]]
+        default = body["model"]
+        return [
+            {**entry, "model": _identity(entry.get("model", default))}
+            for entry in body["predictions"]
+        ]
 
     def _refused(self, path: str, reason: str) -> UsageError:
         return UsageError(
@@ -118,6 +126,7 @@ class Client:
             try:
                 response = self._session().post(
                     f"{self._url}/predict",
+                    params=self._asked,
                     files=files,
                     timeout=self._settings.timeout_seconds,
                     allow_redirects=False,
@@ -174,7 +183,8 @@ def _check(response: requests.Response, count: int) -> None:
         body = response.json()
         names = [entry["filename"] for entry in body["predictions"]]
         whole = all(_is_answer(entry) for entry in body["predictions"])
-        identified = isinstance(body["model"]["name"] + body["model"]["version"], str)
+        models = [body["model"], *(one["model"] for one in body["predictions"] if "model" in one)]
+        identified = all(isinstance(one["name"] + one["version"], str) for one in models)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
     if names != [str(place) for place in range(count)] or not whole or not identified:
@@ -195,6 +205,18 @@ def _is_answer(entry: Answer) -> bool:
             for choice in entry["top"]
         )
     )
+
+
+def _identity(model: dict[str, str]) -> str:
+    return f"{model['name']}@{model['version']}"
+
+
+def _names(response: requests.Response) -> set[str]:
+    """The models of a `/ready`; none where a service, or a proxy before it, names none."""
+    try:
+        return {str(model["name"]) for model in response.json()["models"]}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return set()
 
 
 def _explain(response: requests.Response) -> str:

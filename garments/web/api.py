@@ -9,9 +9,10 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from garments.engine import Answer, Engine
 from garments.settings import Settings
 from garments.web.access import Gate, require_token
-from garments.web.classify import Result, classify
+from garments.web.classify import Result
 from garments.web.models import Models
 from garments.web.problems import Refusal
+from garments.web.routing import Router, classify_each
 from garments.web.uploads import read_uploads
 
 
@@ -19,6 +20,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     """Add the endpoints to `app`."""
     api = Blueprint("api", __name__)
     gate = Gate(settings.max_at_once)
+    router = Router(settings, models)
 
     @api.before_request
     def authorise() -> None:
@@ -31,33 +33,43 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
 
     @api.get("/ready")
     def ready() -> Response:
+        router.default()
         return jsonify(status="ready", models=[_identity(engine) for engine in models.all()])
 
     @api.post("/predict")
     def predict() -> Response:
-        engine = models.named(request.args.get("model", settings.model))
-        top = _top(engine)
+        name = request.args.get("model")
+        top = _top(models.named(name) if name is not None else router.default())
         with gate:
             uploads = read_uploads(request, max_images=settings.max_images)
-            results = classify(engine, uploads, max_pixels=settings.max_pixels, top=top)
+            engines = router.engines(name, uploads)
+            results = classify_each(engines, uploads, max_pixels=settings.max_pixels, top=top)
+        first = engines[0]
+        # Where pictures of one request were for several models, those of another than the first
+        # picture's say so themselves.
         return jsonify(
-            model=_identity(engine),
+            model=_identity(first),
             predictions=[
-                {"filename": upload.filename, **_row(result)}
-                for upload, result in zip(uploads, results, strict=True)
+                {
+                    "filename": upload.filename,
+                    **_row(result),
+                    **({} if engine is first else {"model": _identity(engine)}),
+                }
+                for upload, result, engine in zip(uploads, results, engines, strict=True)
             ],
         )
 
     @api.post("/process_batch")
     def process_batch() -> Response:
-        engine = models.named(settings.model)
+        router.default()
         with gate:
             if request.mimetype != "application/json":
                 raise Refusal(
                     "unsupported_media_type", "send JSON with Content-Type: application/json"
                 )
             uploads = read_uploads(request, max_images=settings.max_images)
-            results = classify(engine, uploads, max_pixels=settings.max_pixels)
+            engines = router.engines(None, uploads)
+            results = classify_each(engines, uploads, max_pixels=settings.max_pixels)
         errors = [
             {"index": place, **_row(result)["error"]}
             for place, result in enumerate(results)
