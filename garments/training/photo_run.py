@@ -41,10 +41,10 @@ from garments.training.shown import Photos
 # Pixels. Items look larger in what training cuts from its photos, so a network answers best when it
 # is served more pixels than it was trained on: Touvron et al., arXiv 1906.06423. And it costs less.
 SIDE = 160
-TRAINED_SIDE = 128
+TRAINED_SIDE = 144
 FOLDS = 3
 # Catalogue shots that an epoch shows beside the photos, a tenth of them of each class.
-SHOTS = 500
+SHOTS = 400
 _DRAWN = 100
 _AT_ONCE = 64
 

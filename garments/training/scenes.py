@@ -10,14 +10,14 @@ from PIL import Image
 Floats = npt.NDArray[np.float32]
 
 # Of a photo, at most or in standard deviations; a person still names the item with ease.
-ZOOM = (-0.25, 0.18)  # logarithm of what is seen, of the picture's own extent
-STRETCH = 0.12  # logarithm
-TURN = 10.0  # degrees, standard deviation
-SHIFT = 0.1  # of the picture
-LIGHT = 0.4  # brightness and contrast, either way
+ZOOM = (-0.15, 0.15)  # logarithm of what is seen, of the picture's own extent
+STRETCH = 0.1  # logarithm
+TURN = 8.0  # degrees, standard deviation
+SHIFT = 0.06  # of the picture
+LIGHT = 0.3  # brightness and contrast, either way
 TINT = 0.15  # of each colour, either way
-LYING = 0.05  # the share of the photos that are taken sideways or upside down
-COVERED = 0.5  # the share in which something hides a part
+LYING = 0.03  # the share of the photos that are taken sideways or upside down
+COVERED = 0.3  # the share in which something hides up to a ninth
 
 
 def photographed(picture: Image.Image, side: int, random: np.random.Generator) -> Floats:
@@ -67,7 +67,7 @@ def _relit(picture: Floats, random: np.random.Generator) -> Floats:
 def _covered(picture: Floats, random: np.random.Generator) -> Floats:
     if random.random() < COVERED:
         side = len(picture)
-        height, width = random.integers(side // 8, side // 2, 2)
+        height, width = random.integers(side // 8, side // 3, 2)
         top, left = random.integers(0, side - height), random.integers(0, side - width)
         picture[top : top + height, left : left + width] = random.uniform(0, 255, 3)
     return picture
