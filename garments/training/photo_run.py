@@ -64,6 +64,7 @@ def train_on_photos(
     side: int = SIDE,
     trained_side: int = TRAINED_SIDE,
     shots: int = SHOTS,
+    validation: int = VALIDATION,
 ) -> tuple[Card, Judged]:
     """Train on the photos of all `photo_folders`, and put the network in the folder `folder`.
 
@@ -80,9 +81,9 @@ def train_on_photos(
     if epochs is not None:
         recipe = replace(recipe, epochs=epochs)
     photos = read_photos(photo_folders)
-    parts = _parted(photos, folds)
+    parts = parted(photos, folds)
     rows = dataset.load("train", data_directory, dataset_directory)
-    catalogue, held_out = dataset.split(rows, VALIDATION, SPLIT_SEED)
+    catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
 
     def fitted(kept: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
         """The network for pictures as they are served, and what trained it."""
@@ -149,7 +150,7 @@ def _served(network: keras.Model, temperature: float) -> keras.Model:
     return with_probabilities(network, temperature, len(LABELS))
 
 
-def _parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
+def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
     """The rows of `folds` parts, with no contributor in two and the classes in like shares."""
     senders = np.array([photo.sender for photo in photos])
     if not 2 <= folds <= len(set(senders)):

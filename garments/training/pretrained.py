@@ -29,7 +29,7 @@ def begin(network: keras.Model) -> None:
 
     Raises TrainingError where what reads the weights is not installed.
     """
-    weights = _imagenet()
+    weights = imagenet()
     for layer in network.layers:
         if layer.name == "classes" or not layer.weights:
             continue
@@ -37,7 +37,7 @@ def begin(network: keras.Model) -> None:
         layer.trainable = layer.name.partition("_")[0] not in FROZEN
 
 
-def _imagenet() -> Mapping[str, Any]:
+def imagenet() -> Mapping[str, Any]:
     """The package's tensors by name."""
     try:
         import torch
@@ -52,7 +52,7 @@ def _imagenet() -> Mapping[str, Any]:
 
 def folded(weights: Mapping[str, Any], layer: str) -> list[Floats]:
     """Kernel, as Keras keeps it, and bias of a convolution with the normalisation after it."""
-    convolution, normalisation = _names(layer)
+    convolution, normalisation = names(layer)
     kernel = weights[f"{convolution}.weight"].numpy()
     gamma, beta, mean, variance = (
         weights[f"{normalisation}.{name}"].numpy()
@@ -65,7 +65,7 @@ def folded(weights: Mapping[str, Any], layer: str) -> list[Floats]:
     return [kernel.transpose(order), beta - mean * scale]
 
 
-def _names(layer: str) -> tuple[str, str]:
+def names(layer: str) -> tuple[str, str]:
     """What the package calls a convolution and the normalisation after it."""
     if layer in ("stem", "head"):
         return f"_conv_{layer}", "_bn0" if layer == "stem" else "_bn1"
