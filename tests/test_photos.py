@@ -286,6 +286,8 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(sample: Dataset, tmp_path
     assert card.validation["count"] == 27
     assert len(card.runs) == 3
     assert "3 folds of contributors" in judged.as_text()
+    with Image.open(tmp_path / "training" / "photo-mistakes.jpg") as sheet:
+        assert sheet.width == 1440
     assert {path.name for path in (tmp_path / "model" / "photo").iterdir()} == {
         *("card.json", "model.keras", "model.onnx"),
         *("confusion_matrix.png", "coverage.png", "reliability.png"),

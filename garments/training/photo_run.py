@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from garments.training.export import (
 from garments.training.fit import BACKENDS, fit
 from garments.training.judge import CLASSES, Judged, accuracy_of, draw, judge, scores
 from garments.training.learner import Floats
+from garments.training.mistakes import draw_mistakes
 from garments.training.photos import Photo, digest_of, read_photos, targets_of
 from garments.training.recipe import RECIPES
 from garments.training.replacing import WHOLE, replacing
@@ -47,6 +49,8 @@ FOLDS = 3
 SHOTS = 400
 _DRAWN = 100
 _AT_ONCE = 64
+
+log = logging.getLogger(__name__)
 
 
 def train_on_photos(
@@ -143,6 +147,9 @@ def train_on_photos(
         )
         card.write(place)
         draw(judged, place)
+    sheet = data_directory / "training" / f"{folder.name}-mistakes.jpg"
+    draw_mistakes(judged, photos, sheet)
+    log.info("the surest mistakes: %s", sheet)
     return card, judged
 
 

@@ -33,57 +33,57 @@ def fill(page: str, found: dict[str, str]) -> str:
     return page
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _percent(share: float | None, digits: int = 2) -> str:
+def percent(share: float | None, digits: int = 2) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def _seeds(card: Card) -> str:
     columns = report.scores_of(card.runs)
     rows = [
-        [f"{run['seed']}{' (served)' * (run['seed'] == card.seed)}", *map(_percent, scores)]
+        [f"{run['seed']}{' (served)' * (run['seed'] == card.seed)}", *map(percent, scores)]
         for run, scores in zip(card.runs, zip(*columns.values(), strict=True), strict=True)
     ]
     if len(rows) > 1:
         rows.append([f"mean ± deviation of {len(rows)}", *map(report.spread, columns.values())])
-    return _table(["seed", *columns], rows)
+    return table(["seed", *columns], rows)
 
 
 def _served(card: Card) -> str:
-    error = _percent(card.scores["expected_calibration_error"])
-    interval = " to ".join(map(_percent, card.scores["expected_calibration_error_95"]))
+    error = percent(card.scores["expected_calibration_error"])
+    interval = " to ".join(map(percent, card.scores["expected_calibration_error_95"]))
     unseen = card.scores["without_near_duplicates"]
     rows = [
         ["version", f"`{card.version}`"],
         ["parameters", f"{card.parameters:,}"],
         ["multiply-accumulates a picture", f"{card.multiply_accumulates:,}"],
-        ["test accuracy", _percent(card.scores["accuracy"])],
+        ["test accuracy", percent(card.scores["accuracy"])],
         [
             f"without the {card.scores['count'] - unseen['count']} near-duplicates",
-            _percent(unseen["accuracy"]),
+            percent(unseen["accuracy"]),
         ],
         ["test loss", f"{card.scores['loss']:.4f}"],
         ["temperature", f"{card.temperature:.3f}"],
         ["expected calibration error, 15 bins", f"{error}, bootstrap interval {interval}"],
         ["accepted from a confidence of", f"{card.accept_threshold:.4f}"],
-        ["accepted on validation", _percent(card.validation["accepted"])],
-        ["accepted on test", _percent(card.scores["accepted"])],
-        ["right of the accepted", _percent(card.scores["accepted_accuracy"])],
+        ["accepted on validation", percent(card.validation["accepted"])],
+        ["accepted on test", percent(card.scores["accepted"])],
+        ["right of the accepted", percent(card.scores["accepted_accuracy"])],
     ]
-    return _table(["", ""], rows)
+    return table(["", ""], rows)
 
 
 def _classes(card: Card) -> str:
     names = ("precision", "recall", "f1", "accepted", "accepted_precision")
     rows = [
-        [label, *(_percent(scores[name], 1) for name in names)]
+        [label, *(percent(scores[name], 1) for name in names)]
         for label, scores in card.scores["per_class"].items()
     ]
-    return _table(
+    return table(
         ["class", "precision", "recall", "F1", "accepted", "precision of the accepted"], rows
     )
 
@@ -91,10 +91,10 @@ def _classes(card: Card) -> str:
 def _altered(card: Card) -> str:
     clean = card.scores["accuracy"]
     rows = [
-        [name, _percent(accuracy), f"{100 * (clean - accuracy):.2f}"]
+        [name, percent(accuracy), f"{100 * (clean - accuracy):.2f}"]
         for name, accuracy in card.scores["altered"].items()
     ]
-    return _table(["alteration", "test accuracy", "points lost"], rows)
+    return table(["alteration", "test accuracy", "points lost"], rows)
 
 
 def main() -> None:
