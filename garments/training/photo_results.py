@@ -8,7 +8,7 @@ from typing import Any
 
 from garments import report
 from garments.card import Card, read_card
-from garments.training.results import fill, percent, table
+from garments.report import fill, table
 
 PAGE = Path("docs/photos.md")
 MODEL = Path("model/photo")
@@ -35,7 +35,7 @@ def _folds(card: Card) -> str:
 
 
 def _row(title: str, scores: Mapping[str, Any]) -> list[str]:
-    return [title, f"{scores['count']:,}", *(percent(scores[name], 1) for name in _NAMES)]
+    return [title, f"{scores['count']:,}", *(_percent(scores[name]) for name in _NAMES)]
 
 
 def _precision(card: Card) -> str:
@@ -46,7 +46,7 @@ def _precision(card: Card) -> str:
 def _classes(card: Card) -> str:
     names = ("accuracy", "precision", "accepted", "accepted_precision")
     rows: list[Sequence[str]] = [
-        [label, f"{found['count']:,}", *(percent(found[name], 1) for name in names)]
+        [label, f"{found['count']:,}", *(_percent(found[name]) for name in names)]
         for label, found in card.validation["per_class"].items()
     ]
     header = ["class", "photos", "right", "precision", "accepted", "precision of the accepted"]
@@ -64,13 +64,17 @@ def _served(card: Card) -> str:
         ["epochs", f"{card.epochs}"],
         ["temperature", f"{card.temperature:.3f}"],
         ["accepted from a confidence of", f"{card.accept_threshold:.4f}"],
-        ["expected calibration error, 15 bins", percent(error)],
+        ["expected calibration error, 15 bins", _percent(error, 2)],
         [
             f"right of {shots['count']:,} catalogue shots drawn from held-out Fashion-MNIST",
-            percent(shots["accuracy"], 1),
+            _percent(shots["accuracy"]),
         ],
     ]
     return table(["", ""], rows)
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def main() -> None:

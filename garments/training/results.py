@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from garments import report
 from garments.card import Card, read_card
+from garments.report import fill, table
 
 PAGE = Path("docs/results.md")
 MODEL = Path("model/fashion-mnist")
@@ -22,30 +22,14 @@ def tables(card: Card) -> dict[str, str]:
     }
 
 
-def fill(page: str, found: dict[str, str]) -> str:
-    """Put each table between `<!-- name -->` and `<!-- /name -->`; ValueError if there is none."""
-    for name, table in found.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        if begin not in page or end not in page:
-            raise ValueError(f"the page lacks {begin.strip()} … {end}, where a table belongs")
-        before, _, rest = page.partition(begin)
-        page = before + begin + table + end + rest.partition(end)[2]
-    return page
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def percent(share: float | None, digits: int = 2) -> str:
+def _percent(share: float | None, digits: int = 2) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def _seeds(card: Card) -> str:
     columns = report.scores_of(card.runs)
     rows = [
-        [f"{run['seed']}{' (served)' * (run['seed'] == card.seed)}", *map(percent, scores)]
+        [f"{run['seed']}{' (served)' * (run['seed'] == card.seed)}", *map(_percent, scores)]
         for run, scores in zip(card.runs, zip(*columns.values(), strict=True), strict=True)
     ]
     if len(rows) > 1:
@@ -54,25 +38,25 @@ def _seeds(card: Card) -> str:
 
 
 def _served(card: Card) -> str:
-    error = percent(card.scores["expected_calibration_error"])
-    interval = " to ".join(map(percent, card.scores["expected_calibration_error_95"]))
+    error = _percent(card.scores["expected_calibration_error"])
+    interval = " to ".join(map(_percent, card.scores["expected_calibration_error_95"]))
     unseen = card.scores["without_near_duplicates"]
     rows = [
         ["version", f"`{card.version}`"],
         ["parameters", f"{card.parameters:,}"],
         ["multiply-accumulates a picture", f"{card.multiply_accumulates:,}"],
-        ["test accuracy", percent(card.scores["accuracy"])],
+        ["test accuracy", _percent(card.scores["accuracy"])],
         [
             f"without the {card.scores['count'] - unseen['count']} near-duplicates",
-            percent(unseen["accuracy"]),
+            _percent(unseen["accuracy"]),
         ],
         ["test loss", f"{card.scores['loss']:.4f}"],
         ["temperature", f"{card.temperature:.3f}"],
         ["expected calibration error, 15 bins", f"{error}, bootstrap interval {interval}"],
         ["accepted from a confidence of", f"{card.accept_threshold:.4f}"],
-        ["accepted on validation", percent(card.validation["accepted"])],
-        ["accepted on test", percent(card.scores["accepted"])],
-        ["right of the accepted", percent(card.scores["accepted_accuracy"])],
+        ["accepted on validation", _percent(card.validation["accepted"])],
+        ["accepted on test", _percent(card.scores["accepted"])],
+        ["right of the accepted", _percent(card.scores["accepted_accuracy"])],
     ]
     return table(["", ""], rows)
 
@@ -80,7 +64,7 @@ def _served(card: Card) -> str:
 def _classes(card: Card) -> str:
     names = ("precision", "recall", "f1", "accepted", "accepted_precision")
     rows = [
-        [label, *(percent(scores[name], 1) for name in names)]
+        [label, *(_percent(scores[name], 1) for name in names)]
         for label, scores in card.scores["per_class"].items()
     ]
     return table(
@@ -91,7 +75,7 @@ def _classes(card: Card) -> str:
 def _altered(card: Card) -> str:
     clean = card.scores["accuracy"]
     rows = [
-        [name, percent(accuracy), f"{100 * (clean - accuracy):.2f}"]
+        [name, _percent(accuracy), f"{100 * (clean - accuracy):.2f}"]
         for name, accuracy in card.scores["altered"].items()
     ]
     return table(["alteration", "test accuracy", "points lost"], rows)
