@@ -44,17 +44,13 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
             uploads = read_uploads(request, max_images=settings.max_images)
             engines = router.engines(name, uploads)
             results = classify_each(engines, uploads, max_pixels=settings.max_pixels, top=top)
-        first = engines[0]
-        # Where pictures of one request were for several models, those of another than the first
-        # picture's say so themselves.
+        answered = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
+        first = (answered or engines)[0]
+        # An answer of another model than that of the first answer names it itself.
         return jsonify(
             model=_identity(first),
             predictions=[
-                {
-                    "filename": upload.filename,
-                    **_row(result),
-                    **({} if engine is first else {"model": _identity(engine)}),
-                }
+                {"filename": upload.filename, **_row(result), **_other(engine, first, result)}
                 for upload, result, engine in zip(uploads, results, engines, strict=True)
             ],
         )
@@ -88,6 +84,13 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
 
 def _identity(engine: Engine) -> dict[str, str]:
     return {"name": engine.card.name, "version": engine.card.version}
+
+
+def _other(engine: Engine, first: Engine, result: Result) -> dict[str, Any]:
+    """What an answer says of its model where that is not the one of the first answer."""
+    if engine is first or not isinstance(result, Answer):
+        return {}
+    return {"model": _identity(engine)}
 
 
 def _top(engine: Engine) -> int:
