@@ -19,7 +19,8 @@ import numpy as np
 import requests
 from PIL import Image, ImageOps
 
-from benchmarks.night import free_port, our_night
+from benchmarks.night import our_night
+from benchmarks.service import free_port
 from garments.engine import Engine
 from garments.preprocess import to_array
 from garments.settings import PROJECT
