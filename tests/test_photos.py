@@ -10,19 +10,24 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from garments import dataset
+from garments import dataset, report
+from garments.card import Card, read_card
 from garments.dataset import LABELS, Dataset, DatasetError
 from garments.engine import Engine
 from garments.network import ARCHITECTURES, with_probabilities
 from garments.preprocess import to_array
 from garments.training import RECIPES, TrainingError, judge, pretrained, train_on_photos
 from garments.training.fit import fit
+from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted
 from garments.training.photos import NONE, Photo, read_photos, targets_of
 from garments.training.scenes import catalogue_shot
 from garments.training.shown import Photos
+from tests.conftest import PROJECT, SHARED
 
 pytestmark = pytest.mark.slow
+
+PHOTO = PROJECT / "model" / "photo"
 
 TROUSER, DRESS, BAG = 1, 3, 8
 # The plain network learns these drawings in seconds, and needs no ImageNet weights.
@@ -292,3 +297,49 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(sample: Dataset, tmp_path
         *("card.json", "model.keras", "model.onnx"),
         *("confusion_matrix.png", "coverage.png", "reliability.png"),
     }
+
+
+# The model that is served
+
+
+@pytest.fixture
+def card() -> Card:
+    return read_card(PHOTO)
+
+
+def test_the_page_is_what_make_results_writes(card: Card) -> None:
+    page = (PROJECT / PAGE).read_text(encoding="utf-8")
+    assert report.fill(page, tables(card)) == page, "run make results"
+
+
+def test_the_card_tells_every_fold_and_both_precisions(card: Card) -> None:
+    assert len(card.runs) >= 3
+    assert sum(run["count"] for run in card.runs) == card.validation["count"]
+    assert abs(card.scores["float32"]["accuracy"] - card.validation["accuracy"]) < 0.005
+    assert list(card.validation["per_class"]) == list(LABELS)
+
+
+def test_the_served_model_knows_catalogue_shots_of_what_photos_lack(sample: Dataset) -> None:
+    engine = Engine(PHOTO)
+    side = engine.card.height
+    examples = Photos([], side, len(sample), sample)
+    named = engine.probabilities(examples.plain(np.arange(len(sample)))).argmax(axis=1)
+    right = examples.targets[np.arange(len(named)), named] == 1
+    unlike_photos = np.isin(examples.targets.argmax(axis=1), (5, 7, 8, 9))
+    assert right[unlike_photos].mean() > 0.85
+
+
+@pytest.mark.figures
+def test_what_the_catalogue_model_makes_of_photos(engine: Engine) -> None:
+    folder = SHARED / "photos"
+    if not folder.exists():
+        pytest.skip(f"{folder} is not here")
+    photos = [photo for photo in read_photos([folder]) if NONE not in photo.accepted]
+    arrays = [
+        to_array(photo.path.read_bytes(), 28, 28, "fashion-mnist", max_pixels=10**7)
+        for photo in photos
+    ]
+    named = engine.probabilities(np.stack(arrays)).argmax(axis=1)
+    right = targets_of(photos)[np.arange(len(photos)), named].mean()
+    print(f"\nthe Fashion-MNIST model is right on {right:.1%} of {len(photos):,} photos")
+    assert 0.4 < right < 0.6
