@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -192,14 +192,16 @@ class Night:
         if not asked:
             return
         entries = self.client.classify([contents[digest] for digest in asked])
+        answered_by = {entry["model"] for entry in entries if "model" in entry}
+        batch.models |= answered_by
+        models = {one: updated(model, [one]) for one in answered_by}
         problems: dict[bytes, str] = {}
         for digest, entry in zip(asked, entries, strict=True):
-            batch.models |= {entry["model"]} if "model" in entry else set()
             if entry.get("failed"):
                 # Not kept as an answer: the service may do better next night.
                 problems[digest] = entry["error"]["detail"]
             else:
-                batch.answers.append(_as_answer(digest, entry, model, contents[digest]))
+                batch.answers.append(_as_answer(digest, entry, model, models, contents[digest]))
         batch.posted += len(asked)
         batch.photos = [
             replace(seen, problem=problems[seen.digest]) if seen.digest in problems else seen
@@ -211,9 +213,11 @@ def _size(contents: dict[bytes, bytes]) -> int:
     return sum(map(len, contents.values()))
 
 
-def _as_answer(digest: bytes, entry: Entry, model: str, content: bytes) -> Answer:
+def _as_answer(
+    digest: bytes, entry: Entry, model: str, models: Mapping[str, str], content: bytes
+) -> Answer:
     answered_by = entry.get("model", model)
-    model = updated(model, {answered_by})
+    model = models.get(answered_by, model)
     if "error" in entry:
         problem = str(entry["error"]["detail"])
         return Answer(digest, model, "unreadable", problem=problem)
