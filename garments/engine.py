@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from garments.card import ONNX_NAME, Card, read_card
+from garments.card import ONNX_NAME, Card, read_model
 
 # Kernels differ in the last bits between processors; a wrong model differs in the first.
 _GOLDEN_TOLERANCE = 1e-3
@@ -43,9 +43,12 @@ class Answer:
 class Engine:
     """One model on ONNX Runtime; safe to use from several threads."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load the model and check its golden answer. Raises CardError and EngineError."""
-        self.card: Card = read_card(folder)
+    def __init__(self, folder: Path, model: tuple[Card, bytes] | None = None) -> None:
+        """Load the model and check its golden answer. Raises CardError and EngineError.
+
+        `model` is what `read_model` made of the folder before, if somebody keeps it.
+        """
+        self.card, onnx = model or read_model(folder)
         options = onnxruntime.SessionOptions()
         # One process serves per core, so more threads would only get in each other's way.
         options.intra_op_num_threads = 1
@@ -53,7 +56,7 @@ class Engine:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                str(folder / ONNX_NAME), options, providers=["CPUExecutionProvider"]
+                onnx, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base class of their own
             raise EngineError(f"{folder / ONNX_NAME} cannot be loaded: {error}") from error
