@@ -42,6 +42,8 @@ ONLY_IN = {
     "flask": {"web"},
     "werkzeug": {"web"},
     "granian": {"web"},
+    "prometheus_client": {"web"},
+    "uvloop": {"web"},
     "onnxruntime": {"engine"},
     "requests": {"batch", "dataset"},
     "sqlalchemy": {"store"},

@@ -1,4 +1,4 @@
-"""The endpoints: `/predict`, `/process_batch`, `/health` and `/ready`."""
+"""The endpoints: `/predict`, `/process_batch`, `/health`, `/ready` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from flask import Blueprint, Flask, Response, jsonify, request
 
 from garments.engine import Answer, Engine
 from garments.settings import Settings
-from garments.web.access import Gate, require_token
+from garments.web.access import require_token
 from garments.web.classify import Result, classify
+from garments.web.lifecycle import Lifecycle, time_limit
+from garments.web.metrics import CONTENT_TYPE
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.uploads import read_uploads
+from garments.web.watch import Watch, answered
 
 
-def register(app: Flask, settings: Settings, models: Models) -> None:
+def register(
+    app: Flask, settings: Settings, models: Models, lifecycle: Lifecycle, watch: Watch
+) -> None:
     """Add the endpoints to `app`."""
     api = Blueprint("api", __name__)
-    gate = Gate(settings.max_at_once)
 
     @api.before_request
     def authorise() -> None:
@@ -31,15 +35,24 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
 
     @api.get("/ready")
     def ready() -> Response:
+        if lifecycle.draining:
+            raise Refusal("draining", "the service finishes what it has; ask another one")
         return jsonify(status="ready", models=[_identity(engine) for engine in models.all()])
+
+    @api.get("/metrics")
+    def numbers() -> Response:
+        watch.tell()
+        return Response(watch.metrics.page(), content_type=CONTENT_TYPE)
 
     @api.post("/predict")
     def predict() -> Response:
         engine = models.named(request.args.get("model", settings.model))
         top = _top(engine)
-        with gate:
-            uploads = read_uploads(request, max_images=settings.max_images)
-            results = classify(engine, uploads, max_pixels=settings.max_pixels, top=top)
+        uploads = read_uploads(request, max_images=settings.max_images)
+        results = classify(
+            engine, uploads, max_pixels=settings.max_pixels, top=top, until=time_limit(request)
+        )
+        answered(engine.card, results)
         return jsonify(
             model=_identity(engine),
             predictions=[
@@ -51,13 +64,13 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     @api.post("/process_batch")
     def process_batch() -> Response:
         engine = models.named(settings.model)
-        with gate:
-            if request.mimetype != "application/json":
-                raise Refusal(
-                    "unsupported_media_type", "send JSON with Content-Type: application/json"
-                )
-            uploads = read_uploads(request, max_images=settings.max_images)
-            results = classify(engine, uploads, max_pixels=settings.max_pixels)
+        if request.mimetype != "application/json":
+            raise Refusal("unsupported_media_type", "send JSON with Content-Type: application/json")
+        uploads = read_uploads(request, max_images=settings.max_images)
+        results = classify(
+            engine, uploads, max_pixels=settings.max_pixels, until=time_limit(request)
+        )
+        answered(engine.card, results)
         errors = [
             {"index": place, **_row(result)["error"]}
             for place, result in enumerate(results)

@@ -16,6 +16,7 @@ from werkzeug.exceptions import (
 )
 
 from garments.preprocess import BadImage
+from garments.web.watch import refused
 
 PROBLEMS: Mapping[str, tuple[int, str]] = {
     "malformed_request": (400, "The request cannot be understood"),
@@ -24,6 +25,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "not_found": (404, "There is nothing here"),
     "unknown_model": (404, "There is no such model"),
     "method_not_allowed": (405, "The method is not allowed here"),
+    "slow_request": (408, "The request came too slowly"),
     "request_too_large": (413, "The request is too large"),
     "too_many_images": (413, "The request has too many images"),
     "too_many_pixels": (413, "The image is too large"),
@@ -34,12 +36,17 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "busy": (429, "The service has as much work as it takes"),
     "internal_error": (500, "The service failed"),
     "not_ready": (503, "The service is not ready"),
+    "draining": (503, "The service is about to stop"),
+    "out_of_time": (503, "The request took too long"),
 }
 _HEADERS: Mapping[str, Mapping[str, str]] = {
     "unauthorized": {"WWW-Authenticate": "Bearer"},
     "busy": {"Retry-After": "1"},
     "not_ready": {"Retry-After": "1"},
+    "draining": {"Retry-After": "1"},
+    "out_of_time": {"Retry-After": "1"},
 }
+FAILED = "the failure is in the service's log; try again"
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +61,7 @@ class Refusal(Exception):
 
 def problem(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """Build the one error body of the service; `code` is a key of PROBLEMS."""
+    refused(code)
     status, title = PROBLEMS[code]
     body: dict[str, Any] = {"title": title, "status": status, "detail": detail, "code": code}
     return Response(
@@ -69,7 +77,7 @@ def answer_errors_as_problems(app: Flask) -> None:
 
     @app.errorhandler(BadImage)
     @app.errorhandler(Refusal)
-    def refused(error: BadImage | Refusal) -> Response:
+    def unwilling(error: BadImage | Refusal) -> Response:
         return problem(error.code, str(error))
 
     @app.errorhandler(HTTPException)
@@ -91,4 +99,4 @@ def answer_errors_as_problems(app: Flask) -> None:
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         logger.error("a request failed", exc_info=error)
-        return problem("internal_error", "the failure is in the service's log; try again")
+        return problem("internal_error", FAILED)
