@@ -119,15 +119,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run `python app.py` on a free port until it is ready; stop it at the end."""
-    port = free_port()
+def serving(
+    *arguments: str, port: int | None = None, log: Path | None = None, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run `python app.py` until it is ready, on a free port if none is given; stop it at the end.
+
+    It writes to the end of `log`.
+    """
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), *arguments],
-        cwd=PROJECT,
-        env={**os.environ, **environment},
-    )
+    with open(log or os.devnull, "ab") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), *arguments],
+            cwd=PROJECT,
+            env={**os.environ, "GARMENTS_DRAIN_SECONDS": "0", **environment},
+            stderr=stderr,
+        )
     try:
         wait_until_ready(url, process)
         yield url, process

@@ -130,7 +130,7 @@ class Door:
 
     async def answer(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request; the application of Granian's protocol RSGI."""
-        client = scope.client.rpartition(":")[0]
+        client = scope.client.rpartition(":")[0].strip("[]")
         visit = Visit(scope.method, scope.path, client, scope.headers.get("x-request-id"))
         try:
             status, headers, body = await self._answer(scope, protocol, visit)
@@ -148,7 +148,8 @@ class Door:
     async def _answer(self, scope: Scope, protocol: HTTPProtocol, visit: Visit) -> Answer:
         environ = _environ(scope, visit)
         length = environ.get("CONTENT_LENGTH")
-        if "HTTP_TRANSFER_ENCODING" in environ:
+        # What comes in chunks has a length of its own as soon as it is here.
+        if environ.pop("HTTP_TRANSFER_ENCODING", None):
             return await self._answer_large(protocol, visit, environ, None)
         # The server has seen to it that this is one number, even where it was sent twice.
         size = int(length.partition(",")[0]) if length else 0
