@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,15 +124,16 @@ def serving(
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run `python app.py` until it is ready, on a free port if none is given; stop it at the end.
 
-    It writes to the end of `log`.
+    Its log goes to the end of `log`, or without the lines of requests to where the test's own goes.
     """
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    with open(log or os.devnull, "ab") as stderr:
+    quick = {"GARMENTS_DRAIN_SECONDS": "0", "GARMENTS_REQUEST_LOG": str(int(log is not None))}
+    with nullcontext() if log is None else log.open("ab") as stderr:
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port), *arguments],
             cwd=PROJECT,
-            env={**os.environ, "GARMENTS_DRAIN_SECONDS": "0", **environment},
+            env={**os.environ, **quick, **environment},
             stderr=stderr,
         )
     try:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import requests
 
 from benchmarks.load import Question, Tally, ask_at, ask_for, ask_until
 from garments.card import version_of
+from garments.web.listener import admit_nobody, listen
 from tests.conftest import MODEL, free_port, hundred, serving
 from tests.test_server import children
 
@@ -220,6 +222,19 @@ def test_too_much_is_refused_and_leaves_no_trace(models: Path) -> None:
     assert tally.answers[200] > capacity * 5 / 4
     assert max(tally.seconds) < 4
     assert after.answers.keys() == {200}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse what is not there yet")
+def test_a_listener_that_admits_nobody_keeps_those_who_are_there() -> None:
+    (listener,) = listen("127.0.0.1", free_port(), 1)
+    with listener, socket.create_connection(listener.getsockname()) as first:
+        admit_nobody(listener)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(listener.getsockname(), timeout=0.2)
+        first.sendall(b"still here")
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.recv(100) == b"still here"
 
 
 def test_workers_end_when_their_supervisor_is_killed(models: Path) -> None:

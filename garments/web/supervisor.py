@@ -81,7 +81,6 @@ class Supervisor:
         self._context: Any = multiprocessing.get_context(_METHOD)
         self._wake, self._waker = socket.socketpair()
         self._signals: list[int] = []
-        self._folder = Path(tempfile.mkdtemp(prefix="garments-", dir=_in_memory()))
         # What serves, what shall replace it, and what finishes; a worker is in one of the three.
         self._now = _Generation(read_folders(settings.model_dir, settings.model))
         self._next: _Generation | None = None
@@ -101,6 +100,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
+        self._folder = _own_folder()
         try:
             while not self._closed or self._workers():
                 self._step()
@@ -248,6 +248,7 @@ class Supervisor:
             worker.dismiss()
         self._leaving += self._now.workers
         self._now, self._next = generation, None
+        self._served = True
         names = [model[0].name for model in generation.found.values() if isinstance(model, tuple)]
         logger.info("new models are served: %s", ", ".join(names))
 
@@ -284,6 +285,12 @@ class Supervisor:
         self._now.workers = []
 
 
-def _in_memory() -> str | None:
-    """Where files need no disk, if there is such a place."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+def _own_folder() -> Path:
+    """A folder for what workers count, without those that killed services have left behind."""
+    # Where files need no disk, if there is such a place.
+    place = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108
+    for left in place.glob("garments-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdecimal() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"garments-{os.getpid()}-", dir=place))

@@ -35,7 +35,7 @@ from garments.web.watch import Watch
 SERVE, DRAIN, STOP = "serve", "drain", "stop"
 
 # What a connection may take to send the head of its first or next request, in milliseconds.
-_HEAD_MILLISECONDS = 30_000
+_HEAD_MILLISECONDS = 10_000
 # Bytes that a head may have.
 _LONGEST_HEAD = 64 * 2**10
 # Connections that a worker holds open; more wait in the queue of the listening socket.
