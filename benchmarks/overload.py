@@ -17,9 +17,11 @@ from benchmarks.load import Question, Tally, ask_at, ask_for
 from benchmarks.night import free_port, running
 from garments.settings import PROJECT, Settings
 
-# So many that one process can ask at four times the rate at which they are answered.
-PICTURES = 32
+# A small request and a large one, with so many pictures that one process can ask at four times the
+# rate at which they are answered.
+PICTURES = (16, 64)
 SLOW_CLIENTS = 200
+WORKERS = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,20 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.overload", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args(arguments)
-    paths = sorted((PROJECT / "images").glob("image_*.png"))[:PICTURES]
+    paths = sorted((PROJECT / "images").glob("image_*.png"))
     pictures = [path.read_bytes() for path in paths]
-    for port, queue in ((free_port(), Settings.max_queue), (free_port(), 8)):
-        url = f"http://127.0.0.1:{port}"
-        variables = {"GARMENTS_REQUEST_LOG": "0", "GARMENTS_MAX_QUEUE": str(queue)}
-        with running(url, "app.py", "--port", port, "--workers", 2, **variables):
-            asyncio.run(overload(Question.of(url, pictures), queue, given.seconds))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with running(url, "app.py", "--port", port, "--workers", 2, GARMENTS_REQUEST_LOG="0"):
+    with running(url, "app.py", "--port", port, "--workers", WORKERS, GARMENTS_REQUEST_LOG="0"):
+        for number in PICTURES:
+            print(f"\nrequests of {number} pictures")
+            asyncio.run(overload(Question.of(url, pictures[:number]), given.seconds))
         asyncio.run(slow_clients(Question.of(url, pictures[:1]), port))
 
 
-async def overload(question: Question, queue: int, seconds: float) -> None:
+async def overload(question: Question, seconds: float) -> None:
     """Ask at four times the capacity, and tell what became of it."""
     capacity = len((await ask_for(5, question, 8)).seconds) / 5
     before = await ask_for(5, question)
@@ -52,8 +52,7 @@ async def overload(question: Question, queue: int, seconds: float) -> None:
     tally = storm.result()
     after = await ask_for(5, question)
     memory.append(used(question.port))
-    bound = 2 * queue / capacity
-    print(f"\nqueue of {queue} a worker, requests of {PICTURES} pictures")
+    bound = WORKERS * Settings.max_queue / capacity
     print(f"capacity               {capacity:.0f} requests/s")
     print(f"offered                {4 * capacity:.0f} requests/s for {seconds:.0f} s")
     print(f"answers by status      {dict(tally.answers)}, lost {len(tally.lost)}")

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
-# Bytes up to which a request is small. One picture of Fashion-MNIST has less than one kilobyte.
-_SMALL = 64 * 2**10
+# Bytes up to which a request is small: two dozen pictures of Fashion-MNIST, or ten milliseconds.
+_SMALL = 16 * 2**10
 # Bytes a second at which a body may take as long as it needs.
 _LEAST_RATE = 16 * 2**10
 _BUSY = "too many requests at once: try again after the time given"

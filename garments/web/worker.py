@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -38,8 +39,10 @@ SERVE, DRAIN, STOP = "serve", "drain", "stop"
 _HEAD_MILLISECONDS = 10_000
 # Bytes that a head may have.
 _LONGEST_HEAD = 64 * 2**10
-# Connections that a worker holds open; more wait in the queue of the listening socket.
+# Connections that a worker holds open, if the system allows so many files and some more. What is
+# beyond waits in the queue of its socket.
 _CONNECTIONS = 4096
+_OTHER_FILES = 200
 # Seconds after which requests are told of, together with others.
 _LATER = 0.05
 # Seconds in which all that the kernel has is surely accepted, and what was accepted has begun.
@@ -58,13 +61,27 @@ class _Server(Server):
                 header_read_timeout=_HEAD_MILLISECONDS, max_buffer_size=_LONGEST_HEAD
             ),
             websockets=False,
-            backpressure=_CONNECTIONS,
+            backpressure=_room_for_connections(),
             log_level=LogLevels.error,
         )
         self._descriptor = descriptor
 
     def _init_shared_socket(self) -> None:
         self._shd: Any = SocketHolder(self._descriptor, False, self.backlog)  # type: ignore[call-arg]
+
+
+def _room_for_connections() -> int:
+    """How many connections may be open, after the limit of files is raised as far as need be.
+
+    At that limit Granian would try to accept again and again.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CONNECTIONS + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(1, wanted - _OTHER_FILES)
 
 
 def work(
@@ -95,7 +112,7 @@ def work(
         control.send(models.faults)
         if control.recv() == SERVE:
             uvloop.run(_serve(app, settings, lifecycle, watch, listener, control))
-    except EOFError:
+    except (EOFError, BrokenPipeError):
         shutil.rmtree(folder, ignore_errors=True)  # the supervisor cannot do it any more
 
 
