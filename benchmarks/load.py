@@ -23,12 +23,18 @@ class Tally:
     """Answers by what stands in them as the model's version."""
     refused: int = 0
     """Connections that the service did not take."""
+    late: list[float] = field(default_factory=list)
+    """How much later than it was due each request was sent, since the client itself was busy."""
     lost: list[str] = field(default_factory=list)
     """Requests that were sent on a connection which the service had taken, and not answered."""
 
     def p99(self) -> float:
         """The seconds in which 99 of 100 answers with status 200 came."""
         return quantiles(self.seconds, n=100)[98]
+
+    def p99_late(self) -> float:
+        """The seconds by which 99 of 100 requests were sent at most too late."""
+        return quantiles(self.late, n=100)[98]
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,9 @@ class Connection:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def ask(self, since: float | None = None) -> bool:
-        """Send the question once; False if the service takes no connection.
-
-        The time of its answer counts from `since`, a `time.perf_counter()`, or from now.
-        """
-        since = since or time.perf_counter()
+    async def ask(self) -> bool:
+        """Send the question once; False if the service takes no connection."""
+        since = time.perf_counter()
         if self._reader is None or self._reader.at_eof():
             self.close()
             try:
@@ -130,8 +133,9 @@ async def ask_at(rate: float, seconds: float, question: Question) -> Tally:
     tasks = set[asyncio.Task[None]]()
 
     async def ask(due: float) -> None:
+        tally.late.append(time.perf_counter() - due)
         connection = idle.pop() if idle else Connection(question, tally)
-        await connection.ask(due)
+        await connection.ask()
         idle.append(connection)
 
     began = time.perf_counter()

@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import uvloop
+
 from benchmarks.load import Question, Tally, ask_at, ask_for
 from benchmarks.night import free_port, running
 from garments.settings import PROJECT, Settings
@@ -36,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with running(url, "app.py", "--port", port, "--workers", WORKERS, GARMENTS_REQUEST_LOG="0"):
         for number in PICTURES:
             print(f"\nrequests of {number} pictures")
-            asyncio.run(overload(Question.of(url, pictures[:number]), given.seconds))
-        asyncio.run(slow_clients(Question.of(url, pictures[:1]), port))
+            uvloop.run(overload(Question.of(url, pictures[:number]), given.seconds))
+        uvloop.run(slow_clients(Question.of(url, pictures[:1]), port))
 
 
 async def overload(question: Question, seconds: float) -> None:
@@ -59,6 +61,7 @@ async def overload(question: Question, seconds: float) -> None:
     print(f"p99 before             {before.p99() * 1000:.0f} ms")
     print(f"p99 of the accepted    {tally.p99() * 1000:.0f} ms")
     print(f"twice that and queue   {(2 * before.p99() + bound) * 1000:.0f} ms")
+    print(f"p99 of their sending   {tally.p99_late() * 1000:.0f} ms late")
     print(f"p99 after              {after.p99() * 1000:.0f} ms")
     print(f"memory, MiB            {', '.join(f'{size:.0f}' for size in memory)}")
 

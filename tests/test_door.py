@@ -184,7 +184,17 @@ def test_large_requests_keep_neither_small_ones_nor_health_waiting() -> None:
 def test_queue_and_work_together_have_a_deadline() -> None:
     world = World(deadline_seconds=0.1)
     working, waiting = asked(b"x" * LARGE), asked(b"x" * LARGE)
-    world.run(all_of(working, waiting))
+
+    async def wait_long(door: Door) -> None:
+        await all_of(working, waiting)(door)
+        assert not door.stuck()
+        await asyncio.sleep(0.2)
+        assert door.stuck()
+        world.go.set()
+        await asyncio.sleep(0.05)
+        assert not door.stuck()
+
+    world.run(wait_long)
     for each in (working, waiting):
         assert (each.status, each.code) == (503, "out_of_time")
         assert int(each.fields["Retry-After"]) >= 1
@@ -213,9 +223,9 @@ def test_a_body_that_breaks_off_is_told() -> None:
     assert (one.status, one.code) == (400, "malformed_request")
 
 
-def test_while_it_drains_each_answer_closes_its_connection() -> None:
+def test_before_it_leaves_each_answer_closes_its_connection() -> None:
     world, one = World(), asked(b"x")
-    world.lifecycle.draining = True
+    world.lifecycle.leaving = True
     world.run(all_of(one))
     assert (one.status, one.fields["Connection"]) == (200, "close")
 

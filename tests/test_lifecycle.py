@@ -17,7 +17,7 @@ import requests
 from benchmarks.load import Question, Tally, ask_at, ask_for, ask_until
 from garments.card import version_of
 from garments.web.listener import admit_nobody, listen
-from tests.conftest import MODEL, free_port, hundred, serving
+from tests.conftest import MODEL, free_port, hundred, serving, wait_until_ready
 from tests.test_server import children
 
 
@@ -106,17 +106,37 @@ def test_a_stop_waits_for_what_has_begun(models: Path, boot: bytes) -> None:
     assert answer.count(b"Ankle boot") >= 250
 
 
+def test_a_worker_that_hangs_is_replaced(models: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_WORKERS": "1"}
+    with serving(log=log, GARMENTS_DEADLINE_SECONDS="0.5", **settings) as (url, process):
+        time.sleep(0.7)
+        os.kill(int(children(process.pid)[0]), signal.SIGSTOP)
+        until(lambda: "gives no sign" in log.read_text())
+        wait_until_ready(url, process)
+
+
+def test_another_interrupt_does_not_wait(models: Path) -> None:
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_DRAIN_SECONDS": "600"}
+    with serving(**settings) as (_, process):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            assert process.poll() is None
+            process.send_signal(number)
+            time.sleep(0.3)
+        assert process.wait(timeout=10) == 0
+
+
 def test_new_models_are_taken_without_losing_a_request(folder: Path, boot: bytes) -> None:
     old = version_of(folder / MODEL.name / "model.onnx")
 
     async def reload() -> None:
         new = replace_model(folder, right=True)
         process.send_signal(signal.SIGHUP)
-        ready = f"{url}/ready"
-        while (await asyncio.to_thread(requests.get, ready, timeout=5)).json()["models"] != [
-            {"name": MODEL.name, "version": new}
-        ]:
-            await asyncio.sleep(0.02)
+        # All the while it is ready, with either.
+        while True:
+            answer = await asyncio.to_thread(requests.get, f"{url}/ready", timeout=5)
+            if answer.json()["models"] == [{"name": MODEL.name, "version": new}]:
+                break
         await asyncio.sleep(0.5)
 
     with serving(GARMENTS_MODEL_DIR=str(folder)) as (url, process):

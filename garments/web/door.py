@@ -8,11 +8,12 @@ loop stays free to read, to answer what is small, and to refuse.
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import logging
+import math
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[att
 
 from garments.settings import Settings
 from garments.web.lifecycle import OUT_OF_TIME, UNTIL, Lifecycle
+from garments.web.line import BUSY, Line
 from garments.web.problems import FAILED, Refusal, problem
 from garments.web.watch import KEY, Visit, Watch
 
@@ -35,7 +37,6 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 _SMALL = 16 * 2**10
 # Bytes a second at which a body may take as long as it needs.
 _LEAST_RATE = 16 * 2**10
-_BUSY = "too many requests at once: try again after the time given"
 _BROKEN_OFF = "the body broke off"
 # The headers that nearly all requests have, as WSGI calls them; others are put together.
 _KEYS = {
@@ -66,52 +67,6 @@ _BASE: WSGIEnvironment = {
 logger = logging.getLogger(__name__)
 
 
-class Line:
-    """One place to work, and those who wait for it; first come, first served."""
-
-    def __init__(self, longest: int, changed: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._longest = longest
-        self._changed = changed
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self.taken = False
-        """Set it where it is not; else wait."""
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def require_room(self) -> None:
-        """Raise Refusal if another one could neither work nor wait."""
-        if len(self._waiting) >= self._longest:
-            raise Refusal("busy", _BUSY)
-
-    async def wait(self, seconds: float) -> None:
-        """Wait at most so long for the place. Raises Refusal."""
-        self.require_room()
-        turn = self._loop.create_future()
-        self._waiting.append(turn)
-        self._changed()
-        timer = self._loop.call_later(seconds, self._give_up, turn)
-        try:
-            await turn
-        finally:
-            timer.cancel()
-
-    def leave(self) -> None:
-        """Give the place to whoever has waited longest."""
-        if self._waiting:
-            self._waiting.popleft().set_result(None)
-            self._changed()
-        else:
-            self.taken = False
-
-    def _give_up(self, turn: asyncio.Future[None]) -> None:
-        if not turn.done():
-            self._waiting.remove(turn)
-            self._changed()
-            turn.set_exception(Refusal("out_of_time", OUT_OF_TIME))
-
-
 class Door:
     """Answers the requests of a worker; to be made in its event loop."""
 
@@ -126,7 +81,12 @@ class Door:
         self._thread = ThreadPoolExecutor(1, "large requests")
         self._reading: dict[asyncio.Task[Any] | None, Visit] = {}
         self._held = 0
+        self._thread_until = math.inf
         self._hurry()
+
+    def stuck(self) -> bool:
+        """Whether what is in the thread goes on long after its time was up."""
+        return time.monotonic() > self._thread_until + self._settings.deadline_seconds
 
     async def answer(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request; the application of Granian's protocol RSGI."""
@@ -139,7 +99,7 @@ class Door:
         except Exception:
             logger.exception("a request failed")
             status, headers, body = _refusal(Refusal("internal_error", FAILED), visit)
-        if self._lifecycle.draining:
+        if self._lifecycle.leaving:
             headers.append(("Connection", "close"))
         protocol.response_bytes(status, headers, body)
         visit.status, visit.sent = status, len(body)
@@ -188,7 +148,7 @@ class Door:
                     visit.received += len(chunk)
                     self._held += len(chunk)
                     if self._held > self._settings.max_queue_bytes:
-                        raise Refusal("busy", _BUSY)
+                        raise Refusal("busy", BUSY)
                     body.write(chunk)
                     if visit.received > self._settings.max_request_bytes:
                         break  # it is refused by its length
@@ -209,13 +169,18 @@ class Door:
         now = time.monotonic()
         visit.waited = now - arrived
         environ[UNTIL] = until = arrived + self._settings.deadline_seconds
+        self._thread_until = until
         work = self._loop.run_in_executor(self._thread, self._work, environ)
         # Its time may be up before the thread is free.
-        work.add_done_callback(lambda _: self._large.leave())
+        work.add_done_callback(self._leave_thread)
         done, _ = await asyncio.wait({work}, timeout=until - now)
         if not done:
             raise Refusal("out_of_time", OUT_OF_TIME)
         return work.result()
+
+    def _leave_thread(self, _: object) -> None:
+        self._thread_until = math.inf
+        self._large.leave()
 
     def _work(self, environ: WSGIEnvironment) -> Answer:
         """Call the application."""
@@ -290,6 +255,11 @@ def _environ(scope: Scope, visit: Visit) -> WSGIEnvironment:
 
 def _refusal(refusal: Refusal, visit: Visit) -> Answer:
     visit.reasons.append(refusal.code)
-    response = problem(refusal.code, str(refusal))
-    response.headers["X-Request-ID"] = visit.id
-    return response.status_code, list(response.headers), response.get_data()
+    status, headers, body = _problem(refusal.code, str(refusal))
+    return status, [*headers, ("X-Request-ID", visit.id)], body
+
+
+@functools.lru_cache(maxsize=32)  # when there is too much to do, this is done most often
+def _problem(code: str, detail: str) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
+    response = problem(code, detail)
+    return response.status_code, tuple(response.headers), response.get_data()

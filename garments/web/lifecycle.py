@@ -17,7 +17,9 @@ class Lifecycle:
     """Where a worker is between its start and its end."""
 
     draining: bool = False
-    """It still serves, but is about to stop."""
+    """The service still serves, but is about to stop."""
+    leaving: bool = False
+    """The worker is about to stop, so that its answers close their connections."""
 
 
 def time_limit(request: Request) -> float:

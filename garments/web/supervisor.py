@@ -5,70 +5,33 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import os
 import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from pathlib import Path
+from multiprocessing.connection import wait
 from typing import Any
 
 from garments.card import CardError
 from garments.settings import Settings
 from garments.web import metrics
+from garments.web.crew import Generation, Worker
 from garments.web.listener import admit_nobody
-from garments.web.models import Found, read_folders
-from garments.web.worker import DRAIN, SERVE, STOP, work
+from garments.web.models import read_folders
+from garments.web.worker import DRAIN, SERVE, work
 
-# What a worker has under way when it is told to stop may take this long; then it is killed.
-_SECONDS_TO_FINISH = 30
 # New models must be loaded and proven in this time, or the old ones stay.
 _SECONDS_TO_LOAD = 60
 # A worker that ends sooner than this is replaced only after as long again.
 _SHORT_LIFE = 1.0
+# Who wakes up so much too late was stopped meanwhile.
+_PAUSE = 5.0
 # Forking shares what is imported; where it is not safe, a worker imports everything anew.
 _METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Worker:
-    process: BaseProcess
-    control: Connection
-    seat: int
-    place: int
-    born: float
-    loaded: bool = False
-    kill_at: float = math.inf
-
-    def tell(self, word: str) -> None:
-        with suppress(OSError):  # a worker that is gone is noticed elsewhere
-            self.control.send(word)
-
-    def dismiss(self) -> None:
-        """Let it finish what it has accepted."""
-        self.tell(STOP)
-        self.kill_at = time.monotonic() + _SECONDS_TO_FINISH
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.kill_at = math.inf
-
-
-@dataclass(eq=False)
-class _Generation:
-    """Workers that serve the same models, and these models, from which each worker loads."""
-
-    found: Found
-    workers: list[_Worker] = field(default_factory=list)
-    load_by: float = math.inf
 
 
 class Supervisor:
@@ -79,12 +42,14 @@ class Supervisor:
         self._settings = settings
         self._listeners = listeners
         self._context: Any = multiprocessing.get_context(_METHOD)
+        # A worker that gives no sign for so long hangs: its work should have ended long before.
+        self._patience = 2 * settings.deadline_seconds + 2
         self._wake, self._waker = socket.socketpair()
         self._signals: list[int] = []
         # What serves, what shall replace it, and what finishes; a worker is in one of the three.
-        self._now = _Generation(read_folders(settings.model_dir, settings.model))
-        self._next: _Generation | None = None
-        self._leaving: list[_Worker] = []
+        self._now = Generation(read_folders(settings.model_dir, settings.model))
+        self._next: Generation | None = None
+        self._leaving: list[Worker] = []
         self._reload_wanted = False
         self._told_faults = False
         self._served = False
@@ -100,7 +65,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
-        self._folder = _own_folder()
+        self._folder = metrics.own_folder()
         try:
             while not self._closed or self._workers():
                 self._step()
@@ -111,7 +76,7 @@ class Supervisor:
             shutil.rmtree(self._folder, ignore_errors=True)
         return self._code
 
-    def _workers(self) -> list[_Worker]:
+    def _workers(self) -> list[Worker]:
         coming = self._next.workers if self._next else []
         return [*self._now.workers, *coming, *self._leaving]
 
@@ -123,13 +88,18 @@ class Supervisor:
             self._start(self._now)
         workers = self._workers()
         times = [worker.kill_at for worker in workers] + [self._close_at]
+        times += [worker.heard_at + self._patience for worker in self._now.workers]
         if self._next:
             times.append(self._next.load_by)
         if len(self._now.workers) < len(self._listeners):
             times.append(self._start_at)
-        left = max(0.0, min(times) - time.monotonic())
+        wake_at = min(times)
+        left = max(0.0, wake_at - time.monotonic())
         ends = [end for worker in workers for end in (worker.control, worker.process.sentinel)]
         ready = wait([self._wake, *ends], None if left == math.inf else left)
+        if time.monotonic() > wake_at + _PAUSE:  # the machine was asleep, and so were they
+            for worker in workers:
+                worker.heard_at = max(worker.heard_at, time.monotonic())
         if self._wake in ready:
             self._wake.recv(4096)
         while self._signals:
@@ -137,10 +107,15 @@ class Supervisor:
         for worker in workers:
             if worker.control in ready:
                 with suppress(EOFError, OSError):
-                    self._loaded(worker, worker.control.recv())
+                    self._heard(worker, worker.control.recv())
             if not worker.process.is_alive():
                 self._ended(worker)
         now = time.monotonic()
+        for worker in self._now.workers:
+            if worker.heard_at + self._patience < now:
+                logger.error("worker %d gives no sign and is killed", worker.process.pid)
+                worker.kill()
+                worker.heard_at = math.inf
         for worker in self._leaving:
             if worker.kill_at <= now:
                 logger.error("worker %d did not finish in time and is killed", worker.process.pid)
@@ -155,14 +130,14 @@ class Supervisor:
     def _heed(self, number: int) -> None:
         if number == signal.SIGHUP:
             self._reload_wanted = True
-        elif self._draining:  # somebody is in a hurry
+        elif not self._draining:
+            self._drain()
+        elif number == signal.SIGINT:  # somebody at a keyboard is in a hurry
             for worker in self._workers():
                 worker.kill()
             self._close()
-        else:
-            self._drain()
 
-    def _start(self, generation: _Generation) -> None:
+    def _start(self, generation: Generation) -> None:
         seats = range(len(self._listeners))
         seat = min(set(seats) - {worker.seat for worker in generation.workers})
         listener = self._listeners[seat]
@@ -185,9 +160,15 @@ class Supervisor:
         )
         process.start()
         theirs.close()
-        generation.workers.append(_Worker(process, control, seat, place, time.monotonic()))
+        generation.workers.append(Worker(process, control, seat, place, time.monotonic()))
 
-    def _loaded(self, worker: _Worker, faults: list[str]) -> None:
+    def _heard(self, worker: Worker, message: str | list[str]) -> None:
+        if isinstance(message, str):  # ALIVE
+            worker.heard_at = time.monotonic()
+        else:
+            self._loaded(worker, message)
+
+    def _loaded(self, worker: Worker, faults: list[str]) -> None:
         """A worker has loaded its models, and found these faults in them."""
         worker.loaded = True
         if worker in self._now.workers:
@@ -204,7 +185,7 @@ class Supervisor:
             elif all(other.loaded for other in self._next.workers):
                 self._switch(self._next)
 
-    def _ended(self, worker: _Worker) -> None:
+    def _ended(self, worker: Worker) -> None:
         worker.process.join()
         worker.control.close()
         metrics.forget(self._folder, worker.place)
@@ -226,7 +207,7 @@ class Supervisor:
         self._reload_wanted = False
         found = read_folders(self._settings.model_dir, self._settings.model)
         faults = [str(model) for model in found.values() if isinstance(model, CardError)]
-        self._next = _Generation(found, load_by=time.monotonic() + _SECONDS_TO_LOAD)
+        self._next = Generation(found, load_by=time.monotonic() + _SECONDS_TO_LOAD)
         if faults:
             self._refuse("; ".join(faults))
             return
@@ -240,7 +221,7 @@ class Supervisor:
             self._abandon(self._next.workers)
         self._next = None
 
-    def _switch(self, generation: _Generation) -> None:
+    def _switch(self, generation: Generation) -> None:
         """Let the next generation serve, and this one finish."""
         for worker in generation.workers:
             worker.tell(SERVE)
@@ -252,7 +233,7 @@ class Supervisor:
         names = [model[0].name for model in generation.found.values() if isinstance(model, tuple)]
         logger.info("new models are served: %s", ", ".join(names))
 
-    def _abandon(self, workers: list[_Worker]) -> None:
+    def _abandon(self, workers: list[Worker]) -> None:
         for worker in workers:
             worker.kill()
         self._leaving += workers
@@ -283,14 +264,3 @@ class Supervisor:
                 worker.kill()
         self._leaving += self._now.workers
         self._now.workers = []
-
-
-def _own_folder() -> Path:
-    """A folder for what workers count, without those that killed services have left behind."""
-    # Where files need no disk, if there is such a place.
-    place = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108
-    for left in place.glob("garments-*-*"):
-        owner = left.name.split("-")[1]
-        if owner.isdecimal() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"garments-{os.getpid()}-", dir=place))

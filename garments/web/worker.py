@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from garments.web.models import Found, Models
 from garments.web.watch import Watch
 
 SERVE, DRAIN, STOP = "serve", "drain", "stop"
+ALIVE = "alive"
+_SECONDS_BETWEEN_SIGNS = 0.5
 
 # What a connection may take to send the head of its first or next request, in milliseconds.
 _HEAD_MILLISECONDS = 10_000
@@ -138,13 +141,21 @@ async def _serve(
             loop.remove_reader(control.fileno())
             told.put_nowait(None)
 
+    def give_sign() -> None:
+        if not door.stuck():
+            with suppress(OSError):
+                control.send(ALIVE)
+        loop.call_later(_SECONDS_BETWEEN_SIGNS, give_sign)
+
+    door = Door(app, settings, lifecycle, watch)
     loop.add_reader(control.fileno(), hear)
+    give_sign()
     descriptor = listener.detach()  # the server closes it
-    server = _Server(Door(app, settings, lifecycle, watch), descriptor)
+    server = _Server(door, descriptor)
     serving = asyncio.ensure_future(server.serve())
     while (word := await told.get()) == DRAIN:
-        lifecycle.draining = True
-    lifecycle.draining = True
+        lifecycle.draining = lifecycle.leaving = True
+    lifecycle.leaving = True
     await asyncio.sleep(_SETTLE)
     # The server would close a connection that it has accepted but not heard of yet. So first it
     # accepts no more, since nobody ever calls at the socket that takes the place of the shared one.
