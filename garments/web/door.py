@@ -120,7 +120,7 @@ class Door:
             return self._work(environ)
         if size > _SMALL:
             return await self._answer_large(protocol, visit, environ, size)
-        self._small.require_room()
+        # Read even if it will be refused: else the connection would have to be closed.
         with self._in_time(visit):
             body = await protocol()
         visit.received = size
