@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import Any
 
 import orjson
@@ -32,6 +34,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     `/health`, and 503 to all else. Raises SettingsError.
     """
     settings = settings or Settings.from_environment()
+    _hush_decoders()
     app = Flask("garments", static_folder=None)
     app.url_map.merge_slashes = False  # //predict is nothing here, rather than a redirect
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
@@ -40,3 +43,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     api.register(app, settings, Models(settings.model_dir, settings.model))
     app.wsgi_app = guarded(app.wsgi_app)  # type: ignore[assignment]
     return app
+
+
+def _hush_decoders() -> None:
+    """Let Pillow say nothing of odd files: its warnings, one for each odd tag, would fill the log.
+
+    Python would remember each of them, too, for as long as the process lives.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
