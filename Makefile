@@ -3,11 +3,12 @@ PYTHON ?= python3
 PORT ?= 5001
 SECONDS ?= 600
 VENV := .venv
+PEERS := mlserver litserve bentoml
 BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test torture fuzz bench bench-memory bench-decoding figures results lint check lock clean
+.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -60,6 +61,24 @@ bench: $(VENV)/.everything
 bench-memory: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.memory
 
+# How fast the service answers; wrk puts the load on if it is installed.
+bench-http: $(VENV)/.everything
+	$(BIN)/python -m benchmarks.http --ours
+
+# Other model servers, and other servers for ours, each in an environment of its own.
+bench-peers: $(VENV)/.everything $(PEERS:%=.venv-peers/%/.made)
+	$(BIN)/python -m benchmarks.http --write
+
+bench-servers: $(VENV)/.everything .venv-peers/servers/.made
+	$(BIN)/python -m benchmarks.http --servers --write
+
+bench-breakdown: $(VENV)/.everything .venv-peers/servers/.made
+	$(BIN)/python -m benchmarks.breakdown --write
+
+.venv-peers/%/.made: benchmarks/peers/requirements-%.txt
+	$(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 bench-decoding: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.decoding
 
@@ -84,7 +103,7 @@ lock:
 
 # What may be somebody's own stays: pictures in images/, CSVs in Data/, the nights in predictions.db.
 clean:
-	rm -rf $(VENV) .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f predictions.csv report.html confusion_matrix.png
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

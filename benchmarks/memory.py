@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.night import free_port, running
+from benchmarks.service import free_port, running
 from garments.settings import PROJECT
 
 
@@ -38,7 +38,8 @@ def main() -> None:
     given = parser.parse_args()
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with running(url, "app.py", "--port", port), tempfile.TemporaryDirectory() as name:
+    service = running([sys.executable, "app.py", "--port", port], f"{url}/ready")
+    with service, tempfile.TemporaryDirectory() as name:
         originals = Path(name) / "originals"
         shutil.copytree(PROJECT / "images", originals)
         pictures = sorted(originals.glob("image_*_label_?.png"))[:100]

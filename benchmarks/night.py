@@ -4,58 +4,22 @@ All figures are of one run on one machine, medians of several rounds that take t
 """
 
 import argparse
-import multiprocessing
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-import numpy as np
-import requests
-
 from benchmarks import naive
+from benchmarks.alone import alone
+from benchmarks.service import free_port, running
 from garments import dataset
-from garments.engine import Engine
-from garments.preprocess import Limits, to_array
 from garments.settings import PROJECT
-
-AT_ONCE = 64
-
-
-@contextmanager
-def running(url: str, *command: object, **variables: str) -> Iterator[None]:
-    """A service that is ready, in a process of its own."""
-    with subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        cwd=PROJECT,
-        env={**os.environ, **variables},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            while process.poll() is None:
-                with suppress(requests.ConnectionError):
-                    if requests.get(f"{url}/ready", timeout=5).ok:
-                        break
-                time.sleep(0.1)
-            yield
-        finally:
-            process.terminate()
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def timed(work: Callable[..., object], *arguments: object) -> float:
@@ -76,36 +40,6 @@ def our_night(folder: Path, url: str, place: Path) -> None:
     )
 
 
-def answer_alone(paths: Sequence[Path], started: Callable[[], object]) -> None:
-    """Read, decode and answer, without a service; `started` is called when the model is loaded."""
-    engine = Engine(PROJECT / "model" / "fashion-mnist")
-    card = engine.card
-    started()
-    for start in range(0, len(paths), AT_ONCE):
-        arrays = [
-            to_array(
-                path.read_bytes(), card.height, card.width, card.preprocessing, limits=Limits()
-            )
-            for path in paths[start : start + AT_ONCE]
-        ]
-        engine.predict(np.stack(arrays))
-
-
-def alone(folder: Path, processes: int) -> float:
-    """Seconds that `processes` of them take for all pictures, loading aside."""
-    paths = sorted(folder.glob("*.png"))
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(processes + 1)
-    workers = [
-        context.Process(target=answer_alone, args=(paths[rank::processes], barrier.wait))
-        for rank in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    barrier.wait()
-    return timed(lambda: [worker.join() for worker in workers])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=10_000)
@@ -123,10 +57,11 @@ def main() -> None:
         url, naive_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{naive_port}"
         for _ in range(given.rounds):
             model = PROJECT / "model" / "fashion-mnist" / "model.keras"
-            with running(naive_url, "-m", "benchmarks.naive", model, naive_port):
+            command = [sys.executable, "-m", "benchmarks.naive", model, naive_port]
+            with running(command, f"{naive_url}/ready"):
                 spent = timed(naive.night, place / "few", naive_url, place / "naive.csv")
                 rates["naive"].append(given.naive / spent)
-            with running(url, "app.py", "--port", port):
+            with running([sys.executable, "app.py", "--port", port], f"{url}/ready"):
                 kept = place / f"night-{next(numbers)}"
                 (kept / "none").mkdir(parents=True)
                 our_night(kept / "none", url, kept)  # makes the tables, once in a lifetime
@@ -135,7 +70,7 @@ def main() -> None:
                 spent = timed(our_night, place / "all", url, kept)
                 rates["again"].append(given.pictures / spent)
                 shutil.rmtree(kept)
-            rates["alone"].append(given.pictures / alone(place / "all", cores))
+            rates["alone"].append(alone(sorted((place / "all").glob("*.png")), cores))
     for title, found in rates.items():
         shown = ", ".join(f"{rate:,.0f}" for rate in found)
         print(f"{title:6} {statistics.median(found):9,.0f} images/s  ({shown})")

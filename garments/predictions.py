@@ -6,10 +6,8 @@ import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from operator import attrgetter
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 # What a spreadsheet takes for the start of a formula.
@@ -21,8 +19,7 @@ class TableError(Exception):
     """A CSV is missing or malformed; the text says which, in which line, and how."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One image of the night; the fields are the columns, "" where one does not apply."""
 
     filename: str
@@ -36,8 +33,7 @@ class Row:
 
 
 DECISIONS = ("accept", "review", "unreadable")
-COLUMNS = tuple(entry.name for entry in fields(Row))
-_rest = attrgetter(*COLUMNS[1:])
+COLUMNS = Row._fields
 
 
 def write_predictions(rows: Iterable[Row], path: Path) -> None:
@@ -55,7 +51,7 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
             if not last < name:
                 raise ValueError(f"{row.filename!r} comes twice, or too late")
             last = name
-            table.writerow((cell_of(row.filename), *_rest(row)))
+            table.writerow((cell_of(row.filename), *row[1:]))
 
 
 def cell_of(filename: str) -> str:

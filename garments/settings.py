@@ -76,7 +76,7 @@ class Settings:
         metadata=_about("bytes of pictures that the client aims at in one request", 1),
     )
     connections: int = field(
-        default=4, metadata=_about("requests that the client has under way at once", 1)
+        default=8, metadata=_about("requests that the client has under way at once", 1)
     )
     wait_seconds: float = field(
         default=60.0,

@@ -128,8 +128,8 @@ def test_as_many_requests_are_under_way_as_there_are_connections(photos: Path) -
         fake.answer(handler, pictures)
 
     with fake_service([lingering] * 10) as service:
-        night(photos, service.url, batch_size=1)
-        assert service.most_at_once == 4
+        night(photos, service.url, batch_size=1, connections=3)
+        assert service.most_at_once == 3
 
 
 def test_a_request_holds_only_so_many_bytes(photos: Path) -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from garments.card import Card, read_card
-from garments.training.results import PAGE, fill, tables
+from garments.report import fill
+from garments.training.results import PAGE, tables
 from tests.conftest import MODEL, PROJECT
 
 pytestmark = pytest.mark.slow  # training's package takes TensorFlow some seconds

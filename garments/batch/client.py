@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import orjson
 import requests
 
 from garments.batch.errors import ServiceError, UsageError
@@ -82,19 +83,17 @@ class Client:
         of what answered, is in all but those of a picture that makes the service fail or that it
         refuses to take. Raises ServiceError and UsageError.
         """
-        response = self._post(pictures)
+        found = self._post(pictures)
+        if isinstance(found, list):
+            return found
         alone = len(pictures) == 1
-        if response is None or (response.status_code in _TO_BE_HALVED and not alone):
+        if found is None or (found.status_code in _TO_BE_HALVED and not alone):
             middle = len(pictures) // 2
             return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
-        if response.status_code in _IMAGE_FAULTS and alone:
-            failed = response.status_code == requests.codes.server_error
-            return [{"error": {"detail": _explain(response)}, "failed": failed}]
-        if response.status_code != requests.codes.ok:
-            raise self._refused("/predict", _explain(response))
-        body = response.json()
-        model = f"{body['model']['name']}@{body['model']['version']}"
-        return [{**entry, "model": model} for entry in body["predictions"]]
+        if found.status_code in _IMAGE_FAULTS and alone:
+            failed = found.status_code == requests.codes.server_error
+            return [{"error": {"detail": _explain(found)}, "failed": failed}]
+        raise self._refused("/predict", _explain(found))
 
     def _refused(self, path: str, reason: str) -> UsageError:
         return UsageError(
@@ -102,10 +101,11 @@ class Client:
             "check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
         )
 
-    def _post(self, pictures: Sequence[bytes]) -> requests.Response | None:
-        """Send until there is an answer that time will not better; None: send fewer at once.
+    def _post(self, pictures: Sequence[bytes]) -> list[Answer] | requests.Response | None:
+        """Send until there are answers, or a refusal that time will not better.
 
-        Raises ServiceError.
+        None where there is no answer in time, but may be one for fewer pictures. Raises
+        ServiceError.
         """
         # The service never sees a photo's own name: a header cannot carry every name there is.
         files = [("image", (str(place), picture)) for place, picture in enumerate(pictures)]
@@ -123,7 +123,7 @@ class Client:
                     allow_redirects=False,
                 )
                 if response.status_code == requests.codes.ok:
-                    _check(response, len(pictures))
+                    return _answers(response, len(pictures))
                 if response.status_code not in _PASSING:
                     return response
                 state = _explain(response)
@@ -168,40 +168,47 @@ def _retry_after(response: requests.Response) -> float:
     return min(float(text), _LONGEST_PAUSE) if text.isascii() and text.isdigit() else 0.0
 
 
-def _check(response: requests.Response, count: int) -> None:
-    """Raise InvalidJSONError unless the body answers `count` pictures in the order sent."""
+def _answers(response: requests.Response, count: int) -> list[Answer]:
+    """What the body says of `count` pictures in the order sent, each with its `model`.
+
+    Raises InvalidJSONError for any other body.
+    """
     try:
-        body = response.json()
-        names = [entry["filename"] for entry in body["predictions"]]
-        whole = all(_is_answer(entry) for entry in body["predictions"])
-        identified = isinstance(body["model"]["name"] + body["model"]["version"], str)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        body = orjson.loads(response.content)
+        answers: list[Answer] = body["predictions"]
+        names = [entry["filename"] for entry in answers]
+        whole = all(map(_is_answer, answers))
+        name, version = body["model"]["name"], body["model"]["version"]
+        identified = isinstance(name + version, str)
+    except (ValueError, KeyError, TypeError) as error:
         raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
     if names != [str(place) for place in range(count)] or not whole or not identified:
         raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
+    for answer in answers:
+        answer["model"] = f"{name}@{version}"
+    return answers
 
 
 def _is_answer(entry: Answer) -> bool:
     """Whether an entry has what a row needs. Raises KeyError and TypeError where it has not."""
     if "error" in entry:
         return isinstance(entry["error"]["detail"], str)
+    for choice in entry["top"]:
+        if not (isinstance(choice["label"], str) and 0 <= choice["confidence"] <= 1):
+            return False
     return (
         type(entry["prediction"]) is int
         and isinstance(entry["label"], str)
         and 0 <= entry["confidence"] <= 1
         and entry["decision"] in ("accept", "review")
-        and all(
-            isinstance(choice["label"], str) and 0 <= choice["confidence"] <= 1
-            for choice in entry["top"]
-        )
     )
 
 
 def _explain(response: requests.Response) -> str:
     """What a problem answer says, or its status where it is none."""
     try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return str(orjson.loads(response.content)["detail"])
+    except (ValueError, KeyError, TypeError):
         return f"status {response.status_code} {response.reason}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 
 from garments.batch import photo
@@ -15,6 +16,7 @@ from garments.morning import page
 from garments.predictions import cell_of, replacing
 
 NIGHTS = 30  # that a night is held against
+_PREVIEWS_AT_ONCE = 25
 
 
 def write_report(
@@ -64,19 +66,24 @@ def _day(moment: datetime) -> str:
 
 
 def _photos(night: Night, few: Least, labels: Sequence[str]) -> Iterator[page.Photo]:
-    for outcome in few:
-        # One at a time: previews of many would be much to hold.
-        previews = night.store.previews(night.directory, [outcome.name], night.model)
-        top, thumbnail = previews.get(outcome.name, ([], None))
-        yield page.Photo(
-            filename=cell_of(os.fsdecode(outcome.name)),
-            label=outcome.label or "",
-            confidence=outcome.confidence,
-            expected="" if outcome.expected is None else labels[outcome.expected],
-            problem=outcome.problem or "",
-            top=tuple((label, confidence) for label, confidence in top),
-            thumbnail=thumbnail if outcome.decision != "accept" else _drawn(night, outcome.name),
-        )
+    outcomes = iter(few)
+    # Some at a time: previews of all would be much to hold.
+    while some := list(islice(outcomes, _PREVIEWS_AT_ONCE)):
+        names = [outcome.name for outcome in some]
+        previews = night.store.previews(night.directory, names, night.model)
+        for outcome in some:
+            top, thumbnail = previews.get(outcome.name, ([], None))
+            yield page.Photo(
+                filename=cell_of(os.fsdecode(outcome.name)),
+                label=outcome.label or "",
+                confidence=outcome.confidence,
+                expected="" if outcome.expected is None else labels[outcome.expected],
+                problem=outcome.problem or "",
+                top=tuple((label, confidence) for label, confidence in top),
+                thumbnail=(
+                    thumbnail if outcome.decision != "accept" else _drawn(night, outcome.name)
+                ),
+            )
 
 
 def _drawn(night: Night, name: bytes) -> bytes | None:

@@ -35,7 +35,7 @@ def read(path: bytes, stamp: Stamp, settle_seconds: float) -> bytes:
     than `settle_seconds` ago, and OSError.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb", buffering=0) as file:
+    try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):  # what was a file may be a pipe by now
             raise OSError(0, "it is no regular file")
@@ -43,11 +43,21 @@ def read(path: bytes, stamp: Stamp, settle_seconds: float) -> bytes:
         recent = settle_seconds and abs(time.time() - before.st_mtime) < settle_seconds
         if recent or stamp_of(before) != stamp:
             raise StillWritten(stamp_of(before))
-        content = file.read()
+        content = _all_of(descriptor, stamp.size)
         after = stamp_of(os.fstat(descriptor))
         if after != stamp or len(content) != stamp.size:
             raise StillWritten(after)
         return content
+    finally:
+        os.close(descriptor)
+
+
+def _all_of(descriptor: int, size: int) -> bytes:
+    """What a file holds that should hold `size` bytes, or somewhat more than that."""
+    content = os.read(descriptor, size + 1)
+    while len(content) < size and (more := os.read(descriptor, size)):  # the kernel may give less
+        content += more
+    return content
 
 
 def thumbnail(content: bytes) -> bytes | None:

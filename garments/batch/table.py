@@ -70,13 +70,13 @@ class Table:
         Raises ReconcileError where one has no answer, and StoreError.
         """
         outcomes = self.night.store.outcomes(self.night.directory, self.night.model)
-        for found in findings:
-            if found.name in self.night.left:
+        for name in findings.names():
+            if name in self.night.left:
                 continue
             # Photos that are known but were not found cannot be in the table.
-            outcome = next((known for known in outcomes if known.name >= found.name), None)
-            if outcome is None or outcome.name != found.name:
-                raise self._lost(found.name)
+            outcome = next((known for known in outcomes if known.name >= name), None)
+            if outcome is None or outcome.name != name:
+                raise self._lost(name)
             yield self._row(outcome)
 
     def _row(self, outcome: Outcome) -> Row:

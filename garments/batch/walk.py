@@ -102,6 +102,10 @@ class Findings:
         )
         return (Found(name, Stamp(*stamp)) for name, *stamp in rows)
 
+    def names(self) -> Iterator[bytes]:
+        """The names of what was found, sorted."""
+        return (name for (name,) in self._scratch.execute("SELECT name FROM found ORDER BY name"))
+
     def slips(self) -> Iterator[tuple[bytes, int]]:
         """The slips of what was found: name and class, sorted by name."""
         return self._scratch.execute(

@@ -1,5 +1,6 @@
 """How good the answers were: scores, tables and plots."""
 
+from garments.report.page import fill, table
 from garments.report.plots import (
     plot_confusion,
     plot_coverage,
@@ -20,6 +21,7 @@ __all__ = [
     "as_text",
     "bootstrap_interval",
     "expected_calibration_error",
+    "fill",
     "mcnemar",
     "plot_confusion",
     "plot_coverage",
@@ -29,4 +31,5 @@ __all__ = [
     "scores_of",
     "seeds_as_text",
     "spread",
+    "table",
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +19,8 @@ from garments.store.tables import SCHEMA
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30
 _WRITING = "garments_writing"
+
+_Rows = list[dict[str, Any]]
 
 
 class StoreError(Exception):
@@ -41,7 +45,12 @@ class Database:
             if self.on_sqlite and self.file.name in ("", ":memory:"):
                 raise ValueError("it names no file")
             options: dict[str, Any] = {"timeout": _BUSY_SECONDS} if self.on_sqlite else {}
-            self._engine = sa.create_engine(self.url, connect_args=options)
+            self._engine = sa.create_engine(
+                self.url,
+                connect_args=options,
+                json_serializer=lambda value: orjson.dumps(value).decode(),
+                json_deserializer=orjson.loads,
+            )
         except (SQLAlchemyError, ValueError, ImportError) as error:
             raise StoreError(
                 f"GARMENTS_DATABASE_URL cannot be used ({error}): it must be like "
@@ -58,6 +67,32 @@ class Database:
     def file(self) -> Path:
         """Where SQLite keeps the data."""
         return Path(self.url.database or "")
+
+    def insert(self, table: sa.Table) -> Any:
+        """An INSERT that can say what is to be done where there is a row already."""
+        # The dialects are slow to import, and one of them is not needed.
+        if self.on_sqlite:
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+
+    def prepared(self, statement: sa.UpdateBase) -> Callable[[sa.Connection, _Rows], None]:
+        """What carries out `statement` for many rows, whose values are as the driver has them.
+
+        SQLAlchemy would look at every value of every row, which takes longer than to write it.
+        """
+        compiled: Any = statement.compile(dialect=self._engine.dialect)
+        order: list[str] | None = compiled.positiontup  # None where parameters go by name
+
+        def carry_out(connection: sa.Connection, rows: _Rows) -> None:
+            if rows:
+                values = rows if order is None else list(map(itemgetter(*order), rows))
+                connection.exec_driver_sql(compiled.string, values)
+
+        return carry_out
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

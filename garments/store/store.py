@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from garments.store.database import Database
 from garments.store.lock import locked
 from garments.store.tables import answers, photos, runs
+
+_Insert = Callable[[sa.Table], Any]
 
 _PAGE = 5_000  # rows at a time: memory stays flat, and no transaction stays open
 
@@ -85,7 +87,9 @@ class Store:
     def __init__(self, url: str) -> None:
         """Prepare for the database of `url`; nothing is opened before `open`."""
         self._database = Database(url)
-        self._insert = sqlite.insert if self._database.on_sqlite else postgresql.insert
+        prepared, insert = self._database.prepared, self._database.insert
+        self._keep_answers = prepared(_keeping_answers(insert))
+        self._keep_photos = prepared(_keeping_photos(insert))
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep other nights off, until the block or this process ends. Raises Busy too."""
@@ -219,32 +223,14 @@ class Store:
     ) -> None:
         """Keep what was read and answered: all of it, or nothing."""
         with self._database.writing() as connection:
-            if given:
-                upsert = self._insert(answers)
-                rest = [c.name for c in answers.c if not c.primary_key]
-                connection.execute(
-                    upsert.on_conflict_do_update(
-                        index_elements=[answers.c.digest, answers.c.model],
-                        set_={name: upsert.excluded[name] for name in rest},
-                    ),
-                    [{**vars(answer), "run": run} for answer in given],
-                )
-            if seen:
-                connection.execute(
-                    self._seen(), [_columns(run, directory, photo) for photo in seen]
-                )
-
-    def _seen(self) -> sa.Executable:
-        upsert = self._insert(photos)
-        rest = ("size", "modified", "changed", "digest", "problem")
-        same = photos.c.digest == upsert.excluded.digest
-        return upsert.on_conflict_do_update(
-            index_elements=[photos.c.directory, photos.c.name],
-            set_={
-                **{name: upsert.excluded[name] for name in rest},
-                "run": sa.case((same, photos.c.run), else_=upsert.excluded.run),
-            },
-        )
+            self._keep_answers(
+                connection,
+                [
+                    {**vars(answer), "top": orjson.dumps(answer.top).decode(), "run": run}
+                    for answer in given
+                ],
+            )
+            self._keep_photos(connection, [_columns(run, directory, photo) for photo in seen])
 
     def forget(self, directory: bytes, names: Collection[bytes]) -> None:
         """Drop photos that are not in `directory` any more; answers stay."""
@@ -265,6 +251,34 @@ class Store:
         if values:
             with self._database.writing() as connection:
                 connection.execute(update, values)
+
+
+def _keeping_answers(insert: _Insert) -> Any:
+    """Insert answers, or replace those of the same model for the same content."""
+    upsert = insert(answers)
+    rest = [column.name for column in answers.c if not column.primary_key]
+    return upsert.values(_bound(answers)).on_conflict_do_update(
+        index_elements=[answers.c.digest, answers.c.model],
+        set_={name: upsert.excluded[name] for name in rest},
+    )
+
+
+def _keeping_photos(insert: _Insert) -> Any:
+    """Insert photos, or what is new of them; one with the same content stays of its first run."""
+    upsert = insert(photos)
+    rest = ("size", "modified", "changed", "digest", "problem")
+    same = photos.c.digest == upsert.excluded.digest
+    return upsert.values(_bound(photos, but="expected")).on_conflict_do_update(
+        index_elements=[photos.c.directory, photos.c.name],
+        set_={
+            **{name: upsert.excluded[name] for name in rest},
+            "run": sa.case((same, photos.c.run), else_=upsert.excluded.run),
+        },
+    )
+
+
+def _bound(table: sa.Table, but: str = "") -> dict[str, sa.BindParameter[Any]]:
+    return {column.name: sa.bindparam(column.name) for column in table.c if column.name != but}
 
 
 def _columns(run: int, directory: bytes, photo: Photo) -> dict[str, object]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from garments import report
 from garments.card import Card, read_card
+from garments.report import fill, table
 
 PAGE = Path("docs/results.md")
 MODEL = Path("model/fashion-mnist")
@@ -22,22 +22,6 @@ def tables(card: Card) -> dict[str, str]:
     }
 
 
-def fill(page: str, found: dict[str, str]) -> str:
-    """Put each table between `<!-- name -->` and `<!-- /name -->`; ValueError if there is none."""
-    for name, table in found.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        if begin not in page or end not in page:
-            raise ValueError(f"the page lacks {begin.strip()} … {end}, where a table belongs")
-        before, _, rest = page.partition(begin)
-        page = before + begin + table + end + rest.partition(end)[2]
-    return page
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def _percent(share: float | None, digits: int = 2) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
@@ -50,7 +34,7 @@ def _seeds(card: Card) -> str:
     ]
     if len(rows) > 1:
         rows.append([f"mean ± deviation of {len(rows)}", *map(report.spread, columns.values())])
-    return _table(["seed", *columns], rows)
+    return table(["seed", *columns], rows)
 
 
 def _served(card: Card) -> str:
@@ -74,7 +58,7 @@ def _served(card: Card) -> str:
         ["accepted on test", _percent(card.scores["accepted"])],
         ["right of the accepted", _percent(card.scores["accepted_accuracy"])],
     ]
-    return _table(["", ""], rows)
+    return table(["", ""], rows)
 
 
 def _classes(card: Card) -> str:
@@ -83,7 +67,7 @@ def _classes(card: Card) -> str:
         [label, *(_percent(scores[name], 1) for name in names)]
         for label, scores in card.scores["per_class"].items()
     ]
-    return _table(
+    return table(
         ["class", "precision", "recall", "F1", "accepted", "precision of the accepted"], rows
     )
 
@@ -94,7 +78,7 @@ def _altered(card: Card) -> str:
         [name, _percent(accuracy), f"{100 * (clean - accuracy):.2f}"]
         for name, accuracy in card.scores["altered"].items()
     ]
-    return _table(["alteration", "test accuracy", "points lost"], rows)
+    return table(["alteration", "test accuracy", "points lost"], rows)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""The same model behind other people's model servers."""

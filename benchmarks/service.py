@@ -1,0 +1,117 @@
+"""Start a service in processes of its own, wait until it is ready, weigh it, and stop it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from garments.settings import PROJECT
+
+_SECONDS_TO_START = 60
+_SECONDS_TO_STOP = 20
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that is ready, and the seconds from its start until it was."""
+
+    pid: int
+    seconds: float
+
+
+@contextmanager
+def running(command: Sequence[object], ready: str, **variables: str) -> Iterator[Running]:
+    """Run `command` from the project's folder until the URL `ready` answers; end it at last.
+
+    Raises SystemExit where it ends by itself or is not ready within a minute.
+    """
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [*map(str, command)],
+        cwd=PROJECT,
+        env={**os.environ, **variables},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            _wait_until(ready, process, started + _SECONDS_TO_START)
+            yield Running(process.pid, time.perf_counter() - started)
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_TO_STOP)
+            with suppress(ProcessLookupError):  # workers that outlive the first process
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_until(ready: str, process: subprocess.Popen[bytes], deadline: float) -> None:
+    while process.poll() is None and time.perf_counter() < deadline:
+        with suppress(requests.RequestException):
+            if requests.get(ready, timeout=5).ok:
+                return
+        time.sleep(0.02)
+    raise SystemExit(f"{process.args!r}: not ready (exit code {process.poll()})")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def tree(pid: int) -> list[Path]:
+    """The folders in /proc of a process and its descendants (Linux)."""
+    folder = Path(f"/proc/{pid}")
+    children = [
+        int(child)
+        for thread in (folder / "task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+    return [folder, *(found for child in children for found in tree(child))]
+
+
+def memory(pid: int) -> float:
+    """MiB that a process and its descendants hold; what they share counts once."""
+    kilobytes = 0
+    for folder in tree(pid):
+        used = re.search(r"^Pss: +(\d+)", (folder / "smaps_rollup").read_text(), re.MULTILINE)
+        assert used
+        kilobytes += int(used[1])
+    return kilobytes / 1024
+
+
+class Others:
+    """How much of the machine goes to programs that are neither the service nor its load."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._before = self._seconds()
+
+    def share(self) -> float:
+        """Their part of all cores' time since this object was made; the hypervisor's too."""
+        before, now = self._before, self._seconds()
+        busy, idle, ours = (after - then for then, after in zip(before, now, strict=True))
+        return max(0.0, busy - ours) / (busy + idle)
+
+    def _seconds(self) -> tuple[float, float, float]:
+        """Busy and idle seconds of all cores, and the busy ones of the measurement."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        user, nice, system, idle, waiting, *rest = map(
+            int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        )
+        # In the line of a process its name may hold anything, but ends with the last bracket.
+        stats = [(f / "stat").read_text().rpartition(")")[2].split() for f in tree(self._pid)]
+        served = sum(int(stat[11]) + int(stat[12]) for stat in stats)
+        own = sum(os.times()[:4])  # this process and the load generators that it waited for
+        busy = user + nice + system + sum(rest)
+        return busy / ticks, (idle + waiting) / ticks, served / ticks + own

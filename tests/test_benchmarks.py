@@ -1,0 +1,107 @@
+"""The benchmarks measure what they say, at a tiny size."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import load, tables
+from benchmarks.breakdown import Stopwatch, layers
+from benchmarks.contenders import Contender, ours
+from benchmarks.load import Load, Posts
+from benchmarks.turn import Turn, take_turn
+from tests.conftest import PROJECT
+
+LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs /proc")
+
+
+def turn(rate: float, failed: int = 0) -> Turn:
+    return Turn(Load(rate, p50=2, p99=9, failed=failed), memory=100, ready=0.5, others=0)
+
+
+def test_python_puts_load_on_the_service(service: str, boot: bytes) -> None:
+    found = load.by_python(Posts(f"{service}/predict", "image/png", [boot]), 0.5)
+    assert found.failed == 0
+    assert found.rate > 10
+    assert 0 < found.p50 <= found.p99 < 500
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+@pytest.mark.parametrize(("body", "all_fail"), [(b"", True), (None, False)])
+def test_wrk_counts_answers_and_failures(
+    body: bytes | None, all_fail: bool, service: str, boot: bytes
+) -> None:
+    found = load.by_wrk(
+        Posts(f"{service}/predict", "image/png", [boot if body is None else body]), 1
+    )
+    assert found.rate > 10
+    assert (found.failed > 10) == all_fail
+
+
+def test_python_counts_failures(service: str) -> None:
+    found = load.by_python(Posts(f"{service}/predict", "image/png", [b"", b"no picture"]), 0.2)
+    assert found.failed >= load.CONNECTIONS
+
+
+@LINUX
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["body", "form", "JSON"])
+def test_a_turn_checks_and_measures_the_service(form: str) -> None:
+    found = take_turn(ours(form=form, pictures=1 if form == "body" else 64), 1)
+    assert found.load.failed == 0
+    assert found.load.rate > 1
+    assert found.memory > 20
+    assert found.ready > 0
+    assert 0 <= found.others < 1
+
+
+@pytest.mark.slow
+def test_a_contender_that_answers_wrongly_is_not_measured() -> None:
+    wrong: Contender = replace(ours(), classes=lambda answer: [0])
+    with pytest.raises(SystemExit, match="answers other classes than the model"):
+        take_turn(wrong, 1)
+
+
+def test_a_contender_that_does_not_start_is_told() -> None:
+    with pytest.raises(SystemExit, match="not ready"):
+        take_turn(ours("none", "false"), 1)
+
+
+def test_ratios_are_medians_of_the_rounds() -> None:
+    rounds = [{"A": turn(300), "B": turn(100)}, {"A": turn(400), "B": turn(100)}]
+    rounds.append({"A": turn(1000), "B": turn(500)})
+    assert "\n| A | 400 | 3.00 | 2.0 ms | 9.0 ms | 100 MiB | 0.5 s |\n" in tables.compared(
+        rounds, "B"
+    )
+
+
+def test_a_row_with_a_failed_answer_is_void_and_no_measure_for_others() -> None:
+    shown = tables.compared([{"A": turn(300), "B": turn(100, failed=7)}], "B")
+    assert "\n| B | void: 7 failed | – | – | – | – | – |\n" in shown
+    assert "\n| A | 300 | – | 2.0 ms |" in shown
+
+
+def test_many_pictures_are_held_against_the_model_alone() -> None:
+    shown = tables.against_alone([{"A": turn(10)}], alone=[1280.0])
+    assert "\n| A | 640 | 50 % | 2 ms | 9 ms |\n" in shown
+
+
+def test_the_page_has_a_place_for_every_table() -> None:
+    page = (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for name in ("peers", "many", "servers", "layers", "lines"):
+        assert page.count(f"<!-- {name} -->\n") == page.count(f"<!-- /{name} -->") == 1
+
+
+def test_a_stopwatch_counts_no_second_twice() -> None:
+    watch = Stopwatch()
+    inner = watch.on("inner", lambda: sum(range(100_000)))
+    watch.on("outer", lambda: inner() + inner())()
+    assert watch.calls == {"inner": 2, "outer": 1}
+    assert watch.seconds["outer"] < watch.seconds["inner"]
+
+
+def test_every_layer_of_a_request_is_timed() -> None:
+    found = layers(rounds=1)
+    assert len(found) == 8
+    assert all(0 < spent < 1e5 for spent in found.values())
