@@ -165,7 +165,7 @@ def test_a_large_picture_takes_little_more_memory_than_its_pixels(
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=PROJECT, check=True, capture_output=True, text=True
     )
-    mebibytes = int(done.stdout.split("|")[-2].split()[0])
+    mebibytes = int(done.stdout.split(", ")[-1].split()[0])
     own = one.width * one.height * {"P": 1, "I;16": 2}.get(mode, 4) / 2**20
     assert mebibytes < own + 16
 
