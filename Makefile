@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding
+.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -28,12 +28,17 @@ serve: $(VENV)/.serving
 train: $(VENV)/.everything
 	$(BIN)/python train_model.py
 
+# With --photos; PHOTOS names folders as README.md tells.
+train-photos: torch
+	$(BIN)/python train_model.py --photos $(PHOTOS) --backend torch
+
 train-quick: $(VENV)/.everything
 	$(BIN)/python train_model.py --quick --name quick
 
 # For --backend torch. A pin that pip need not look up further keeps CPU builds that are there.
 torch: $(VENV)/.everything
 	$(PIP) torch==2.13.0
+	$(PIP) --no-deps efficientnet_lite_pytorch==0.1.0
 
 images: $(VENV)/.serving
 	$(BIN)/python generate_image.py
@@ -61,6 +66,9 @@ bench: $(VENV)/.everything
 bench-memory: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.memory
 
+bench-photos: $(VENV)/.everything
+	$(BIN)/python -m benchmarks.photos $(PHOTOS)
+
 # How fast the service answers; wrk puts the load on if it is installed.
 bench-http: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.http --ours
@@ -84,6 +92,7 @@ bench-decoding: $(VENV)/.everything
 
 results: $(VENV)/.everything
 	$(BIN)/python -m garments.training.results
+	$(BIN)/python -m garments.training.photo_results
 
 lint: $(VENV)/.everything
 	$(BIN)/ruff format --check .

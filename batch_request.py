@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--url", help="where the service is; default: GARMENTS_SERVICE_URL")
     parser.add_argument("--expected", type=Path, help="return slips: a CSV of filename,expected")
     parser.add_argument("--archive", type=Path, help="folder to move classified photos to")
+    parser.add_argument("--model", help="what answers for all photos; default: by the photo")
     parser.add_argument("--fresh", action="store_true", help="send photos with known answers too")
     given = vars(parser.parse_args())
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)

@@ -1,4 +1,4 @@
-"""Train a network on Fashion-MNIST and write the model folder that the service reads."""
+"""Train a network on Fashion-MNIST or on photos and write the model folder that is served."""
 
 import argparse
 import logging
@@ -8,31 +8,32 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every device it lacks
 
-from garments import report, training
-from garments.dataset import LABELS, DatasetError
+from garments import training
+from garments.dataset import DatasetError
 from garments.settings import Settings, SettingsError
 
 
 def main() -> None:
-    """Train, write the folder and print the test scores; exit with 2 for bad data or usage."""
+    """Train, write the folder and print the scores; exit with 2 for bad data or usage."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--architecture", choices=sorted(training.RECIPES), default="residual")
-    parser.add_argument("--name", default="fashion-mnist", help="the folder in model/ to write")
+    parser.add_argument("--photos", type=Path, nargs="+", action="extend", metavar="DIR")
+    parser.add_argument("--architecture", choices=sorted(training.RECIPES))
+    parser.add_argument("--name", help="the folder in model/; fashion-mnist, with photos: photo")
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], metavar="SEED")
-    parser.add_argument("--epochs", type=int, help="default: what suits the architecture")
+    parser.add_argument("--epochs", type=int, help="default: as suits the architecture")
     parser.add_argument("--quick", action="store_true", help="a few minutes' worth of training")
     parser.add_argument("--backend", choices=training.BACKENDS, default=training.BACKENDS[0])
     given = vars(parser.parse_args())
-    if not re.fullmatch(r"\w[\w.-]*", name := given.pop("name")):
+    name = given.pop("name") or ("photo" if given["photos"] else "fashion-mnist")
+    if not re.fullmatch(r"\w[\w.-]*", name):
         parser.error(f"{name!r} is no name for a folder: use letters, digits, - and _")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         settings = Settings.from_environment()
         folder, data = settings.model_dir / name, Path("Data")
-        card, scores = training.train(folder, data, settings.dataset_dir, **given)
+        print(training.carry_out(folder, data, settings.dataset_dir, **given))
     except (DatasetError, SettingsError, training.TrainingError, OSError) as error:
         parser.error(str(error))
-    print(report.as_text(scores, LABELS), report.seeds_as_text(card.runs), sep="\n\n")
 
 
 if __name__ == "__main__":

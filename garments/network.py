@@ -53,23 +53,83 @@ def _residual_block(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
     return layers.ReLU()(layers.Add()([x, change]))
 
 
+# Of EfficientNet-Lite0: how often a block is repeated, side of its depthwise kernel, stride of the
+# first, how many times wider it is inside than its input, and its channels.
+_LITE0 = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+def efficientnet_lite0(shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """EfficientNet-Lite0 of the TensorFlow team, 2020, its batch normalisations folded away.
+
+    Inverted bottlenecks as in Tan and Le (arXiv 1905.11946), with ReLU6 and without squeeze and
+    excitation, so that it can be quantised. What a batch normalisation would do after training
+    is part of each kernel and bias, which makes a step of fine-tuning cost half.
+    """
+    inputs = keras.Input(shape, dtype="uint8")
+    x = layers.Rescaling(1 / 128, offset=-127 / 128)(inputs)
+    x = _relu6(layers.Conv2D(32, 3, strides=2, padding="same", name="stem")(x))
+    number = 0
+    for repeats, kernel, first_stride, widening, channels in _LITE0:
+        for repeat in range(repeats):
+            stride = first_stride if repeat == 0 else 1
+            x = _inverted_bottleneck(x, f"block{number}", kernel, stride, widening, channels)
+            number += 1
+    x = _relu6(layers.Conv2D(1280, 1, name="head")(x))
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
+    outputs = layers.Dense(classes, kernel_initializer="zeros", name="classes")(x)
+    return keras.Model(inputs, outputs, name="efficientnet-lite0")
+
+
+def _inverted_bottleneck(
+    x: keras.KerasTensor, name: str, kernel: int, stride: int, widening: int, channels: int
+) -> keras.KerasTensor:
+    inside = x
+    if widening > 1:
+        wide = layers.Conv2D(widening * x.shape[-1], 1, name=f"{name}_expand")
+        inside = _relu6(wide(x))
+    each = layers.DepthwiseConv2D(kernel, stride, padding="same", name=f"{name}_depthwise")
+    inside = layers.Conv2D(channels, 1, name=f"{name}_project")(_relu6(each(inside)))
+    return layers.Add()([inside, x]) if inside.shape == x.shape else inside
+
+
+def _relu6(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.ReLU(max_value=6)(x)
+
+
 ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
     "reference": reference,
     "residual": residual,
+    "efficientnet-lite0": efficientnet_lite0,
 }
 
 
-def with_probabilities(model: keras.Model, temperature: float) -> keras.Model:
-    """`model` followed by softmax(logits / temperature), as layers of the graph."""
+def with_probabilities(model: keras.Model, temperature: float, classes: int) -> keras.Model:
+    """`model` followed by softmax(logits / temperature), as layers of the graph.
+
+    Only the first `classes` probabilities are given. Where the network has a further one, for
+    what is none of them, they add up to less than 1, and such a picture to nearly nothing.
+    """
     logits = layers.Rescaling(1 / temperature, name="temperature")(model.output)
-    return keras.Model(model.input, layers.Softmax(name="probabilities")(logits), name=model.name)
+    found = layers.Softmax(name="probabilities")(logits)
+    if found.shape[-1] > classes:
+        rows = layers.Reshape((found.shape[-1], 1))(found)
+        found = layers.Flatten()(layers.Cropping1D((0, found.shape[-1] - classes))(rows))
+    return keras.Model(model.input, found, name=model.name)
 
 
 def multiply_accumulates(model: keras.Model) -> int:
     """Multiply-accumulates of one picture, counted over convolutions and dense layers."""
     total = 0
     for layer in model.layers:
-        if isinstance(layer, layers.Conv2D):
+        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
             _, height, width, _ = layer.output.shape
             total += height * width * math.prod(layer.kernel.shape)
         elif isinstance(layer, layers.Dense):

@@ -43,7 +43,16 @@ class Settings:
         default=PROJECT / "model", metadata=_about("folder that holds the model folders")
     )
     model: str = field(
-        default="fashion-mnist", metadata=_about("model that answers when a request names none")
+        default="fashion-mnist",
+        metadata=_about(
+            "model that answers for pictures of at most 28×28 pixels when a request names none"
+        ),
+    )
+    photo_model: str = field(
+        default="photo",
+        metadata=_about(
+            "model that answers for all others; where it is not installed, GARMENTS_MODEL does"
+        ),
     )
     max_request_bytes: int = field(
         default=64 * 2**20, metadata=_about("most bytes in one request", 1)

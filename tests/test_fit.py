@@ -15,7 +15,7 @@ import pytest
 from garments import dataset, network
 from garments.dataset import Dataset
 from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit
-from garments.training.batches import pictures, plan
+from garments.training.batches import Catalogue, plan
 from garments.training.fit import make_learner, rate_factor
 from garments.training.learner import Learner, State, orthogonal, orthogonalised
 from tests.conftest import PROJECT
@@ -76,7 +76,7 @@ def test_every_batch_of_an_epoch_is_whole() -> None:
 
 def test_the_pictures_of_a_batch_follow_from_seed_epoch_and_place_alone(sample: Dataset) -> None:
     def batch(*place: int) -> bytes:
-        return pictures(sample, np.arange(20), RECIPE, *place).tobytes()
+        return Catalogue(sample).altered(np.arange(20), RECIPE, *place).tobytes()
 
     assert batch(0, 1, 2) == batch(0, 1, 2)
     assert len({batch(0, 1, 2), batch(1, 1, 2), batch(0, 2, 2), batch(0, 1, 3)}) == 4
@@ -96,6 +96,8 @@ def test_the_rate_rises_for_an_epoch_at_most_and_falls_to_nothing() -> None:
 def learn(backend: str, architecture: str = "residual", **changes: object) -> Learner:
     keras.utils.set_random_seed(0)
     model = network.ARCHITECTURES[architecture]((28, 28, 1), 10)
+    for weight in model.layers[-1].weights:  # one that is to be pretrained begins with zeros
+        weight.assign(keras.random.normal(weight.shape, stddev=0.1, seed=0))
     return make_learner(backend, model, replace(RECIPES[architecture], **changes), seed=0)
 
 
@@ -109,19 +111,22 @@ def step(sample: Dataset) -> Callable[[Learner], np.ndarray]:
 @pytest.mark.parametrize("architecture", sorted(network.ARCHITECTURES))
 def test_the_backends_answer_alike(architecture: str, sample: Dataset) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
-    learners = [learn(backend, architecture) for backend in BACKENDS]
+    learners = [learn(backend, architecture, half=False) for backend in BACKENDS]
     first, second = (learner.logits(sample.images[..., None]) for learner in learners)
     assert np.allclose(first, second, atol=1e-5)
 
 
-def test_the_backends_take_the_same_step() -> None:
+@pytest.mark.parametrize("adam", [False, True])
+def test_the_backends_take_the_same_step(adam: bool) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     random = np.random.default_rng(0)
     # No two pixels of noise compete for a maximum; in flat pictures rounding decides between them.
     noise = random.integers(0, 256, (50, 28, 28, 1), dtype=np.uint8)
     batch = noise, np.eye(10, dtype=np.float32)[random.integers(0, 10, 50)]
     weights = random.uniform(0.5, 2, 50).astype(np.float32)
-    one, other = (learn(backend, rate=0.01, muon_rate=0.01) for backend in BACKENDS)
+    changes = {"adam": True, "rate": 1e-4} if adam else {"rate": 0.01}
+    muon_rate = 0 if adam else 0.01
+    one, other = (learn(backend, muon_rate=muon_rate, **changes) for backend in BACKENDS)
     before = one.state()
     losses = one.step(*batch, weights, 0.5), other.step(*batch, weights, 0.5)
     assert np.allclose(*losses, rtol=1e-3)
@@ -179,6 +184,18 @@ def test_muon_steps_along_an_orthogonal_matrix(backend: str, shape: tuple[int, .
         nearest = np.linalg.svd(given, full_matrices=False)
         exact = nearest.U @ nearest.Vh
         assert (found * exact).sum() / np.linalg.norm(found) / np.linalg.norm(exact) > 0.97
+
+
+def test_of_several_right_classes_the_summed_probability_counts(backend: str) -> None:
+    pictures = np.zeros((2, 28, 28, 1), np.uint8)
+    targets = np.zeros((2, 10), np.float32)
+    targets[0, [2, 4]] = targets[1, 7] = 1
+    learner = learn(backend, "reference", rate=0.0)
+    logits = learner.logits(pictures)[0].astype(float)
+    shares = np.exp(logits) / np.exp(logits).sum()
+    learner.network().layers[-2].rate = 0
+    found = learner.step(pictures, targets, np.ones(2, np.float32), 1.0)
+    assert found == pytest.approx(-np.log([shares[2] + shares[4], shares[7]]), rel=1e-4)
 
 
 def test_steps_lower_the_loss(backend: str, step: Callable[[Learner], np.ndarray]) -> None:
@@ -243,18 +260,24 @@ def weights(model: keras.Model) -> list[bytes]:
 
 # The second leaves one batch an epoch, of a size of its own.
 @pytest.mark.parametrize(("batch_size", "kills"), [(20, (3, 11)), (128, (1, 3))])
-@pytest.mark.parametrize("architecture", sorted(network.ARCHITECTURES))
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [("reference", {}), ("residual", {}), ("residual", {"adam": True, "rate": 1e-3})],
+)
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
     backend: str,
     architecture: str,
+    changes: dict[str, object],
     batch_size: int,
     kills: tuple[int, int],
     sample: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = replace(RECIPES[architecture], epochs=4, batch_size=batch_size)
-    training, held_out = sample.take(range(80)), sample.take(range(80, 100))
+    recipe = replace(RECIPES[architecture], epochs=4, batch_size=batch_size, **changes)
+    training = Catalogue(sample.take(range(80)))
+    held_out = Catalogue(sample.take(range(80, 100)))
+    altered = training.altered
 
     def run(name: str) -> fit.Fitted:
         return fit.fit(architecture, recipe, training, held_out, 7, backend, tmp_path / name)
@@ -267,9 +290,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
         taken += 1
         if taken in kills:  # before the first state is kept, and after it
             raise Killed
-        return pictures(*place)
+        return altered(*place)
 
-    monkeypatch.setattr(fit, "pictures", killing)
+    monkeypatch.setattr(training, "altered", killing)
     for _ in range(2):
         with pytest.raises(Killed):
             run("killed.npz")
@@ -284,8 +307,9 @@ def test_a_run_whose_loss_is_no_number_ends_before_it_is_kept(
 ) -> None:
     recipe = replace(RECIPE, rate=1e30)
     place = tmp_path / "state.npz"
+    examples = Catalogue(sample)
     with pytest.raises(TrainingError, match="seed 0: the loss is no number .* epoch 1"):
-        fit.fit("residual", recipe, sample, sample, 0, backend, place)
+        fit.fit("residual", recipe, examples, examples, 0, backend, place)
     assert not place.exists()
 
 
@@ -298,23 +322,23 @@ def test_a_second_process_does_not_touch_a_run_that_is_under_way(tmp_path: Path)
         pass
 
 
-@pytest.mark.parametrize("changed", ["losses", "weight.5", "momentum.3", "backends"])
+@pytest.mark.parametrize("changed", ["losses", "weight.5", "momentum.3", "steps", "backends"])
 @pytest.mark.parametrize("how", ["missing", "of another shape"])
 def test_a_state_that_does_not_fit_is_named_with_the_way_out(
     backend: str, changed: str, how: str, sample: Dataset, tmp_path: Path
 ) -> None:
-    place = tmp_path / "state.npz"
-    fit.fit("residual", replace(RECIPE, epochs=1), sample, sample, 0, backend, place)
+    place, examples = tmp_path / "state.npz", Catalogue(sample)
+    fit.fit("residual", replace(RECIPE, epochs=1), examples, examples, 0, backend, place)
     state = checkpoint.load(place)
     if how == "missing":
         del state[changed]
-    elif changed != "backends":
+    elif changed not in ("steps", "backends"):
         state[changed] = np.zeros((7, 7), np.float32)
     else:
-        pytest.skip("a list of backends has no shape")
+        pytest.skip("a number and a list of backends have no shape")
     checkpoint.save(place, state)
     with pytest.raises(TrainingError, match=r"(?s)state.npz is of another .* delete it"):
-        fit.fit("residual", replace(RECIPE, epochs=1), sample, sample, 0, backend, place)
+        fit.fit("residual", replace(RECIPE, epochs=1), examples, examples, 0, backend, place)
 
 
 def test_a_state_is_replaced_whole_or_not_at_all(

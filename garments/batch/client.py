@@ -31,8 +31,10 @@ Answer = dict[str, Any]
 class Client:
     """Requests over kept-alive connections, one for each thread that uses it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, model: str | None = None) -> None:
+        """Speak to the service of `settings`; `model` answers for all pictures, if it is given."""
         self._settings = settings
+        self._asked = {} if model is None else {"model": model}
         self._url = settings.service_url.rstrip("/")
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
@@ -47,8 +49,11 @@ class Client:
         for session in self._sessions:
             session.close()
 
-    def wait_until_ready(self) -> None:
-        """Return once `/ready` says so. Raises ServiceError at the deadline, and UsageError."""
+    def wait_until_ready(self) -> set[str]:
+        """Return the names of the models once `/ready` says so.
+
+        Raises ServiceError at the deadline, and UsageError.
+        """
         deadline = time.monotonic() + self._settings.wait_seconds
         told = False
         pauses = _growing_pauses(first=0.1, longest=1.0)
@@ -64,7 +69,7 @@ class Client:
                 state = _reason(error)
             else:
                 if response.status_code == requests.codes.ok:
-                    return
+                    return _names(response)
                 state = _explain(response)
                 if response.status_code not in _PASSING:
                     raise self._refused("/ready", state)
@@ -118,6 +123,7 @@ class Client:
             try:
                 response = self._session().post(
                     f"{self._url}/predict",
+                    params=self._asked,
                     files=files,
                     timeout=self._settings.timeout_seconds,
                     allow_redirects=False,
@@ -178,15 +184,28 @@ def _answers(response: requests.Response, count: int) -> list[Answer]:
         answers: list[Answer] = body["predictions"]
         names = [entry["filename"] for entry in answers]
         whole = all(map(_is_answer, answers))
-        name, version = body["model"]["name"], body["model"]["version"]
-        identified = isinstance(name + version, str)
+        # An answer names its model where that is not the one of the first answer.
+        models = [_identity(entry.get("model", body["model"])) for entry in answers]
     except (ValueError, KeyError, TypeError) as error:
         raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
-    if names != [str(place) for place in range(count)] or not whole or not identified:
+    if names != [str(place) for place in range(count)] or not whole:
         raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
-    for answer in answers:
-        answer["model"] = f"{name}@{version}"
+    for answer, model in zip(answers, models, strict=True):
+        answer["model"] = model
     return answers
+
+
+def _identity(model: dict[str, str]) -> str:
+    """name@version. Raises KeyError and TypeError for what is no model."""
+    return str(model["name"] + "@" + model["version"])
+
+
+def _names(response: requests.Response) -> set[str]:
+    """The models of a `/ready`; none where a service, or a proxy before it, names none."""
+    try:
+        return {str(model["name"]) for model in orjson.loads(response.content)["models"]}
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def _is_answer(entry: Answer) -> bool:

@@ -75,21 +75,23 @@ def run(
     expected: Path | None = None,
     archive: Path | None = None,
     fresh: bool = False,
+    model: str | None = None,
 ) -> Counts:
     """Classify every image in `directory` and its subfolders; write `output` and `report.html`.
 
     `output` appears whole, with a row for every image, or stays as it was. Photos whose answer is
     known from an earlier night are not sent again, unless the night is to be `fresh`. `expected`
     names a CSV of return slips, `archive` a folder that classified photos are moved to when all is
-    written. Raises UsageError, ServiceError, ReconcileError, StoreError, and Busy while another
-    night is running; AfterwardsError where it fails when `output` is written already.
+    written, `model` what answers for all photos, where the service would choose. Raises UsageError,
+    ServiceError, ReconcileError, StoreError, and Busy while another night is running;
+    AfterwardsError where it fails when `output` is written already.
     """
     started, clock = datetime.now().astimezone(), time.monotonic()
     output = output.absolute()
     _check_output(output)
     if archive:
         _check_archive(directory, archive)
-    card = _card(settings)
+    card = _card(settings, model or settings.model)
     store = Store(settings.database_url)
     with store.locked(), closing(store), _scratch() as findings:
         findings.add(walk(os.fsencode(directory)))
@@ -97,7 +99,7 @@ def run(
         if expected:
             read_slips(expected, card.labels, findings)
         store.open()
-        night = _classify(directory, findings, store, card, settings, fresh)
+        night = _classify(directory, findings, store, card, settings, fresh, model)
         table = Table(card.labels, night)
         try:
             write_predictions(table.rows(findings), output)
@@ -138,13 +140,21 @@ def _scratch() -> Iterator[Findings]:
 
 
 def _classify(
-    directory: Path, findings: Findings, store: Store, card: Card, settings: Settings, fresh: bool
+    directory: Path,
+    findings: Findings,
+    store: Store,
+    card: Card,
+    settings: Settings,
+    fresh: bool,
+    forced: str | None,
 ) -> Night:
     """Have an answer for every photo, and the slips, in the store."""
     place = os.fsencode(os.path.realpath(directory))
-    with closing(Client(settings)) as client:
-        client.wait_until_ready()
-        model = canary.ask(client, card)
+    with closing(Client(settings, forced)) as client:
+        served, cards = client.wait_until_ready(), [card]
+        if forced is None and settings.photo_model in served - {card.name}:
+            cards.append(_card(settings, settings.photo_model))
+        model = "+".join(sorted(canary.ask(client, card) for card in cards))
         night = Night(store, client, settings, place, store.begin(place), model, fresh)
         night.post(findings)
     slips = findings.slips()
@@ -188,9 +198,9 @@ def _check_archive(directory: Path, archive: Path) -> None:
         raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
 
 
-def _card(settings: Settings) -> Card:
+def _card(settings: Settings, name: str) -> Card:
     try:
-        return read_card(settings.model_dir / settings.model)
+        return read_card(settings.model_dir / name)
     except CardError as error:
         raise UsageError(
             f"the service cannot be tested without its model's card: {error}"

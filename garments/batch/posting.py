@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -38,13 +38,17 @@ class _Batch:
     answers: list[Answer] = field(default_factory=list)
     left: list[Found] = field(default_factory=list)
     posted: int = 0
-    model: str = ""
-    """Of the service's last answer; empty where it gave none."""
+    models: set[str] = field(default_factory=set)
+    """name@version of all that answered."""
 
 
 @dataclass
 class Night:
-    """One run over a directory; `model` and the counts are as of now."""
+    """One run over a directory; `model` and the counts are as of now.
+
+    `model` names all models that the service chooses from: an answer counts as long as these are
+    the same, whichever of them gave it.
+    """
 
     store: Store
     client: Client
@@ -123,7 +127,7 @@ class Night:
                 self.store.record(self.run, self.directory, batch.photos, batch.answers)
                 late.extend(batch.left)
                 self.posted += batch.posted
-                self.model = batch.model or self.model
+                self.model = updated(self.model, batch.models)
                 done += len(batch.photos) + len(batch.left)
                 bar.update(self._skipped + done - bar.n)
                 if bar.disable and time.monotonic() - logged > _SECONDS_BETWEEN_LOG_LINES:
@@ -188,14 +192,16 @@ class Night:
         if not asked:
             return
         entries = self.client.classify([contents[digest] for digest in asked])
+        answered_by = {entry["model"] for entry in entries if "model" in entry}
+        batch.models |= answered_by
+        models = {one: updated(model, [one]) for one in answered_by}
         problems: dict[bytes, str] = {}
         for digest, entry in zip(asked, entries, strict=True):
-            batch.model = entry.get("model", batch.model)
             if entry.get("failed"):
                 # Not kept as an answer: the service may do better next night.
                 problems[digest] = entry["error"]["detail"]
             else:
-                batch.answers.append(_as_answer(digest, entry, model, contents[digest]))
+                batch.answers.append(_as_answer(digest, entry, model, models, contents[digest]))
         batch.posted += len(asked)
         batch.photos = [
             replace(seen, problem=problems[seen.digest]) if seen.digest in problems else seen
@@ -207,8 +213,11 @@ def _size(contents: dict[bytes, bytes]) -> int:
     return sum(map(len, contents.values()))
 
 
-def _as_answer(digest: bytes, entry: Entry, model: str, content: bytes) -> Answer:
-    model = entry.get("model", model)
+def _as_answer(
+    digest: bytes, entry: Entry, model: str, models: Mapping[str, str], content: bytes
+) -> Answer:
+    answered_by = entry.get("model", model)
+    model = models.get(answered_by, model)
     if "error" in entry:
         problem = str(entry["error"]["detail"])
         return Answer(digest, model, "unreadable", problem=problem)
@@ -221,7 +230,14 @@ def _as_answer(digest: bytes, entry: Entry, model: str, content: bytes) -> Answe
         confidence=float(entry["confidence"]),
         top=[[choice["label"], choice["confidence"]] for choice in entry["top"]],
         thumbnail=photo.thumbnail(content) if entry["decision"] == "review" else None,
+        answered_by=None if answered_by == model else answered_by,
     )
+
+
+def updated(model: str, answered_by: Collection[str]) -> str:
+    """The models that a service chooses from, once some of them have `answered_by` a version."""
+    versions = dict(one.split("@", 1) for one in [*model.split("+"), *answered_by])
+    return "+".join(f"{name}@{version}" for name, version in sorted(versions.items()))
 
 
 def _finished(future: Future[_Batch]) -> _Batch:

@@ -100,7 +100,7 @@ class Table:
                 label=str(outcome.label),
                 confidence=f"{confidence:.4f}",
                 decision=outcome.decision,
-                model=self.night.model,
+                model=str(outcome.model),
                 expected=expected,
             )
         if not outcome.problem:

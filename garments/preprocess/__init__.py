@@ -6,19 +6,22 @@ import numpy as np
 import numpy.typing as npt
 
 from garments.preprocess.item import fashion_mnist
-from garments.preprocess.picture import FORMATS, BadImage, Limits, read_picture
+from garments.preprocess.photo import photo
+from garments.preprocess.picture import FORMATS, WORKING_SIDE, BadImage, Limits, read_picture
 
-__all__ = ["FORMATS", "PREPROCESSING", "BadImage", "Limits", "to_array"]
+__all__ = ["FORMATS", "PREPROCESSING", "BadImage", "Limits", "read_picture", "to_array"]
 
-PREPROCESSING = {"fashion-mnist": fashion_mnist}
+PREPROCESSING = {"fashion-mnist": fashion_mnist, "photo": photo}
 
 
 def to_array(
     data: bytes, height: int, width: int, name: str, *, limits: Limits
 ) -> npt.NDArray[np.uint8]:
-    """Read `data` and shape it as the preprocessing called `name` says: (height, width, 1).
+    """Read `data` and shape it as the preprocessing called `name` says: (height, width, channels).
 
     Raises BadImage, and KeyError for a preprocessing that this version does not know.
     """
     shape = PREPROCESSING[name]
-    return shape(read_picture(data, limits), height, width)
+    # An item is cut out of its picture first, which therefore needs more pixels than the input.
+    side = WORKING_SIDE if name == "fashion-mnist" else max(height, width)
+    return shape(read_picture(data, limits, side), height, width)

@@ -33,7 +33,7 @@ def fashion_mnist(picture: Image.Image, height: int, width: int) -> npt.NDArray[
         grey = picture if picture.mode == "L" else picture.convert("L")
         # Quicker than asarray, which for so small a picture takes as long as half its decoding.
         return np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width, 1)
-    opaque = _on_white(picture)
+    opaque = on_white(picture)
     if max(opaque.size) > WORKING_SIDE:
         size = _fitted(opaque.size, WORKING_SIDE, WORKING_SIDE)
         opaque = opaque.resize(size, Image.Resampling.BOX)
@@ -57,7 +57,7 @@ def _fitted(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
+def on_white(picture: Image.Image) -> Image.Image:
     """The picture without alpha, as "L" or "RGB"."""
     if picture.mode in ("LA", "RGBA"):
         sheet = Image.new("RGBA", picture.size, "white")

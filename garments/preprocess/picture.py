@@ -80,12 +80,12 @@ class BadImage(Exception):
         self.code: Code = code
 
 
-def read_picture(data: bytes, limits: Limits) -> Image.Image:
+def read_picture(data: bytes, limits: Limits, side: int = WORKING_SIDE) -> Image.Image:
     """Decode the first frame of a picture, upright, as "L", "LA", "RGB" or "RGBA".
 
-    The format is told by content. A large JPEG is decoded at a reduced scale, of a HEIC its
-    thumbnail is enough, and any other large picture is reduced thereafter. What the file asks for
-    is checked before anything is decoded. Raises BadImage.
+    The format is told by content. A large JPEG is decoded at a reduced scale, but with no side
+    below `side` pixels, of a HEIC its thumbnail is enough, and any other large picture is reduced
+    thereafter. What the file asks for is checked before anything is decoded. Raises BadImage.
     """
     if not data:
         raise BadImage("empty_image", "the picture has no bytes: was the file still being written?")
@@ -99,7 +99,7 @@ def read_picture(data: bytes, limits: Limits) -> Image.Image:
         picture = _opened(data, str(signature.lastgroup))
         _check(picture, data, limits)
         whole = _area(picture)
-        picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        picture.draft(None, (side, side))
         # Of a progressive JPEG the whole is kept in memory, at whatever scale it is decoded.
         if whole <= _LARGE or ("progressive" not in picture.info and _area(picture) <= _LARGE):
             return _upright(picture)

@@ -45,10 +45,11 @@ class Photo:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said of a content."""
+    """What a service with the models `model` said of a content."""
 
     digest: bytes
     model: str
+    """name@version of all that the service chooses from, joined by +."""
     decision: str
     prediction: int | None = None
     label: str | None = None
@@ -57,6 +58,8 @@ class Answer:
     """[label, confidence] of the likeliest classes, best first."""
     problem: str | None = None
     thumbnail: bytes | None = None
+    answered_by: str | None = None
+    """name@version of the one that answered, where there are several."""
 
 
 class Known(NamedTuple):
@@ -79,6 +82,8 @@ class Outcome(NamedTuple):
     prediction: int | None
     label: str | None
     confidence: float | None
+    model: str | None
+    """name@version of what answered."""
 
 
 class Store:
@@ -157,6 +162,7 @@ class Store:
             answers.c.prediction,
             answers.c.label,
             answers.c.confidence,
+            sa.func.coalesce(answers.c.answered_by, answers.c.model),
         )
         return (Outcome._make(row) for row in self._paged(directory, model, columns))
 

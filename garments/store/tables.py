@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The migration that makes the tables as they are here."""
 
 metadata = MetaData()
@@ -66,6 +66,7 @@ answers = Table(
     "answers",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
+    # name@version of all models that the service chooses from, joined by +.
     Column("model", String(200), primary_key=True),
     Column("run", Integer, ForeignKey("runs.id"), nullable=False),
     Column("decision", String(20), nullable=False),
@@ -75,4 +76,5 @@ answers = Table(
     Column("top", JSON),  # [[label, confidence], …], the likeliest first
     Column("problem", Text),  # why the service could not read it
     Column("thumbnail", LargeBinary),  # JPEG or PNG, of what goes to review
+    Column("answered_by", String(200)),  # name@version of the one of them that did; or `model`
 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from garments.dataset import Dataset
+from garments.dataset import LABELS, Dataset
 from garments.training.augment import augment
 from garments.training.recipe import Recipe
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
 
 # From this share of the epochs on, and in the last one always, every picture is shown, which evens
 # out what pruning skewed.
@@ -20,11 +22,57 @@ PRUNED_UNTIL = 0.875
 _ORDER, _ALTERATIONS = 1, 2
 
 
+class Examples(Protocol):
+    """Labelled pictures that a network learns from or is judged by."""
+
+    shape: tuple[int, int, int]
+    """Of a picture: height, width, channels."""
+    targets: Floats
+    """Which classes are right for each picture: ones and zeros (n, classes)."""
+
+    def plain(self, rows: Rows) -> npt.NDArray[np.uint8]:
+        """Pictures as they are served (n, height, width, channels)."""
+
+    def altered(self, rows: Rows, recipe: Recipe, *place: int) -> npt.NDArray[np.uint8]:
+        """Pictures as they are trained on; `place`, of seed, epoch and batch, says how."""
+
+
+class Catalogue:
+    """The pictures of Fashion-MNIST."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._images = dataset.images
+        self.shape = (*dataset.images.shape[1:3], 1)
+        self.targets: Floats = np.eye(len(LABELS), dtype=np.float32)[dataset.labels]
+
+    def plain(self, rows: Rows) -> npt.NDArray[np.uint8]:
+        """Pictures as they are."""
+        return self._images[rows][..., None]
+
+    def altered(self, rows: Rows, recipe: Recipe, *place: int) -> npt.NDArray[np.uint8]:
+        """Pictures, altered as the recipe says."""
+        images = self._images[rows]
+        if recipe.shift or recipe.cutout or recipe.camera:
+            images = augment(
+                images,
+                altering(*place),
+                shift=recipe.shift,
+                cutout=recipe.cutout,
+                camera=recipe.camera,
+            )
+        return images[..., None]
+
+
+def altering(*place: int) -> np.random.Generator:
+    """What is random in the alterations of a batch: `place` is seed, epoch and batch."""
+    return np.random.default_rng((_ALTERATIONS, *place))
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The rows that one epoch shows, in order, and how much each of them weighs; both (n,)."""
 
-    rows: npt.NDArray[np.intp]
+    rows: Rows
     weights: Floats
 
 
@@ -50,19 +98,3 @@ def plan(losses: Floats, recipe: Recipe, seed: int, epoch: int) -> Epoch:
         len(rows) // recipe.batch_size * recipe.batch_size, min(len(rows), recipe.batch_size)
     )
     return Epoch(rows[:whole], weights[rows[:whole]])
-
-
-def pictures(
-    dataset: Dataset, rows: npt.NDArray[np.intp], recipe: Recipe, *place: int
-) -> npt.NDArray[np.uint8]:
-    """The pictures of a batch (n, height, width, 1), altered; `place` is seed, epoch and batch."""
-    images = dataset.images[rows]
-    if recipe.shift or recipe.cutout or recipe.camera:
-        images = augment(
-            images,
-            np.random.default_rng((_ALTERATIONS, *place)),
-            shift=recipe.shift,
-            cutout=recipe.cutout,
-            camera=recipe.camera,
-        )
-    return images[..., None]

@@ -5,21 +5,28 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 from scipy.stats import beta
 
 Floats = npt.NDArray[np.floating]
 
 
-def fit_temperature(logits: Floats, labels: npt.NDArray[np.uint8]) -> float:
-    """The divisor of `logits` (n, classes) that gives `labels` (n,) the highest likelihood.
+def losses_of(logits: Floats, targets: Floats) -> Floats:
+    """How unlikely what is right is thought: -log of its summed probability, (n,).
+
+    `targets` (n, classes) has ones for the classes that are right.
+    """
+    return np.asarray(-logsumexp(log_softmax(logits, axis=1), axis=1, b=targets))
+
+
+def fit_temperature(logits: Floats, targets: Floats) -> float:
+    """The divisor of `logits` (n, classes) that gives `targets` the highest likelihood.
 
     Temperature scaling of Guo et al., arXiv 1706.04599, section 4.2.
     """
 
     def loss(log_temperature: float) -> float:
-        scores = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-scores[np.arange(len(labels)), labels].mean())
+        return float(losses_of(logits / np.exp(log_temperature), targets).mean())
 
     best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return float(np.exp(best.x))

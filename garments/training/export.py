@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from garments.card import KERAS_NAME, ONNX_NAME, Card, version_of
@@ -23,6 +24,9 @@ from garments.training.quantize import quantize
 _INPUT = "pictures"
 
 
+Pictures = npt.NDArray[np.uint8]
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a network came from, for its card."""
@@ -32,6 +36,15 @@ class Origin:
     seed: int
     epochs: int
     backend: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes probabilities of a network's logits, and decisions of these."""
+
+    temperature: float
+    accept_threshold: float
+    accept_threshold_chosen_by: str
 
 
 def export(
@@ -44,35 +57,63 @@ def export(
     """
     pictures = validation.images[..., None]
     logits = network.predict(pictures, batch_size=AT_ONCE, verbose=0)
-    temperature = fit_temperature(logits, validation.labels)
-    model = with_probabilities(network, temperature)
+    temperature = fit_temperature(logits, np.eye(len(LABELS))[validation.labels])
+    model = with_probabilities(network, temperature, len(LABELS))
+    write_model(model, pictures, folder)
+    found = probabilities_of(folder, pictures)
+    right = found.argmax(axis=1) == validation.labels
+    calibration = Calibration(
+        temperature,
+        choose_threshold(found.max(axis=1), right),
+        f"the lowest confidence from which on answers on the {len(validation):,} validation "
+        "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson",
+    )
+    card_of(model, calibration, pictures[:1], "fashion-mnist", origin, name, folder).write(folder)
 
+
+def write_model(model: keras.Model, pictures: Pictures, folder: Path) -> None:
+    """Fill `folder` with `model` (probabilities), for Keras and in integers for ONNX Runtime.
+
+    `pictures` (n, height, width, channels) show what the integers have to reach.
+    """
     folder.mkdir(parents=True)
     model.save(folder / KERAS_NAME)
     write_onnx(model, folder / ONNX_NAME)
     quantize(folder / ONNX_NAME, pictures, _INPUT)
+
+
+def probabilities_of(folder: Path, pictures: Pictures) -> npt.NDArray[np.float32]:
+    """What the model in `folder` answers as it is served (n, classes)."""
     graph = Graph(folder / ONNX_NAME)
     parts = range(0, len(pictures), AT_ONCE)
-    found = np.concatenate([graph.probabilities(pictures[i : i + AT_ONCE]) for i in parts])
-    right = found.argmax(axis=1) == validation.labels
-    threshold = choose_threshold(found.max(axis=1), right)
+    return np.concatenate([graph.probabilities(pictures[i : i + AT_ONCE]) for i in parts])
+
+
+def card_of(
+    model: keras.Model,
+    calibration: Calibration,
+    golden: Pictures,
+    preprocessing: str,
+    origin: Origin,
+    name: str,
+    folder: Path,
+) -> Card:
+    """The card of the model in `folder`, without scores yet.
+
+    `golden` (1, height, width, channels) is the picture whose answer it keeps.
+    """
     height, width, channels = model.input_shape[1:]
-    card = Card(
+    return Card(
         name=name,
         version=version_of(folder / ONNX_NAME),
         labels=list(LABELS),
         height=height,
         width=width,
         channels=channels,
-        preprocessing="fashion-mnist",
-        accept_threshold=threshold,
-        accept_threshold_chosen_by=(
-            f"the lowest confidence from which on answers on the {len(validation):,} validation "
-            "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson"
-        ),
-        temperature=temperature,
-        golden_input=base64.b64encode(pictures[0].tobytes()).decode("ascii"),
-        golden_probabilities=found[0].astype(float).tolist(),
+        preprocessing=preprocessing,
+        **asdict(calibration),
+        golden_input=base64.b64encode(golden.tobytes()).decode("ascii"),
+        golden_probabilities=probabilities_of(folder, golden)[0].astype(float).tolist(),
         parameters=model.count_params(),
         multiply_accumulates=multiply_accumulates(model),
         precision="int8",
@@ -85,7 +126,6 @@ def export(
         scores={},
         runs=[],
     )
-    card.write(folder)
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:

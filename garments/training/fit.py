@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
-import numpy.typing as npt
-from scipy.special import log_softmax
 
-from garments.dataset import LABELS, Dataset
 from garments.network import ARCHITECTURES
-from garments.training import checkpoint
-from garments.training.batches import pictures, plan
+from garments.training import checkpoint, pretrained
+from garments.training.batches import Examples, plan
+from garments.training.calibrate import losses_of
 from garments.training.errors import TrainingError
-from garments.training.learner import Learner
+from garments.training.learner import AT_ONCE, Floats, Learner
 from garments.training.recipe import Recipe
 
 BACKENDS = ("tensorflow", "torch")
@@ -52,14 +51,15 @@ def make_learner(backend: str, network: keras.Model, recipe: Recipe, seed: int) 
 def fit(
     architecture: str,
     recipe: Recipe,
-    training: Dataset,
-    validation: Dataset,
+    training: Examples,
+    validation: Examples | None,
     seed: int,
     backend: str,
     resumed_from: Path,
 ) -> Fitted:
     """Train on `training` for the recipe's epochs and keep the last weights.
 
+    `validation` is only looked at; where it is None, there is nothing to tell of it.
     The state after every epoch is kept in the file `resumed_from`; where it exists, training goes
     on from it and ends with the weights of an unbroken run. Raises TrainingError for a state that
     cannot be used, and where the loss is no number any more.
@@ -67,10 +67,12 @@ def fit(
     # Names its layers alike in every run, so that the same weights have the same version.
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-    height, width = training.images.shape[1:]
-    network = ARCHITECTURES[architecture]((height, width, 1), len(LABELS))
+    classes = training.targets.shape[1]
+    network = ARCHITECTURES[architecture](training.shape, classes)
+    if recipe.pretrained:
+        pretrained.begin(network)
     learner = make_learner(backend, network, recipe, seed)
-    losses = np.full(len(training), np.inf, np.float32)
+    losses = np.full(len(training.targets), np.inf, np.float32)
     history: History = {"loss": [], "val_loss": [], "val_accuracy": []}
     backends: list[str] = []
     if resumed_from.exists():
@@ -91,11 +93,11 @@ def fit(
         started = time.monotonic()
         shown = _train_an_epoch(learner, recipe, training, losses, seed, epoch)
         history["loss"].append(shown)
-        loss, accuracy = _judge(learner, validation)
+        loss, accuracy = _judge(learner, validation) if validation else (math.nan, math.nan)
         history["val_loss"].append(loss)
         history["val_accuracy"].append(accuracy)
         backends.append(backend)
-        if not np.isfinite([shown, loss]).all():
+        if not np.isfinite(shown) or (validation and not np.isfinite(loss)):
             raise TrainingError(
                 f"seed {seed}: the loss is no number any more after epoch {epoch + 1}: "
                 "lower the rates of the recipe"
@@ -103,10 +105,10 @@ def fit(
         kept = {f"history.{name}": np.array(values) for name, values in history.items()}
         kept |= {"losses": losses, "backends": np.array(backends)}
         checkpoint.save(resumed_from, {**learner.state(), **kept})
+        judged = f", validation loss {loss:.4f}, accuracy {accuracy:.2%}" if validation else ""
         log.info(
-            "seed %d, epoch %d of %d: loss %.4f, validation loss %.4f, accuracy %.2f %%, %.0f s",
-            *(seed, epoch + 1, recipe.epochs),
-            *(shown, loss, 100 * accuracy, time.monotonic() - started),
+            "seed %d, epoch %d of %d: loss %.4f%s, %.0f s",
+            *(seed, epoch + 1, recipe.epochs, shown, judged, time.monotonic() - started),
         )
     return Fitted(learner.network(), history, backends)
 
@@ -114,20 +116,19 @@ def fit(
 def _train_an_epoch(
     learner: Learner,
     recipe: Recipe,
-    training: Dataset,
-    losses: npt.NDArray[np.float32],
+    training: Examples,
+    losses: Floats,
     seed: int,
     epoch: int,
 ) -> float:
     """Show the epoch's pictures, note the loss of each in `losses`, and return their mean."""
-    targets = np.eye(len(LABELS), dtype=np.float32)[training.labels]
     shown = plan(losses, recipe, seed, epoch)
     starts = range(0, len(shown.rows), recipe.batch_size)
     for number, start in enumerate(starts):
         rows = shown.rows[start : start + recipe.batch_size]
         losses[rows] = learner.step(
-            pictures(training, rows, recipe, seed, epoch, number),
-            targets[rows],
+            training.altered(rows, recipe, seed, epoch, number),
+            training.targets[rows],
             shown.weights[start : start + recipe.batch_size],
             rate_factor((epoch + (number + 0.5) / len(starts)) / recipe.epochs, recipe.epochs),
         )
@@ -140,9 +141,11 @@ def rate_factor(progress: float, epochs: int) -> float:
     return min(progress / warm_up, (1 - progress) / (1 - warm_up))
 
 
-def _judge(learner: Learner, validation: Dataset) -> tuple[float, float]:
+def _judge(learner: Learner, validation: Examples) -> tuple[float, float]:
     """Loss and accuracy on `validation`."""
-    logits = learner.logits(validation.images[..., None])
-    right = logits.argmax(axis=1) == validation.labels
-    loss = -log_softmax(logits, axis=1)[np.arange(len(validation)), validation.labels].mean()
-    return float(loss), float(right.mean())
+    rows = np.arange(len(validation.targets))
+    starts = range(0, len(rows), AT_ONCE)
+    parts = [learner.logits(validation.plain(rows[start : start + AT_ONCE])) for start in starts]
+    logits = np.concatenate(parts)
+    right = validation.targets[rows, logits.argmax(axis=1)]
+    return float(losses_of(logits, validation.targets).mean()), float(right.mean())

@@ -14,6 +14,9 @@ Floats = npt.NDArray[np.float32]
 State = dict[str, npt.NDArray[np.generic]]
 
 MOMENTUM = 0.9  # Nesterov's, for every weight
+# Of the running mean of squared gradients, and what keeps its root off zero: Loshchilov and
+# Hutter, "Decoupled weight decay regularization", arXiv 1711.05101.
+SQUARES, LEAST_ROOT = 0.999, 1e-8
 AT_ONCE = 500  # pictures that a network answers for in one go when it is judged
 
 
@@ -23,8 +26,9 @@ class Learner(Protocol):
     def step(self, pictures: Pictures, targets: Floats, weights: Floats, factor: float) -> Floats:
         """Take one step down the weighted mean loss of a batch; return each picture's loss (n,).
 
-        `pictures` are (n, height, width, channels), `targets` probabilities (n, classes),
-        `weights` (n,); `factor`, from 0 to 1, scales the recipe's rates.
+        `pictures` are (n, height, width, channels), `targets` ones for the classes that are
+        right (n, classes), whose summed probability is what is raised, `weights` (n,);
+        `factor`, from 0 to 1, scales the recipe's rates.
         """
 
     def logits(self, pictures: Pictures) -> Floats:

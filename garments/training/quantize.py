@@ -18,15 +18,17 @@ from garments.training.learner import AT_ONCE
 
 # What the picture passes through; the few sums that make probabilities of it stay in float32,
 # since in steps of 1/255 they would be too coarse to be calibrated.
-_IN_INTEGERS = ["Conv", "Add", "Relu", "MaxPool", "GlobalMaxPool"]
+_IN_INTEGERS = ["Conv", "Add", "Relu", "Clip", "MaxPool", "GlobalMaxPool"]
 
 
 class _Batches:
     """Pictures (n, h, w, channels), some at a time, as ONNX Runtime asks for them."""
 
     def __init__(self, pictures: npt.NDArray[np.uint8], name: str) -> None:
-        starts = range(0, len(pictures), AT_ONCE)
-        self._batches = iter([{name: pictures[start : start + AT_ONCE]} for start in starts])
+        # All that a batch gives rise to is in memory at once: of a photo, 30 MB.
+        count = max(1, AT_ONCE * 28 * 28 // (pictures.shape[1] * pictures.shape[2]))
+        starts = range(0, len(pictures), count)
+        self._batches = iter([{name: pictures[start : start + count]} for start in starts])
 
     def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
         return next(self._batches, None)

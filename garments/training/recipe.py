@@ -25,6 +25,12 @@ class Recipe:
     """Share of the pictures that are altered as a camera would."""
     pruned: float
     """Share of the pictures easier than the mean that an epoch leaves out."""
+    pretrained: bool = False
+    """Whether to begin with the ImageNet weights, and leave the first layers as they are."""
+    adam: bool = False
+    """Whether to divide each step by the gradient's usual size, as AdamW does."""
+    half: bool = False
+    """Whether to multiply in bfloat16, where the processor has units for that."""
 
     def quick(self) -> Recipe:
         """A few minutes' worth: few epochs have no time to learn from hard pictures."""
@@ -53,5 +59,19 @@ RECIPES: Mapping[str, Recipe] = {
         cutout=8,
         camera=0.25,
         pruned=0.5,
+    ),
+    "efficientnet-lite0": Recipe(
+        epochs=10,
+        batch_size=32,
+        rate=3e-4,
+        weight_decay=0.05,
+        muon_rate=0.0,
+        shift=0,
+        cutout=0,
+        camera=0.0,
+        pruned=0.0,
+        pretrained=True,
+        adam=True,
+        half=True,
     ),
 }

@@ -15,6 +15,7 @@ from garments.card import CARD_NAME, Card
 from garments.dataset import Dataset
 from garments.engine import Engine
 from garments.training import checkpoint
+from garments.training.batches import Catalogue
 from garments.training.checkpoint import checkpoint_path
 from garments.training.errors import TrainingError
 from garments.training.evaluate import ask, evidence, summary
@@ -59,7 +60,9 @@ def train(
     whole. Returns the card and the test scores of the best. Raises DatasetError and
     TrainingError.
     """
-    _check(folder, seeds, epochs, backend)
+    check(folder, seeds, epochs, backend)
+    if RECIPES[architecture].pretrained:
+        raise TrainingError(f"{architecture} learns from photos in colour: give some with --photos")
     recipe = RECIPES[architecture].quick() if quick else RECIPES[architecture]
     if epochs is not None:
         recipe = replace(recipe, epochs=epochs)
@@ -69,7 +72,8 @@ def train(
     for seed in seeds:
         state = checkpoint_path(data_directory, architecture, recipe, training.digest, seed)
         with checkpoint.locked(state):
-            fitted[seed] = fit(architecture, recipe, training, held_out, seed, backend, state)
+            examples = Catalogue(training), Catalogue(held_out)
+            fitted[seed] = fit(architecture, recipe, *examples, seed, backend, state)
 
     with replacing(folder) as partial:
         runs = []
@@ -88,7 +92,7 @@ def train(
     return card, scores
 
 
-def _check(folder: Path, seeds: Sequence[int], epochs: int | None, backend: str) -> None:
+def check(folder: Path, seeds: Sequence[int], epochs: int | None, backend: str) -> None:
     """Refuse at once what would otherwise fail after hours."""
     for seed in seeds:
         if not 0 <= seed < 2**32:

@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from garments.training.learner import (
     AT_ONCE,
+    LEAST_ROOT,
     MOMENTUM,
+    SQUARES,
     Floats,
     Pictures,
     State,
@@ -30,6 +32,11 @@ class TensorFlowLearner:
             tf.Variable(tf.zeros(variable.shape), trainable=False)
             for variable in network.trainable_variables
         ]
+        self._squares = [
+            tf.Variable(tf.zeros(variable.shape), trainable=False)
+            for variable in (network.trainable_variables if recipe.adam else ())
+        ]
+        self._steps = tf.Variable(0, trainable=False)
         self._by_muon = orthogonalised(network) if recipe.muon_rate else set()
         # One graph for batches of every size: a graph of its own for the first size seen would
         # round otherwise, and a resumed run sees another size first.
@@ -51,13 +58,36 @@ class TensorFlowLearner:
         variables = [variable.value for variable in self._network.trainable_variables]
         with tf.GradientTape() as tape:
             logits = self._network(pictures, training=True)
-            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            likelihood = tf.nn.log_softmax(logits)
+            losses = -tf.reduce_logsumexp(likelihood + tf.math.log(targets), axis=1)
             loss = tf.reduce_mean(losses * weights)
         gradients = tape.gradient(loss, variables)
+        self._steps.assign_add(1)
+        if self._recipe.adam:
+            steps = zip(variables, gradients, self._momenta, self._squares, strict=True)
+            for step in steps:
+                self._update_by_adam(*step, factor)
+            return losses
         paths = [variable.path for variable in self._network.trainable_variables]
         for weight in zip(paths, variables, gradients, self._momenta, strict=True):
             self._update(*weight, factor)
         return losses
+
+    def _update_by_adam(
+        self,
+        variable: tf.Variable,
+        gradient: tf.Tensor,
+        momentum: tf.Variable,
+        squares: tf.Variable,
+        factor: tf.Tensor,
+    ) -> None:
+        steps = tf.cast(self._steps, tf.float32)
+        momentum.assign(MOMENTUM * momentum + (1 - MOMENTUM) * gradient)
+        squares.assign(SQUARES * squares + (1 - SQUARES) * gradient**2)
+        root = tf.sqrt(squares / (1 - SQUARES**steps)) + LEAST_ROOT
+        rate = self._recipe.rate * factor
+        direction = momentum / (1 - MOMENTUM**steps) / root
+        variable.assign(variable * (1 - rate * self._recipe.weight_decay) - rate * direction)
 
     def _update(
         self,
@@ -86,28 +116,30 @@ class TensorFlowLearner:
 
     def state(self) -> State:
         """Weights, momenta and the generators of the dropout layers, by name."""
-        kinds = {
-            "weight": [variable.value for variable in self._network.weights],
-            "momentum": self._momenta,
-            "keras_random": [variable.value for variable in self._generators()],
-        }
-        return {
+        found = {
             f"{kind}.{index}": variable.numpy()
-            for kind, variables in kinds.items()
+            for kind, variables in self._kinds().items()
             for index, variable in enumerate(variables)
         }
+        return found | {"steps": self._steps.numpy()}
 
     def restore(self, state: State) -> None:
         """Go back to a state."""
-        for kind, variables in (
-            ("weight", self._network.weights),
-            ("momentum", self._momenta),
-            ("keras_random", self._generators()),
-        ):
+        self._steps.assign(state["steps"])
+        for kind, variables in self._kinds().items():
             for index, variable in enumerate(variables):
                 # Another backend's generators are of another kind.
                 if kind != "keras_random" or f"{kind}.{index}" in state:
                     variable.assign(state[f"{kind}.{index}"])
+
+    def _kinds(self) -> dict[str, list[tf.Variable]]:
+        """What a step depends on, by its name in a state."""
+        return {
+            "weight": [variable.value for variable in self._network.weights],
+            "momentum": self._momenta,
+            "squares": self._squares,
+            "keras_random": [variable.value for variable in self._generators()],
+        }
 
     def _generators(self) -> list[keras.Variable]:
         weights = {variable.path for variable in self._network.weights}

@@ -15,7 +15,9 @@ from torch.nn import functional
 from garments.training.errors import TrainingError
 from garments.training.learner import (
     AT_ONCE,
+    LEAST_ROOT,
     MOMENTUM,
+    SQUARES,
     Floats,
     Pictures,
     State,
@@ -36,8 +38,14 @@ class TorchLearner:
         self._network = network
         self._recipe = recipe
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._half = recipe.half and _multiplies_halves(self._device)
+        self._depthwise = {
+            layer.kernel.path
+            for layer in network.layers
+            if isinstance(layer, layers.DepthwiseConv2D)
+        }
         self._tensors = {
-            variable.path: _from_keras(variable.numpy()).to(self._device)
+            variable.path: self._from_keras(variable.path, variable.numpy()).to(self._device)
             for variable in network.weights
         }
         for variable in network.trainable_variables:
@@ -46,13 +54,19 @@ class TorchLearner:
             variable.path: torch.zeros_like(self._tensors[variable.path], requires_grad=False)
             for variable in network.trainable_variables
         }
+        self._squares = {
+            path: torch.zeros_like(momentum) for path, momentum in self._momenta.items()
+        }
+        self._steps = 0
         self._by_muon = orthogonalised(network) if recipe.muon_rate else set()
 
     def step(self, pictures: Pictures, targets: Floats, weights: Floats, factor: float) -> Floats:
         """Take one step and return each picture's loss."""
         wanted = torch.from_numpy(targets).to(self._device)
-        losses = functional.cross_entropy(self._answer(pictures, True), wanted, reduction="none")
+        likelihood = functional.log_softmax(self._answer(pictures, True), dim=1)
+        losses = -torch.logsumexp(likelihood + wanted.log(), dim=1)
         (losses * torch.from_numpy(weights).to(self._device)).mean().backward()
+        self._steps += 1
         with torch.no_grad():
             for path, momentum in self._momenta.items():
                 self._update(path, momentum, factor)
@@ -68,6 +82,14 @@ class TorchLearner:
             direction = orthogonal(rows, torch.linalg.norm, torch.t)
             tensor.mul_(math.sqrt(len(tensor)) / tensor.norm())
             tensor.sub_(direction.view(tensor.shape), alpha=self._recipe.muon_rate * factor)
+        elif self._recipe.adam:
+            squares = self._squares[path]
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            squares.lerp_(gradient.square(), 1 - SQUARES)
+            root = (squares / (1 - SQUARES**self._steps)).sqrt_().add_(LEAST_ROOT)
+            rate = self._recipe.rate * factor
+            tensor.mul_(1 - rate * self._recipe.weight_decay)
+            tensor.addcdiv_(momentum, root, value=-rate / (1 - MOMENTUM**self._steps))
         else:
             gradient = gradient.add(tensor, alpha=self._recipe.weight_decay)
             momentum.mul_(MOMENTUM).add_(gradient)
@@ -81,25 +103,34 @@ class TorchLearner:
 
     def state(self) -> State:
         """Weights, momenta and the random generator, by name."""
-        tensors = {
-            **{f"weight.{index}": tensor for index, tensor in enumerate(self._tensors.values())},
-            **{f"momentum.{index}": tensor for index, tensor in enumerate(self._momenta.values())},
+        found: State = {
+            f"{kind}.{index}": self._to_keras(path, tensor)
+            for kind, tensors in self._kinds().items()
+            for index, (path, tensor) in enumerate(tensors.items())
         }
-        found: State = {name: _to_keras(tensor) for name, tensor in tensors.items()}
-        return found | {"torch_random": torch.get_rng_state().numpy()}
+        return found | {
+            "steps": np.array(self._steps),
+            "torch_random": torch.get_rng_state().numpy(),
+        }
 
     def restore(self, state: State) -> None:
         """Go back to a state."""
+        self._steps = int(state["steps"])
         with torch.no_grad():
-            for kind, tensors in (("weight", self._tensors), ("momentum", self._momenta)):
-                for index, tensor in enumerate(tensors.values()):
-                    tensor.copy_(_from_keras(state[f"{kind}.{index}"]))
+            for kind, tensors in self._kinds().items():
+                for index, (path, tensor) in enumerate(tensors.items()):
+                    tensor.copy_(self._from_keras(path, state[f"{kind}.{index}"]))
         if "torch_random" in state:
             torch.set_rng_state(torch.from_numpy(state["torch_random"]))
 
+    def _kinds(self) -> dict[str, dict[str, Tensor]]:
+        """What a step depends on, by its name in a state and by the path of the weight."""
+        kinds = {"weight": self._tensors, "momentum": self._momenta}
+        return kinds | ({"squares": self._squares} if self._recipe.adam else {})
+
     def network(self) -> keras.Model:
         """The Keras network with the present weights."""
-        self._network.set_weights([_to_keras(tensor) for tensor in self._tensors.values()])
+        self._network.set_weights([self._to_keras(*item) for item in self._tensors.items()])
         return self._network
 
     def _answer(self, pictures: Pictures, training: bool) -> Tensor:
@@ -107,11 +138,12 @@ class TorchLearner:
         # Channels stay last in memory, which is the faster way on a CPU, and as Keras has them.
         picture = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).float()
         values = {id(self._network.input): picture}
-        for layer in self._network.layers[1:]:
-            given = layer.input if isinstance(layer.input, list) else [layer.input]
-            found = self._carry_out(layer, [values[id(tensor)] for tensor in given], training)
-            values[id(layer.output)] = found
-        return values[id(self._network.output)]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            for layer in self._network.layers[1:]:
+                given = layer.input if isinstance(layer.input, list) else [layer.input]
+                found = self._carry_out(layer, [values[id(tensor)] for tensor in given], training)
+                values[id(layer.output)] = found
+        return values[id(self._network.output)].float()
 
     def _carry_out(self, layer: keras.Layer, given: list[Tensor], training: bool) -> Tensor:
         x = given[0]
@@ -119,6 +151,10 @@ class TorchLearner:
         match layer:
             case layers.Rescaling():
                 return x * layer.scale + layer.offset
+            case layers.DepthwiseConv2D():
+                # A processor goes back through one in bfloat16 five times as slowly.
+                with torch.autocast(self._device.type, enabled=False):
+                    return _activated(layer, _convolution(layer, x.float(), *weights))
             case layers.Conv2D():
                 return _activated(layer, _convolution(layer, x, *weights))
             case layers.BatchNormalization():
@@ -127,14 +163,18 @@ class TorchLearner:
                 return functional.batch_norm(
                     x, mean, variance, gamma, beta, training, share, layer.epsilon
                 )
-            case layers.ReLU():
+            case layers.ReLU(max_value=None):
                 return functional.relu(x)
+            case layers.ReLU():
+                return functional.hardtanh(x, 0.0, layer.max_value)
             case layers.Add():
                 return x + given[1]
             case layers.MaxPooling2D():
                 return functional.max_pool2d(x, layer.pool_size, layer.strides)
             case layers.GlobalMaxPooling2D():
                 return x.amax((2, 3))
+            case layers.GlobalAveragePooling2D():
+                return x.mean((2, 3))
             case layers.Flatten():
                 return x.permute(0, 2, 3, 1).flatten(1)
             case layers.Dense():
@@ -144,10 +184,37 @@ class TorchLearner:
                 return functional.dropout(x, layer.rate, training)
         raise _untranslated(type(layer).__name__)
 
+    def _from_keras(self, path: str, values: npt.NDArray[np.generic]) -> Tensor:
+        """Keras keeps a kernel as (height, width, in, out), PyTorch as (out, in, …).
+
+        Of a depthwise one they have (height, width, in, 1) and (in, 1, …).
+        """
+        tensor = torch.from_numpy(np.array(values))
+        if tensor.ndim < 4:
+            return tensor
+        order = (2, 3, 0, 1) if path in self._depthwise else (3, 2, 0, 1)
+        return tensor.permute(order).contiguous(memory_format=torch.channels_last)
+
+    def _to_keras(self, path: str, tensor: Tensor) -> npt.NDArray[np.generic]:
+        values = np.array(tensor.detach().cpu().numpy())
+        if values.ndim < 4:
+            return values
+        order = (2, 3, 0, 1) if path in self._depthwise else (2, 3, 1, 0)
+        return np.asarray(values.transpose(order))
+
+
+def _multiplies_halves(device: torch.device) -> bool:
+    """Whether bfloat16 is multiplied by units of its own; elsewhere it is slower than float32."""
+    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
 
 def _convolution(
-    layer: layers.Conv2D, x: Tensor, kernel: Tensor, bias: Tensor | None = None
+    layer: layers.Conv2D | layers.DepthwiseConv2D,
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None = None,
 ) -> Tensor:
+    groups = x.shape[1] if isinstance(layer, layers.DepthwiseConv2D) else 1
     if layer.padding == "same":
         # As in TensorFlow: what cannot be halved is padded below and on the right.
         high, wide = (
@@ -157,9 +224,10 @@ def _convolution(
             )
         )
         if high % 2 == wide % 2 == 0:  # no need to copy the picture
-            return functional.conv2d(x, kernel, bias, layer.strides, (high // 2, wide // 2))
+            around = high // 2, wide // 2
+            return functional.conv2d(x, kernel, bias, layer.strides, around, groups=groups)
         x = functional.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
-    return functional.conv2d(x, kernel, bias, layer.strides)
+    return functional.conv2d(x, kernel, bias, layer.strides, groups=groups)
 
 
 def _activated(layer: keras.Layer, x: Tensor) -> Tensor:
@@ -175,16 +243,3 @@ def _untranslated(what: str) -> TrainingError:
         f"{what} has no translation to PyTorch: train with --backend tensorflow, "
         "or add it to garments/training/torch_learner.py"
     )
-
-
-def _from_keras(values: npt.NDArray[np.generic]) -> Tensor:
-    """Keras keeps a convolution's kernel as (height, width, in, out), PyTorch as (out, in, …)."""
-    tensor = torch.from_numpy(np.array(values))
-    if tensor.ndim < 4:
-        return tensor
-    return tensor.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-
-
-def _to_keras(tensor: Tensor) -> npt.NDArray[np.generic]:
-    values = np.array(tensor.detach().cpu().numpy())
-    return values.transpose(2, 3, 1, 0) if values.ndim == 4 else values

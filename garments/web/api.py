@@ -12,9 +12,10 @@ from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
 from garments.web.access import Gate, require_token
-from garments.web.classify import Result, classify
+from garments.web.classify import Result
 from garments.web.models import Models
 from garments.web.problems import Refusal
+from garments.web.routing import Router, classify_each
 from garments.web.uploads import Upload, read_uploads
 
 # What answers without the token: that the service lives, as it says itself and as `/v2` says it.
@@ -26,6 +27,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     api = Blueprint("api", __name__)
     gate = Gate(settings.max_at_once)
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
+    router = Router(settings, models)
 
     @app.before_request
     def authorise() -> None:
@@ -38,6 +40,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
 
     @api.get("/ready")
     def ready() -> Response:
+        router.default()
         return jsonify(status="ready", models=[_identity(engine) for engine in models.all()])
 
     @api.get("/openapi.json")
@@ -46,29 +49,34 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
 
     @api.post("/predict")
     def predict() -> Response:
-        engine = models.named(request.args.get("model", settings.model))
-        top = _top(engine)
+        name = request.args.get("model")
+        top = _top(models.named(name) if name is not None else router.default())
         with gate:
             uploads = _uploads()
-            results = classify(engine, uploads, limits=limits, top=top)
+            engines = router.engines(name, uploads)
+            results = classify_each(engines, uploads, limits=limits, top=top)
+        answered = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
+        first = (answered or engines)[0]
+        # An answer of another model than that of the first answer names it itself.
         return jsonify(
-            model=_identity(engine),
+            model=_identity(first),
             predictions=[
-                {"filename": upload.filename, **_row(result)}
-                for upload, result in zip(uploads, results, strict=True)
+                {"filename": upload.filename, **_row(result), **_other(engine, first, result)}
+                for upload, result, engine in zip(uploads, results, engines, strict=True)
             ],
         )
 
     @api.post("/process_batch")
     def process_batch() -> Response:
-        engine = models.named(settings.model)
+        router.default()
         with gate:
             if request.mimetype != "application/json":
                 raise Refusal(
                     "unsupported_media_type", "send JSON with Content-Type: application/json"
                 )
             uploads = _uploads()
-            results = classify(engine, uploads, limits=limits)
+            engines = router.engines(None, uploads)
+            results = classify_each(engines, uploads, limits=limits)
         errors = [
             {"index": place, **_row(result)["error"]}
             for place, result in enumerate(results)
@@ -93,6 +101,13 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
 
 def _identity(engine: Engine) -> dict[str, str]:
     return {"name": engine.card.name, "version": engine.card.version}
+
+
+def _other(engine: Engine, first: Engine, result: Result) -> dict[str, Any]:
+    """What an answer says of its model where that is not the one of the first answer."""
+    if engine is first or not isinstance(result, Answer):
+        return {}
+    return {"model": _identity(engine)}
 
 
 def _top(engine: Engine) -> int:

@@ -1,0 +1,119 @@
+"""How many photos of 400×534 pixels a second are answered; `make bench-photos PHOTOS=DIR` runs it.
+
+The service and what asks it share the machine. Medians of several rounds that take turns.
+"""
+
+import argparse
+import io
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import requests
+from PIL import Image, ImageOps
+
+from benchmarks.night import our_night
+from benchmarks.service import free_port
+from garments.engine import Engine
+from garments.preprocess import Limits, to_array
+from garments.settings import PROJECT
+
+SIZE = (400, 534)
+AT_ONCE = 64
+CONNECTIONS = 4
+MODEL = PROJECT / "model" / "photo"
+
+
+def of_one_size(path: Path, number: int) -> bytes:
+    """A photo as the camera program of a warehouse would send it, and no two alike."""
+    with Image.open(path) as photo:
+        fitted = ImageOps.fit(photo.convert("RGB"), SIZE)
+    fitted.putpixel((0, 0), (number % 256, number // 256 % 256, 0))
+    file = io.BytesIO()
+    fitted.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def post(url: str, photos: Sequence[bytes]) -> None:
+    """Have all photos answered over a few connections."""
+
+    def send(some: Sequence[bytes]) -> None:
+        files = [("image", (str(place), photo)) for place, photo in enumerate(some)]
+        answer = requests.post(f"{url}/predict", files=files, timeout=60).json()
+        assert answer["model"]["name"] == MODEL.name
+        assert not any("error" in entry for entry in answer["predictions"])
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        list(pool.map(send, (photos[i : i + AT_ONCE] for i in range(0, len(photos), AT_ONCE))))
+
+
+def alone(photos: Sequence[bytes], work: Callable[[bytes], object]) -> None:
+    """`work` on each photo, on one core."""
+    for photo in photos:
+        work(photo)
+
+
+def rate(count: int, work: Callable[..., object], *arguments: object) -> float:
+    """Photos a second."""
+    started = time.perf_counter()
+    work(*arguments)
+    return count / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path, help="a folder of JPEG files")
+    parser.add_argument("--count", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    paths = sorted(given.photos.rglob("*.jpg"))
+    photos = [of_one_size(path, n) for n, path in enumerate(islice(cycle(paths), given.count))]
+    engine = Engine(MODEL)
+    card, few = engine.card, photos[:200]
+
+    def shaped(photo: bytes) -> np.ndarray:
+        shape = card.height, card.width, card.preprocessing
+        return to_array(photo, *shape, limits=Limits())
+
+    arrays = [shaped(photo)[None] for photo in few]
+    rates: dict[str, list[float]] = {}
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        for folder in ("none", "all"):
+            (place / folder).mkdir()
+        for number, photo in enumerate(photos):
+            (place / "all" / f"{number}.jpg").write_bytes(photo)
+        command = [sys.executable, "app.py", "--port", str(port)]
+        with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL) as service:
+            try:
+                our_night(place / "none", url, place)  # waits until the service is ready
+                post(url, photos[: CONNECTIONS * AT_ONCE])
+                for _ in range(given.rounds):
+                    for title, found in (
+                        ("over HTTP", rate(len(photos), post, url, photos)),
+                        ("decoding alone, one core", rate(len(few), alone, few, shaped)),
+                        (
+                            "network alone, one core",
+                            rate(len(few), lambda: list(map(engine.probabilities, arrays))),
+                        ),
+                    ):
+                        rates.setdefault(title, []).append(found)
+                rates["a night"] = [rate(len(photos), our_night, place / "all", url, place)]
+            finally:
+                service.terminate()
+    print(f"{len(photos):,} photos of {SIZE[0]}×{SIZE[1]}, {sum(map(len, photos)) / 1e6:.0f} MB")
+    for title, found in rates.items():
+        shown = ", ".join(f"{value:,.0f}" for value in found)
+        print(f"{title:26} {statistics.median(found):7,.0f} photos/s  ({shown})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What `train_model.py` asks for, and what it tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from garments import report
+from garments.dataset import LABELS
+from garments.training.photo_run import train_on_photos
+from garments.training.run import train
+
+
+def carry_out(
+    folder: Path,
+    data_directory: Path,
+    dataset_directory: Path | None,
+    *,
+    photos: Sequence[Path] | None,
+    architecture: str | None,
+    seeds: Sequence[int],
+    epochs: int | None,
+    quick: bool,
+    backend: str,
+) -> str:
+    """Train on `photos`, else on Fashion-MNIST, and tell the scores as text.
+
+    Raises DatasetError and TrainingError.
+    """
+    places = data_directory, dataset_directory
+    if photos:
+        _, judged = train_on_photos(
+            folder,
+            photos,
+            *places,
+            architecture=architecture or "efficientnet-lite0",
+            seeds=seeds,
+            epochs=epochs,
+            quick=quick,
+            backend=backend,
+        )
+        return judged.as_text()
+    card, scores = train(
+        folder,
+        *places,
+        architecture=architecture or "residual",
+        seeds=seeds,
+        epochs=epochs,
+        quick=quick,
+        backend=backend,
+    )
+    return f"{report.as_text(scores, LABELS)}\n\n{report.seeds_as_text(card.runs)}"

@@ -1,0 +1,154 @@
+"""What answers for photos are worth, and from which confidence on they are accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from garments import report
+from garments.dataset import LABELS
+from garments.training.calibrate import choose_threshold
+from garments.training.learner import Floats
+from garments.training.photos import NONE
+
+Rows = npt.NDArray[np.intp]
+Truths = npt.NDArray[np.bool_]
+
+MOST_ERROR = 0.03
+CLASSES = (*LABELS, "none of these")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Answers for photos by networks that were trained on other contributors' photos."""
+
+    probabilities: Floats
+    """Of the ten and of none of them, calibrated (n, 11)."""
+    targets: Floats
+    threshold: float
+    pooled: dict[str, Any]
+    """Scores over all photos; rates run from 0 to 1."""
+    folds: list[dict[str, Any]]
+    """Those of each fold, at the same temperature and threshold."""
+
+    @property
+    def chosen_by(self) -> str:
+        """How the threshold was chosen."""
+        return (
+            f"the lowest confidence from which on answers for {len(self.targets):,} photos, none "
+            f"by a contributor trained on, err at most {MOST_ERROR:.0%}, photos of none of the "
+            "ten among them, by the upper 95 % bound of Clopper and Pearson"
+        )
+
+    def as_text(self) -> str:
+        """The scores for a terminal: the mean over the folds, and how far these differ."""
+        titles = {
+            "accuracy": "right of the ten",
+            "accepted": "accepted of these",
+            "accepted_accuracy": "right of the accepted",
+            "none_accepted": "accepted of none of the ten",
+        }
+        lines = [f"{len(self.folds)} folds of contributors: mean ± standard deviation"]
+        lines += [
+            f"{title:28}{report.spread([fold[name] for fold in self.folds])}"
+            for name, title in titles.items()
+        ]
+        lines += ["", f"{'':12} right  accepted  right of these   count"]
+        for label, found in self.pooled["per_class"].items():
+            shares = (found["accuracy"], found["accepted"], found["accepted_precision"])
+            told = ["–" if share is None else f"{share:.1%}" for share in shares]
+            lines.append(f"{label:12}{told[0]:>7}{told[1]:>10}{told[2]:>16}{found['count']:8,}")
+        return "\n".join(lines)
+
+    def confusion(self) -> list[list[int]]:
+        """True class (rows), likeliest of all eleven (columns).
+
+        Of several right classes the predicted one counts as the true one, else the likeliest.
+        """
+        predicted = self.probabilities.argmax(axis=1)
+        truth = np.where(self.targets > 0, self.probabilities, -1).argmax(axis=1)
+        shown = np.ones(len(truth), np.bool_)
+        return report.score(truth, predicted, shown, len(CLASSES)).confusion
+
+
+def judge(probabilities: Floats, targets: Floats, folds: Sequence[Rows]) -> Judged:
+    """Choose the threshold, and score all answers and those of each of the `folds`.
+
+    `probabilities` (n, 11) are calibrated; `targets` (n, 11) have ones for the classes that are
+    right. The last of both is for none of the ten.
+    """
+    confidence, right, _ = _answers(probabilities, targets)
+    threshold = choose_threshold(confidence, right, MOST_ERROR)
+    pooled = scores(probabilities, targets, threshold)
+    pooled["per_class"] = _per_class(probabilities, targets, threshold)
+    of_folds = [scores(probabilities[rows], targets[rows], threshold) for rows in folds]
+    return Judged(probabilities, targets, threshold, pooled, of_folds)
+
+
+def scores(probabilities: Floats, targets: Floats, threshold: float) -> dict[str, Any]:
+    """How many photos of the ten are answered rightly, and what is accepted.
+
+    The answer is the likeliest of the ten; its confidence is its probability, of which a photo
+    of none of them leaves little.
+    """
+    confidence, right, of_ten = _answers(probabilities, targets)
+    accepted = confidence >= threshold
+    likelihood = (probabilities * targets).sum(axis=1)
+    return {
+        "count": int(of_ten.sum()),
+        "accuracy": _mean(right[of_ten]),
+        "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+        "expected_calibration_error": report.expected_calibration_error(confidence, right),
+        "accepted": _mean(accepted[of_ten]),
+        "accepted_accuracy": _mean(right[of_ten & accepted]),
+        "none_count": int((~of_ten).sum()),
+        "none_accepted": _mean(accepted[~of_ten]),
+    }
+
+
+def accuracy_of(probabilities: Floats, targets: Floats) -> dict[str, Any]:
+    """How many answers are right, where all have a right one."""
+    return {"count": len(targets), "accuracy": _mean(_answers(probabilities, targets)[1])}
+
+
+def _answers(probabilities: Floats, targets: Floats) -> tuple[Floats, Truths, Truths]:
+    """Confidence, whether the answer is right, and whether there is a right one; all (n,)."""
+    ten = probabilities[:, :NONE]
+    right = targets[np.arange(len(ten)), ten.argmax(axis=1)] > 0
+    return ten.max(axis=1), right, targets[:, NONE] == 0
+
+
+def _per_class(probabilities: Floats, targets: Floats, threshold: float) -> dict[str, Any]:
+    """Of each class: its photos, how many are answered rightly and accepted, and of the answers
+    that name it how many are right. A photo of several classes counts for each of them."""
+    confidence, right, of_ten = _answers(probabilities, targets)
+    named = probabilities[:, :NONE].argmax(axis=1)
+    accepted = confidence >= threshold
+    found = {}
+    for number, label in enumerate(LABELS):
+        own = targets[:, number] > 0
+        found[label] = {
+            "count": int(own.sum()),
+            "accuracy": _mean(right[own]),
+            "accepted": _mean(accepted[own]),
+            "precision": _mean(right[of_ten & (named == number)]),
+            "accepted_precision": _mean(right[accepted & (named == number)]),
+        }
+    return found
+
+
+def _mean(values: Truths) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def draw(judged: Judged, folder: Path) -> None:
+    """The plots of a model folder."""
+    confidence, right, _ = _answers(judged.probabilities, judged.targets)
+    report.plot_confusion(judged.confusion(), CLASSES, folder / "confusion_matrix.png")
+    report.plot_reliability(confidence, right, folder / "reliability.png")
+    report.plot_coverage(confidence, right, judged.threshold, folder / "coverage.png")

@@ -1,0 +1,191 @@
+"""Training on photos: judged on contributors that were not trained on, then fitted to all."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+from sklearn.model_selection import StratifiedGroupKFold
+
+from garments import dataset
+from garments.card import Card
+from garments.dataset import LABELS
+from garments.network import ARCHITECTURES, with_probabilities
+from garments.training import checkpoint
+from garments.training.batches import Examples
+from garments.training.calibrate import fit_temperature
+from garments.training.checkpoint import checkpoint_path
+from garments.training.errors import TrainingError
+from garments.training.export import (
+    Calibration,
+    Origin,
+    card_of,
+    probabilities_of,
+    write_model,
+)
+from garments.training.fit import BACKENDS, fit
+from garments.training.judge import CLASSES, Judged, accuracy_of, draw, judge, scores
+from garments.training.learner import Floats
+from garments.training.mistakes import draw_mistakes
+from garments.training.photos import Photo, digest_of, read_photos, targets_of
+from garments.training.recipe import RECIPES
+from garments.training.replacing import WHOLE, replacing
+from garments.training.run import SPLIT_SEED, VALIDATION, check
+from garments.training.shown import Photos
+
+# Pixels. Items look larger in what training cuts from its photos, so a network answers best when it
+# is served more pixels than it was trained on: Touvron et al., arXiv 1906.06423. And it costs less.
+SIDE = 160
+TRAINED_SIDE = 144
+FOLDS = 3
+# Catalogue shots that an epoch shows beside the photos, a tenth of them of each class.
+SHOTS = 400
+_DRAWN = 100
+_AT_ONCE = 64
+
+log = logging.getLogger(__name__)
+
+
+def train_on_photos(
+    folder: Path,
+    photo_folders: Sequence[Path],
+    data_directory: Path,
+    dataset_directory: Path | None = None,
+    *,
+    architecture: str = "efficientnet-lite0",
+    seeds: Sequence[int] = (0,),
+    epochs: int | None = None,
+    quick: bool = False,
+    backend: str = BACKENDS[0],
+    folds: int = FOLDS,
+    side: int = SIDE,
+    trained_side: int = TRAINED_SIDE,
+    shots: int = SHOTS,
+    validation: int = VALIDATION,
+) -> tuple[Card, Judged]:
+    """Train on the photos of all `photo_folders`, and put the network in the folder `folder`.
+
+    The contributors are parted into `folds`; for each, a network is trained on all others and
+    answers for its photos. Temperature, threshold and scores come from these answers, the
+    network from all photos. Each fit keeps its state in `data_directory`, so that the same call
+    goes on where it was interrupted. Raises DatasetError and TrainingError.
+    """
+    check(folder, seeds, epochs, backend)
+    if len(seeds) > 1:
+        raise TrainingError("on photos one seed is trained, for each fold: give one")
+    (seed,) = seeds
+    recipe = RECIPES[architecture].quick() if quick else RECIPES[architecture]
+    if epochs is not None:
+        recipe = replace(recipe, epochs=epochs)
+    photos = read_photos(photo_folders)
+    parts = parted(photos, folds)
+    rows = dataset.load("train", data_directory, dataset_directory)
+    catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
+
+    def fitted(kept: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
+        """The network for pictures as they are served, and what trained it."""
+        examples = Photos(kept, trained_side, shots, catalogue)
+        digest = f"{digest_of(kept)} {catalogue.digest} {trained_side} {shots}"
+        state = checkpoint_path(data_directory, architecture, recipe, digest, seed)
+        with checkpoint.locked(state):
+            found = fit(architecture, recipe, examples, None, seed, backend, state)
+        weights = found.network.get_weights()
+        keras.utils.clear_session()
+        network = ARCHITECTURES[architecture]((side, side, 3), len(CLASSES))
+        network.set_weights(weights)
+        return network, found.backends
+
+    networks = []
+    logits = np.empty((len(photos), len(CLASSES)), np.float32)
+    for part in parts:
+        seen = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
+        networks.append(fitted(seen)[0])
+        logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], side))
+    targets = targets_of(photos)
+    temperature = fit_temperature(logits, targets)
+    final, trained_by = fitted(photos)
+
+    with replacing(folder) as partial:
+        # What integers have to reach: every tenth photo or so, and shots.
+        reach = Photos(photos[:: 1 + len(photos) // 200], side, _DRAWN, catalogue)
+        shown = reach.plain(np.arange(len(reach.targets)))
+        probabilities = np.empty_like(logits)
+        for number, (part, network) in enumerate(zip(parts, networks, strict=True)):
+            write_model(_served(network, temperature), shown, partial / str(number))
+            unseen = Photos([photos[row] for row in part], side)
+            probabilities[part] = _probabilities(partial / str(number), unseen)
+        judged = judge(probabilities, targets, parts)
+        place = partial / WHOLE
+        model = _served(final, temperature)
+        write_model(model, shown, place)
+        backends = " and ".join(sorted(set(trained_by)))
+        card = card_of(
+            model,
+            Calibration(temperature, judged.threshold, judged.chosen_by),
+            shown[-1:],
+            "photo",
+            Origin(architecture, digest_of(photos), seed, recipe.epochs, backends),
+            folder.name,
+            place,
+        )
+        drawn = Photos([], side, len(held_out), held_out)
+        card = replace(
+            card,
+            validation=judged.pooled,
+            scores={
+                "float32": scores(softmax(logits / temperature, axis=1), targets, judged.threshold),
+                "catalogue_shots": accuracy_of(_probabilities(place, drawn), drawn.targets),
+            },
+            runs=judged.folds,
+        )
+        card.write(place)
+        draw(judged, place)
+    sheet = data_directory / "training" / f"{folder.name}-mistakes.jpg"
+    draw_mistakes(judged, photos, sheet)
+    log.info("the surest mistakes: %s", sheet)
+    return card, judged
+
+
+def _served(network: keras.Model, temperature: float) -> keras.Model:
+    return with_probabilities(network, temperature, len(LABELS))
+
+
+def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
+    """The rows of `folds` parts, with no contributor in two and the classes in like shares."""
+    senders = np.array([photo.sender for photo in photos])
+    if not 2 <= folds <= len(set(senders)):
+        raise TrainingError(
+            f"{len(set(senders))} contributors cannot be parted into {folds} folds: "
+            "photos of at least two people are needed to judge by one what others taught"
+        )
+    classes = [str(sorted(photo.accepted)) for photo in photos]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer photos than folds
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=SPLIT_SEED)
+        return [rows for _, rows in splitter.split(senders, classes, senders)]
+
+
+def _logits(network: keras.Model, examples: Examples) -> Floats:
+    """What the network answers for all of `examples`: (n, 11)."""
+    return np.concatenate(
+        [network.predict(part, batch_size=_AT_ONCE, verbose=0) for part in _parts(examples)]
+    )
+
+
+def _probabilities(folder: Path, examples: Examples) -> Floats:
+    """What the model in `folder` answers as it is served, and what is left for none: (n, 11)."""
+    ten = np.concatenate([probabilities_of(folder, part) for part in _parts(examples)])
+    return np.concatenate([ten, 1 - ten.sum(axis=1, keepdims=True)], axis=1)
+
+
+def _parts(examples: Examples) -> Iterator[npt.NDArray[np.uint8]]:
+    """The pictures of `examples`, some at a time: in the first layers each takes 10 MB."""
+    rows = np.arange(len(examples.targets))
+    return (examples.plain(rows[start : start + _AT_ONCE]) for start in rows[::_AT_ONCE])

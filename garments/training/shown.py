@@ -1,0 +1,83 @@
+"""Photos, and Fashion-MNIST drawn as catalogue shots, as a network for photos is shown them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from garments.dataset import LABELS, Dataset, DatasetError
+from garments.preprocess import BadImage, Limits, read_picture
+from garments.preprocess.photo import photo as as_served
+from garments.training.batches import Floats, Rows, altering
+from garments.training.photos import Photo, targets_of
+from garments.training.recipe import Recipe
+from garments.training.scenes import catalogue_shot, photographed
+
+# As large as a camera makes them; whoever trains vouches for the files.
+LIMITS = Limits(pixels=89_000_000)
+
+
+class Photos:
+    """Examples of photos, followed by `shots` rows that each show some catalogue shot.
+
+    A row of a shot always shows an item of its class, and another one every time: Fashion-MNIST
+    has more items than an epoch has room for.
+    """
+
+    def __init__(
+        self, photos: Sequence[Photo], side: int, shots: int = 0, catalogue: Dataset | None = None
+    ) -> None:
+        self.shape = (side, side, 3)
+        self._photos = photos
+        self._side = side
+        self._of_class: list[npt.NDArray[np.uint8]] = []
+        classes = np.arange(shots) % len(LABELS)
+        if catalogue is not None:
+            numbers = range(len(LABELS))
+            self._of_class = [catalogue.images[catalogue.labels == number] for number in numbers]
+        drawn = np.eye(len(LABELS) + 1, dtype=np.float32)[classes]
+        self._classes = classes
+        self.targets: Floats = np.concatenate([targets_of(photos), drawn])
+
+    def plain(self, rows: Rows) -> npt.NDArray[np.uint8]:
+        """Photos as they are served, shots as the first seed draws them."""
+        return self._pictures(rows, self._as_served, np.random.default_rng(0))
+
+    def altered(self, rows: Rows, recipe: Recipe, *place: int) -> npt.NDArray[np.uint8]:
+        """Photos, each as another photographer would take it, and shots."""
+        random = altering(*place)
+
+        def anew(picture: Image.Image) -> npt.NDArray[np.floating]:
+            # Resampling looks at four pixels: one of a finer picture would be any of many.
+            finer = min(picture.size) // self._side
+            return photographed(picture.reduce(max(1, finer)), self._side, random)
+
+        return self._pictures(rows, anew, random)
+
+    def _as_served(self, picture: Image.Image) -> npt.NDArray[np.floating]:
+        return as_served(picture, self._side, self._side).astype(np.float32)
+
+    def _pictures(
+        self,
+        rows: Rows,
+        shape: Callable[[Image.Image], npt.NDArray[np.floating]],
+        random: np.random.Generator,
+    ) -> npt.NDArray[np.uint8]:
+        found = np.empty((len(rows), *self.shape), np.uint8)
+        for place, row in enumerate(rows):
+            if row < len(self._photos):
+                picture = shape(self._read(self._photos[row]))
+            else:
+                items = self._of_class[self._classes[row - len(self._photos)]]
+                picture = catalogue_shot(items[random.integers(len(items))], self._side, random)
+            found[place] = np.clip(np.rint(picture), 0, 255)
+        return found
+
+    def _read(self, photo: Photo) -> Image.Image:
+        try:
+            return read_picture(photo.path.read_bytes(), LIMITS, side=self._side)
+        except (BadImage, OSError) as error:
+            raise DatasetError(f"{photo.path} cannot be trained on: {error}") from error

@@ -1,0 +1,79 @@
+"""Pictures of one request to the models that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from garments.card import CARD_NAME
+from garments.engine import Engine
+from garments.preprocess import BadImage
+from garments.preprocess.size import size_of
+from garments.routing import model_for
+from garments.settings import Settings
+from garments.web.classify import Result, classify
+from garments.web.models import Models
+from garments.web.problems import Refusal
+from garments.web.uploads import Upload
+
+
+class Router:
+    """Chooses a model for every picture; see `model_for`."""
+
+    def __init__(self, settings: Settings, models: Models) -> None:
+        self._settings = settings
+        self._models = models
+
+    def default(self) -> Engine:
+        """The engine for a photo, or for what cannot be read. Raises Refusal."""
+        small, photo = self._settings.model, self._settings.photo_model
+        if not _is_model(self._settings.model_dir / photo):
+            return self._models.named(small)  # the only one there is
+        self._models.all()
+        try:
+            return self._models.named(photo)
+        except Refusal as error:
+            detail = f"the model {photo} is not loaded; the service's log says why"
+            raise Refusal("not_ready", detail) from error
+
+    def engines(self, name: str | None, uploads: Sequence[Upload]) -> list[Engine]:
+        """The engine for each upload: that called `name`, else by the picture. Raises Refusal."""
+        if name is not None:
+            return [self._models.named(name)] * len(uploads)
+        photo = self.default()
+        small = self._models.named(self._settings.model)
+        by_name = {photo.card.name: photo, small.card.name: small}
+        return [
+            by_name[model_for(_size(upload), small.card.name, photo.card.name)]
+            for upload in uploads
+        ]
+
+
+def classify_each(engines: Sequence[Engine], uploads: Sequence[Upload], **how: Any) -> list[Result]:
+    """What `classify` finds for each of `uploads`, by its own engine of `engines`."""
+    groups: dict[str, list[int]] = {}
+    for place, engine in enumerate(engines):
+        groups.setdefault(engine.card.name, []).append(place)
+    if len(groups) == 1:
+        return classify(engines[0], uploads, **how)
+    results: dict[int, Result] = {}
+    for places in groups.values():
+        some = [uploads[place] for place in places]
+        try:
+            found = classify(engines[places[0]], some, **how)
+        except (BadImage, Refusal) as fault:
+            # What is wrong with a picture that is the only one for its model harms no other.
+            if isinstance(fault, Refusal) and fault is not some[0].content:
+                raise
+            found = [fault]
+        results.update(zip(places, found, strict=True))
+    return [results[place] for place in range(len(uploads))]
+
+
+def _size(upload: Upload) -> tuple[int, int] | None:
+    return None if isinstance(upload.content, Refusal) else size_of(upload.content)
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / CARD_NAME).exists()

@@ -1,0 +1,345 @@
+"""Training on photos: reading them, the ImageNet weights, what is shown, and what it comes to."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from garments import dataset, report
+from garments.card import Card, read_card
+from garments.dataset import LABELS, Dataset, DatasetError
+from garments.engine import Engine
+from garments.network import ARCHITECTURES, with_probabilities
+from garments.preprocess import Limits, to_array
+from garments.training import RECIPES, TrainingError, judge, pretrained, train_on_photos
+from garments.training.fit import fit
+from garments.training.photo_results import PAGE, tables
+from garments.training.photo_run import parted
+from garments.training.photos import NONE, Photo, read_photos, targets_of
+from garments.training.scenes import catalogue_shot
+from garments.training.shown import Photos
+from tests.conftest import PROJECT, SHARED
+
+pytestmark = pytest.mark.slow
+
+PHOTO = PROJECT / "model" / "photo"
+
+TROUSER, DRESS, BAG = 1, 3, 8
+# The plain network learns these drawings in seconds, and needs no ImageNet weights.
+RECIPE = replace(RECIPES["reference"], epochs=12, batch_size=16, adam=True, rate=2e-3)
+
+
+def take(path: Path, colour: str = "navy", on: str = "white", label: int = DRESS) -> Path:
+    """Write a photo of what is a dress, a bag or trousers to whoever squints."""
+    random = np.random.default_rng(list(path.name.encode()))
+    picture = Image.new("RGB", (60, 80), on)
+    draw = ImageDraw.Draw(picture)
+    left, top = random.integers(4, 14, 2).tolist()
+    if label == TROUSER:
+        draw.rectangle((left, top, left + 12, top + 60), colour)
+        draw.rectangle((left + 24, top, left + 36, top + 60), colour)
+    elif label == DRESS:
+        draw.polygon([(left + 18, top), (left, top + 60), (left + 40, top + 60)], colour)
+    else:
+        draw.rectangle((left, top + 20, left + 40, top + 44), colour)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return path
+
+
+def write_table(folder: Path, *rows: Sequence[str]) -> Path:
+    with (folder / "photos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "source_label", "accepted", "sender"), *rows])
+    return folder
+
+
+# Reading
+
+
+def test_a_table_tells_the_classes_and_the_sender(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        take(tmp_path / name)
+    write_table(tmp_path, ("a.png", "Shoes", "5;7;9", "7"), ("b.png", "Hat", "", "8"))
+    found = {photo.path.name: photo for photo in read_photos([tmp_path])}
+    assert found["a.png"].accepted == {5, 7, 9}
+    assert found["b.png"].accepted == {NONE}
+    assert [found[name].sender for name in ("a.png", "b.png")] == ["7", "8"]
+
+
+def test_a_folder_a_class_is_named_like_it_and_a_folder_in_it_is_a_sender(tmp_path: Path) -> None:
+    take(tmp_path / "T-shirt_top" / "anna" / "a.png")
+    take(tmp_path / "ankle boot" / "b.png")
+    take(tmp_path / "3" / "c.png")
+    take(tmp_path / "0;6" / "d.png")
+    take(tmp_path / "none" / "e.png")
+    found = {photo.path.name: photo for photo in read_photos([tmp_path])}
+    assert [set(found[f"{name}.png"].accepted) for name in "abcde"] == [{0}, {9}, {3}, {0, 6}, {10}]
+    assert found["a.png"].sender == "anna"
+    assert len({found[f"{name}.png"].sender for name in "bcde"}) == 4
+
+
+def test_a_correction_takes_the_place_of_the_label_and_keeps_the_sender(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    content = take(first / "a.png").read_bytes()
+    take(first / "b.png")
+    write_table(first, ("a.png", "", "3", "7"), ("b.png", "", "3", "7"))
+    (second / "Shirt").mkdir(parents=True)
+    (second / "Shirt" / "other name.png").write_bytes(content)
+    found = {photo.path.name: photo for photo in read_photos([first, second])}
+    assert {name: set(photo.accepted) for name, photo in found.items()} == {
+        "other name.png": {6},
+        "b.png": {3},
+    }
+    assert {photo.sender for photo in found.values()} == {"7"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([("a.png", "", "11", "7")], r"photos.csv, line 2: '11' is no class; .*Ankle boot, none"),
+        ([("gone.png", "", "3", "7")], "gone.png cannot be read"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_named(
+    rows: list[tuple[str, ...]], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=told):
+        read_photos([write_table(tmp_path, *rows)])
+
+
+@pytest.mark.parametrize("name", ["trousers and more", ""])
+def test_a_folder_without_photos_of_a_class_is_named_with_the_way_out(
+    name: str, tmp_path: Path
+) -> None:
+    if name:
+        take(tmp_path / name / "a.png")
+    with pytest.raises(DatasetError, match="the classes are T-shirt/top|one folder a class"):
+        read_photos([tmp_path])
+
+
+# The network
+
+
+def test_every_layer_gives_what_the_imagenet_network_gives() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
+    package = pytest.importorskip("efficientnet_lite_pytorch", reason="not installed: make torch")
+    side = 64
+    theirs = package.EfficientNet.from_name("efficientnet-lite0", image_size=side).eval()
+    theirs.load_state_dict(pretrained.imagenet())
+    ours = ARCHITECTURES["efficientnet-lite0"]((side, side, 3), 11)
+    pretrained.begin(ours)
+    names = [layer.name for layer in ours.layers if layer.weights and layer.name != "classes"]
+    wanted: dict[str, np.ndarray] = {}
+    modules = dict(theirs.named_modules())
+    for name in names:
+        modules[pretrained.names(name)[1]].register_forward_hook(
+            lambda _, __, found, name=name: wanted.update({name: found.permute(0, 2, 3, 1).numpy()})
+        )
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    with torch.no_grad():
+        theirs((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127) / 128)
+    each = keras.Model(ours.input, [ours.get_layer(name).output for name in names])
+    assert len(names) == 49
+    for name, found in zip(names, each(pictures), strict=True):
+        assert np.abs(np.asarray(found) - wanted[name]).max() < 1e-3, name
+
+
+def test_the_start_of_the_network_is_not_trained() -> None:
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    network = ARCHITECTURES["efficientnet-lite0"]((32, 32, 3), 11)
+    pretrained.begin(network)
+    trained = {variable.path.split("/")[0] for variable in network.trainable_variables}
+    assert not {
+        name for name in trained if name.startswith(("stem", "block0_", "block1_", "block2_"))
+    }
+    assert {"block3_expand", "head", "classes"} <= trained
+
+
+def test_what_is_none_of_the_ten_takes_from_their_probabilities() -> None:
+    inputs = keras.Input((11,))
+    model = with_probabilities(keras.Model(inputs, inputs), temperature=2.0, classes=10)
+    logits = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
+    shares = np.exp(logits / 2) / np.exp(logits / 2).sum(axis=1, keepdims=True)
+    assert np.allclose(model(logits), shares[:, :10], atol=1e-6)
+
+
+# What is shown
+
+
+def test_a_photo_is_shown_as_it_is_served_or_altered_as_its_place_says(tmp_path: Path) -> None:
+    photo = Photo(take(tmp_path / "a.png"), frozenset({3}), "7", "")
+    examples = Photos([photo], 32)
+    served = to_array(photo.path.read_bytes(), 32, 32, "photo", limits=Limits())
+    assert (examples.plain(np.array([0])) == served).all()
+
+    def altered(*place: int) -> bytes:
+        return examples.altered(np.array([0]), RECIPE, *place).tobytes()
+
+    assert altered(0, 1, 2) == altered(0, 1, 2)
+    assert len({altered(0, 1, 2), altered(0, 1, 3), altered(1, 1, 2), served.tobytes()}) == 4
+
+
+def test_a_row_of_a_shot_shows_another_item_of_its_class_every_time(sample: Dataset) -> None:
+    examples = Photos([], 32, 20, sample)
+    assert examples.targets.argmax(axis=1).tolist() == [*range(10)] * 2
+    shots = {examples.altered(np.array([8]), RECIPE, 0, 0, n).tobytes() for n in range(5)}
+    assert len(shots) == 5
+
+
+def test_a_catalogue_shot_shows_the_item_on_its_background(sample: Dataset) -> None:
+    item = sample.images[0]
+    for seed in range(20):
+        shot = catalogue_shot(item, 96, np.random.default_rng(seed))
+        corner, centre = shot[:4, :4].mean(axis=(0, 1)), shot[40:56, 40:56].mean(axis=(0, 1))
+        assert shot.shape == (96, 96, 3)
+        assert np.isfinite(shot).all()
+        assert np.abs(corner - centre).max() > 0
+
+
+# What it comes to
+
+
+def test_an_answer_of_several_right_classes_is_right_if_it_is_one_of_them() -> None:
+    probabilities = np.full((3, 11), 0.01, np.float32)
+    probabilities[[0, 1, 2], [7, 2, NONE]] = 0.9
+    targets = np.zeros((3, 11), np.float32)
+    targets[0, [5, 7, 9]] = targets[1, 4] = targets[2, NONE] = 1
+    found = judge.scores(probabilities, targets, threshold=0.5)
+    assert (found["count"], found["accuracy"]) == (2, 0.5)
+    assert (found["accepted"], found["accepted_accuracy"]) == (1.0, 0.5)
+    assert (found["none_count"], found["none_accepted"]) == (1, 0.0)
+
+
+def test_the_threshold_counts_what_is_none_of_the_ten_as_wrong() -> None:
+    targets = np.zeros((1_000, 11), np.float32)
+    targets[:900, 0] = targets[900:, NONE] = 1
+    probabilities = np.zeros((1_000, 11), np.float32)
+    probabilities[:900, 0], probabilities[900:, 0] = 0.9, 0.8
+    judged = judge.judge(probabilities, targets, [np.arange(500), np.arange(500, 1_000)])
+    assert judged.threshold == pytest.approx(0.9)
+    assert judged.pooled["none_accepted"] == 0
+    assert [fold["accuracy"] for fold in judged.folds] == [1, 1]
+
+
+def test_no_contributor_is_in_two_folds() -> None:
+    photos = [Photo(Path(), frozenset({n % 3}), str(n % 7), str(n)) for n in range(70)]
+    parts = parted(photos, 3)
+    assert sorted(np.concatenate(parts)) == list(range(70))
+    senders = [{photos[row].sender for row in part} for part in parts]
+    assert sum(map(len, senders)) == 7
+    with pytest.raises(TrainingError, match="contributors cannot be parted"):
+        parted([photo for photo in photos if photo.sender == "1"], 3)
+
+
+def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_path: Path) -> None:
+    def taken(sender: str, places: range, **look: str) -> Path:
+        for n in places:
+            label = (TROUSER, DRESS, BAG)[n % 3]
+            take(tmp_path / sender / LABELS[label] / sender / f"{n}.png", label=label, **look)
+        return tmp_path / sender
+
+    unlike = {"colour": "white", "on": "black"}
+    old = taken("old", range(60))
+    corrected = taken("new", range(60), **unlike)
+    judged_by = {
+        "old": read_photos([taken("old later", range(100, 160))]),
+        "new": read_photos([taken("new later", range(100, 160), **unlike)]),
+    }
+
+    def accuracies(*folders: Path) -> dict[str, float]:
+        examples = Photos(read_photos(folders), 28)
+        state = tmp_path / f"{len(folders)}.npz"
+        network = fit("reference", RECIPE, examples, None, 0, "tensorflow", state).network
+        found = {}
+        for name, photos in judged_by.items():
+            pictures = Photos(photos, 28).plain(np.arange(len(photos)))
+            named = network.predict(pictures, verbose=0).argmax(axis=1)
+            found[name] = float(targets_of(photos)[np.arange(len(photos)), named].mean())
+        return found
+
+    before, after = accuracies(old), accuracies(old, corrected)
+    assert before["new"] < 0.8
+    assert after["new"] > before["new"] + 0.15
+    assert after["old"] >= before["old"] - 0.02
+
+
+def test_a_run_on_photos_leaves_a_model_that_is_served(sample: Dataset, tmp_path: Path) -> None:
+    for n in range(36):
+        label = (TROUSER, DRESS, BAG, NONE)[n % 4]
+        name = "none" if label == NONE else LABELS[label]
+        colour = "grey" if label == NONE else "navy"
+        take(tmp_path / "photos" / name / f"sender {n % 6}" / f"{n}.png", colour, label=label)
+    dataset.write_csv(sample, tmp_path / dataset.CSV_NAMES["train"])
+    card, judged = train_on_photos(
+        *(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path),
+        architecture="reference",
+        epochs=2,
+        side=28,
+        trained_side=28,
+        shots=20,
+        validation=40,
+    )
+    engine = Engine(tmp_path / "model" / "photo")
+    assert engine.card == card
+    assert (card.preprocessing, card.channels, card.height) == ("photo", 3, 28)
+    assert card.validation["count"] == 27
+    assert len(card.runs) == 3
+    assert "3 folds of contributors" in judged.as_text()
+    with Image.open(tmp_path / "training" / "photo-mistakes.jpg") as sheet:
+        assert sheet.width == 1440
+    assert {path.name for path in (tmp_path / "model" / "photo").iterdir()} == {
+        *("card.json", "model.keras", "model.onnx"),
+        *("confusion_matrix.png", "coverage.png", "reliability.png"),
+    }
+
+
+# The model that is served
+
+
+@pytest.fixture
+def card() -> Card:
+    return read_card(PHOTO)
+
+
+def test_the_page_is_what_make_results_writes(card: Card) -> None:
+    page = (PROJECT / PAGE).read_text(encoding="utf-8")
+    assert report.fill(page, tables(card)) == page, "run make results"
+
+
+def test_the_card_tells_every_fold_and_both_precisions(card: Card) -> None:
+    assert len(card.runs) >= 3
+    assert sum(run["count"] for run in card.runs) == card.validation["count"]
+    assert abs(card.scores["float32"]["accuracy"] - card.validation["accuracy"]) < 0.005
+    assert list(card.validation["per_class"]) == list(LABELS)
+
+
+def test_the_served_model_knows_catalogue_shots_of_what_photos_lack(sample: Dataset) -> None:
+    engine = Engine(PHOTO)
+    side = engine.card.height
+    examples = Photos([], side, len(sample), sample)
+    named = engine.probabilities(examples.plain(np.arange(len(sample)))).argmax(axis=1)
+    right = examples.targets[np.arange(len(named)), named] == 1
+    unlike_photos = np.isin(examples.targets.argmax(axis=1), (5, 7, 8, 9))
+    assert right[unlike_photos].mean() > 0.85
+
+
+@pytest.mark.figures
+def test_what_the_catalogue_model_makes_of_photos(engine: Engine) -> None:
+    folder = SHARED / "photos"
+    if not folder.exists():
+        pytest.skip(f"{folder} is not here")
+    photos = [photo for photo in read_photos([folder]) if NONE not in photo.accepted]
+    arrays = [
+        to_array(photo.path.read_bytes(), 28, 28, "fashion-mnist", limits=Limits())
+        for photo in photos
+    ]
+    named = engine.probabilities(np.stack(arrays)).argmax(axis=1)
+    right = targets_of(photos)[np.arange(len(photos)), named].mean()
+    print(f"\nthe Fashion-MNIST model is right on {right:.1%} of {len(photos):,} photos")
+    assert 0.4 < right < 0.6

@@ -1,0 +1,248 @@
+"""Which model answers, in the service and in a night."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+
+from garments import batch
+from garments.batch.posting import updated
+from garments.card import read_card
+from garments.predictions import read_predictions
+from garments.preprocess.size import size_of
+from garments.routing import model_for
+from garments.settings import Settings
+from garments.web import create_app
+from tests import fake_service as fake
+from tests.conftest import IMAGES, MODEL, PROJECT, serving
+from tests.fake_service import fake_service
+from tests.pictures import as_jpeg, encoded
+from tests.test_web import as_json, assert_problem, form, text
+
+PHOTO = PROJECT / "model" / "photo"
+BOOT = (IMAGES / "image_0_label_9.png").read_bytes()
+
+
+@pytest.fixture
+def photo() -> bytes:
+    """A catalogue shot of a sneaker, large and in colour."""
+    return as_jpeg(np.asarray(Image.open(IMAGES / "image_9_label_7.png")))
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for model in (MODEL, PHOTO):
+        (folder / model.name).symlink_to(model)
+    return folder
+
+
+@pytest.fixture
+def client(both: Path) -> FlaskClient:
+    return create_app(Settings(model_dir=both)).test_client()
+
+
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [
+        ((28, 28), "small"),
+        ((1, 28), "small"),
+        ((29, 28), "photo"),
+        ((28, 29), "photo"),
+        ((4000, 3000), "photo"),
+        (None, "photo"),
+    ],
+)
+def test_a_picture_of_at_most_28_by_28_is_a_small_one_and_any_other_a_photo(
+    size: tuple[int, int] | None, name: str
+) -> None:
+    assert model_for(size, "small", "photo") == name
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_the_size_stands_in_the_head_of_a_file(kind: str) -> None:
+    assert size_of(encoded(Image.new("RGB", (31, 17)), kind)) == (31, 17)
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", BOOT[:20], b"\xff\xd8\xff"])
+def test_what_cannot_be_read_has_no_size(data: bytes) -> None:
+    assert size_of(data) is None
+
+
+# The service
+
+
+def ask(client: FlaskClient, data: bytes, query: str = "") -> dict[str, object]:
+    return dict(client.post(f"/predict{query}", data=data, content_type="image/png").json)
+
+
+def test_the_picture_chooses_the_model(client: FlaskClient, photo: bytes) -> None:
+    assert ask(client, BOOT)["model"]["name"] == "fashion-mnist"
+    assert ask(client, photo)["model"]["name"] == "photo"
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "photo"])
+def test_a_request_may_name_the_model(name: str, client: FlaskClient, photo: bytes) -> None:
+    for picture in (BOOT, photo):
+        assert ask(client, picture, f"?model={name}")["model"]["name"] == name
+
+
+def test_pictures_of_one_request_go_each_to_its_own_model(
+    client: FlaskClient, photo: bytes
+) -> None:
+    sent = [(("image"), data, str(n)) for n, data in enumerate([BOOT, photo, BOOT, photo])]
+    body = client.post("/predict", **form(*sent)).json
+    assert body["model"]["name"] == "fashion-mnist"
+    named = [entry.get("model", {}).get("name") for entry in body["predictions"]]
+    assert named == [None, "photo", None, "photo"]
+    assert [entry["filename"] for entry in body["predictions"]] == list("0123")
+    alone = [ask(client, data)["predictions"][0] for data in (BOOT, photo)]
+    for entry, expected in zip(body["predictions"], alone * 2, strict=True):
+        assert entry["prediction"] == expected["prediction"]
+        assert entry["confidence"] == pytest.approx(expected["confidence"], abs=1e-3)
+
+
+@pytest.mark.parametrize("bad", [b"no picture", None])
+def test_a_bad_picture_harms_no_other_whichever_model_it_is_for(
+    bad: bytes | None, client: FlaskClient
+) -> None:
+    sent = [text(BOOT), "no base64!" if bad is None else text(bad), text(BOOT)]
+    entries = client.post("/predict", **as_json(*sent)).json["predictions"]
+    assert ["error" in entry for entry in entries] == [False, True, False]
+    assert_problem(
+        client.post("/predict", **as_json(sent[1])),
+        400 if bad is None else 415,
+        *["malformed_base64" if bad is None else "unsupported_type"],
+    )
+
+
+def test_the_older_interface_chooses_too(client: FlaskClient, photo: bytes) -> None:
+    found = client.post("/process_batch", **as_json(text(BOOT), text(photo))).json["predictions"]
+    assert found == [ask(client, data)["predictions"][0]["prediction"] for data in (BOOT, photo)]
+
+
+def test_a_service_without_a_model_for_photos_answers_with_the_one_that_it_has(
+    make_client: Callable[..., FlaskClient], photo: bytes
+) -> None:
+    assert ask(make_client(), photo)["model"]["name"] == "fashion-mnist"
+
+
+def test_a_service_whose_model_for_photos_is_damaged_is_not_ready(
+    tmp_path: Path, photo: bytes
+) -> None:
+    (tmp_path / MODEL.name).symlink_to(MODEL)
+    (tmp_path / "photo").mkdir()
+    (tmp_path / "photo" / "card.json").write_text("{}")
+    client = create_app(Settings(model_dir=tmp_path)).test_client()
+    assert_problem(client.get("/ready"), 503, "not_ready")
+    told = client.post("/predict", data=photo, content_type="image/jpeg")
+    assert "model photo is not loaded" in assert_problem(told, 503, "not_ready")
+
+
+# A night
+
+
+PHOTO_MODEL = {"name": "photo", "version": "0123456789ab"}
+
+
+def answer_by_both(handler: fake.Handler, pictures: list[bytes]) -> None:
+    """Answer with the model for photos for what begins with p."""
+    entry = {"prediction": 1, "label": "Trouser", "confidence": 0.9, "decision": "accept"}
+    rows: list[dict[str, object]] = [
+        {"filename": str(place), **entry, "top": []} for place in range(len(pictures))
+    ]
+    for row, picture in zip(rows, pictures, strict=True):
+        if picture.startswith(b"p"):
+            row["model"] = PHOTO_MODEL
+    fake.send_json(handler, {"model": fake.MODEL, "predictions": rows})
+
+
+def golden(handler: fake.Handler, pictures: list[bytes]) -> None:
+    """Answer the pictures that test the service, which are of different sizes."""
+    if size_of(pictures[0]) == (28, 28):
+        fake.answer_golden(handler, pictures)
+    else:
+        fake.answer_golden(handler, pictures, read_card(PHOTO), PHOTO_MODEL)
+
+
+@pytest.fixture
+def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., batch.Counts]:
+    """A night over two pictures, on a service that says it serves what is asked for first."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(b"a small one")
+    (photos / "b.jpg").write_bytes(b"photo")
+    settings = Settings(
+        wait_seconds=2,
+        retry_seconds=5,
+        settle_seconds=0,
+        database_url=f"sqlite:///{tmp_path}/predictions.db",
+    )
+
+    def run(**options: object) -> batch.Counts:
+        models = (fake.MODEL, PHOTO_MODEL)
+        with fake_service(otherwise=answer_by_both, golden=golden, models=models) as service:
+            there = replace(settings, service_url=service.url)
+            return batch.run(photos, tmp_path / "p.csv", there, **options)
+
+    return run
+
+
+def models(folder: Path) -> list[str]:
+    return [row.model for row in read_predictions(folder / "p.csv", 10)]
+
+
+def test_every_row_tells_which_model_answered(
+    night: Callable[..., batch.Counts], tmp_path: Path
+) -> None:
+    night()
+    assert models(tmp_path) == [f"fashion-mnist@{fake.MODEL['version']}", "photo@0123456789ab"]
+    assert night().posted == 0
+    assert models(tmp_path) == [f"fashion-mnist@{fake.MODEL['version']}", "photo@0123456789ab"]
+
+
+@pytest.mark.parametrize("changed", [PHOTO_MODEL, fake.MODEL])
+def test_another_version_of_either_model_is_asked_again(
+    changed: dict[str, str],
+    night: Callable[..., batch.Counts],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    night()
+    monkeypatch.setitem(changed, "version", "f" * 12)
+    assert night().posted == 2
+    assert models(tmp_path).count(f"{changed['name']}@{'f' * 12}") == 1
+
+
+def test_a_night_may_name_the_model(both: Path, tmp_path: Path, photo: bytes) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(BOOT)
+    (tmp_path / "photos" / "b.jpg").write_bytes(photo)
+    settings = Settings(
+        wait_seconds=30,
+        settle_seconds=0,
+        database_url=f"sqlite:///{tmp_path}/predictions.db",
+        model_dir=both,
+    )
+    with serving(GARMENTS_MODEL_DIR=str(both)) as (url, _):
+        settings = replace(settings, service_url=url)
+        found = []
+        for name in (None, "photo", "fashion-mnist", None):
+            counts = batch.run(tmp_path / "photos", tmp_path / "p.csv", settings, model=name)
+            found.append((counts.posted, [one.partition("@")[0] for one in models(tmp_path)]))
+    assert found == [
+        (2, ["fashion-mnist", "photo"]),
+        (2, ["photo", "photo"]),
+        (2, ["fashion-mnist", "fashion-mnist"]),
+        (0, ["fashion-mnist", "photo"]),
+    ]
+
+
+def test_the_models_of_a_service_are_named_together_in_one_order() -> None:
+    assert updated("b@1+a@2", set()) == "a@2+b@1"
+    assert updated("a@1", {"b@2", "a@3"}) == "a@3+b@2"
