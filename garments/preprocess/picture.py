@@ -89,14 +89,13 @@ def read_picture(data: bytes, limits: Limits, side: int = WORKING_SIDE) -> Image
     """
     if not data:
         raise BadImage("empty_image", "the picture has no bytes: was the file still being written?")
-    signature = _SIGNATURE.match(data)
-    if not signature:
+    if not _SIGNATURE.match(data):
         detail = f"the file is not a picture of a type that is served ({', '.join(FORMATS)})"
         raise BadImage("unsupported_type", detail)
     # Broken files make Pillow's decoders raise nearly anything (ValueError, struct.error,
     # IndexError, MemoryError, …); whatever they raise, the picture cannot be read.
     try:
-        picture = _opened(data, str(signature.lastgroup))
+        picture = open_picture(data)
         _check(picture, data, limits)
         whole = _area(picture)
         picture.draft(None, (side, side))
@@ -126,8 +125,15 @@ class _File(io.BytesIO):
         return super().read(size)
 
 
-def _opened(data: bytes, kind: str) -> Image.Image:
-    """The file with its header read, by the one plugin for its format."""
+def open_picture(data: bytes) -> Image.Image:
+    """The file with its header read, by the one plugin for its format.
+
+    Raises ValueError for a file that begins as none does, and nearly anything for a broken one.
+    """
+    signature = _SIGNATURE.match(data)
+    if not signature:
+        raise ValueError("the file is of no format that is served")
+    kind = str(signature.lastgroup)
     if kind == "HEIC":
         # Only where such a photo comes: the library takes 20 MiB.
         import pillow_heif
