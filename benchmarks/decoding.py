@@ -17,9 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from benchmarks.tables import write
 from garments.preprocess import Limits, to_array
-from garments.report import table
 from garments.settings import PROJECT
 
 
@@ -131,6 +129,10 @@ def main() -> None:
     if len(sys.argv) > 1:
         print(measure(Path(sys.argv[1])))
         return
+    # Not above: a process that is measured loads no more than it needs.
+    from benchmarks.tables import write
+    from garments.report import table
+
     rows = []
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "picture"
