@@ -94,7 +94,7 @@ class Engine:
     def predict(self, pictures: npt.NDArray[np.uint8], top: int = 3) -> list[Answer]:
         """Answer for each of `pictures` (n, height, width, channels), with its `top` classes."""
         found = self.probabilities(pictures)
-        order = np.argsort(-found, axis=1, kind="stable")[:, :top]
+        order = (-found).argsort(axis=1, kind="stable")[:, :top]
         accepted = self.accepted(pictures, found).tolist()
         labels = self.card.labels
         # Lists of Python's own numbers are quicker to walk than arrays.
@@ -111,6 +111,7 @@ class Engine:
     ) -> npt.NDArray[np.bool_]:
         """Which answers (n,) need no look: those from the card's threshold on."""
         # A picture of next to one colour shows no item, whatever the model makes of it.
-        contrast = np.ptp(pictures.reshape(len(pictures), -1), axis=1)
+        flat = pictures.reshape(len(pictures), -1)
+        contrast = flat.max(axis=1) - flat.min(axis=1)
         sure = probabilities.max(axis=1) >= self.card.accept_threshold
         return np.asarray(sure & (contrast >= _LEAST_CONTRAST))
