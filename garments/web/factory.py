@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 import orjson
@@ -43,6 +44,7 @@ def create_app(
     `/health`, and 503 to all else. Raises SettingsError.
     """
     settings = settings or Settings.from_environment()
+    _hush_decoders()
     if models is None:
         models = Models(read_folders(settings.model_dir, settings.model), settings.model)
         for fault in models.faults:
@@ -59,3 +61,12 @@ def create_app(
     watch.over(app)
     app.wsgi_app = guarded(app.wsgi_app)  # type: ignore[assignment]
     return app
+
+
+def _hush_decoders() -> None:
+    """Let Pillow say nothing of odd files: its warnings, one for each odd tag, would fill the log.
+
+    Python would remember each of them, too, for as long as the process lives.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)

@@ -39,12 +39,18 @@ def describe(settings: Settings, cards: Sequence[Card]) -> Schema:
                 **_choice(labels),
                 "decision": {"enum": ["accept", "review"]},
                 "top": {"type": "array", "minItems": 1, "items": reference("Choice")},
-                # Where it is not the model of the first answer.
+                "model": reference("Model"),  # where it is not that of the first picture
+            },
+            optional=["model"],
+        ),
+        "Refused": object_of(
+            {
+                "filename": {"type": ["string", "null"]},
+                "error": _fault(),
                 "model": reference("Model"),
             },
             optional=["model"],
         ),
-        "Refused": object_of({"filename": {"type": ["string", "null"]}, "error": _fault()}),
         "Picture": {
             "type": "string",
             "format": PICTURE_FORMAT,
