@@ -112,7 +112,7 @@ check: lint
 lock:
 	uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header \
 		--no-annotate pyproject.toml --output-file requirements-serve.txt
-	uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header \
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--no-annotate pyproject.toml --extra train --extra test \
 		--constraint requirements-serve.txt --output-file requirements.txt
 
