@@ -40,7 +40,10 @@ def error_bound(errors: int, count: int, level: float = 0.95) -> float:
 
 
 def choose_threshold(
-    confidence: Floats, correct: npt.NDArray[np.bool_], most_error: float = 0.01
+    confidence: Floats,
+    correct: npt.NDArray[np.bool_],
+    most_error: float = 0.01,
+    level: float = 0.95,
 ) -> float:
     """The lowest confidence from which on answers err at most `most_error`, by `error_bound`.
 
@@ -52,6 +55,6 @@ def choose_threshold(
     for last in range(len(ranked) - 1, -1, -1):
         # Answers of equal confidence are accepted together or not at all.
         ends_a_tie = last + 1 == len(ranked) or ranked[last + 1] < ranked[last]
-        if ends_a_tie and error_bound(int(errors[last]), last + 1) <= most_error:
+        if ends_a_tie and error_bound(int(errors[last]), last + 1, level) <= most_error:
             return float(ranked[last])
     return 2.0

@@ -20,6 +20,9 @@ Rows = npt.NDArray[np.intp]
 Truths = npt.NDArray[np.bool_]
 
 MOST_ERROR = 0.03
+# As likely as not: the answers that are counted are of networks that saw fewer photos than the one
+# that is served.
+_LEVEL = 0.5
 CLASSES = (*LABELS, "none of these")
 
 
@@ -42,7 +45,7 @@ class Judged:
         return (
             f"the lowest confidence from which on answers for {len(self.targets):,} photos, none "
             f"by a contributor trained on, err at most {MOST_ERROR:.0%}, photos of none of the "
-            "ten among them, by the upper 95 % bound of Clopper and Pearson"
+            "ten among them, by the median bound of Clopper and Pearson"
         )
 
     def as_text(self) -> str:
@@ -83,7 +86,7 @@ def judge(probabilities: Floats, targets: Floats, folds: Sequence[Rows]) -> Judg
     right. The last of both is for none of the ten.
     """
     confidence, right, _ = _answers(probabilities, targets)
-    threshold = choose_threshold(confidence, right, MOST_ERROR)
+    threshold = choose_threshold(confidence, right, MOST_ERROR, _LEVEL)
     pooled = scores(probabilities, targets, threshold)
     pooled["per_class"] = _per_class(probabilities, targets, threshold)
     of_folds = [scores(probabilities[rows], targets[rows], threshold) for rows in folds]
