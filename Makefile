@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos
+.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos bench-overload bench-restarts
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
 		|| { echo 'port $(PORT) is taken: choose another with make $@ PORT=…'; exit 2; }; \
-	$(BIN)/python app.py --port $(PORT) & service=$$!; \
+	GARMENTS_REQUEST_LOG=0 $(BIN)/python app.py --port $(PORT) & service=$$!; \
 	trap 'kill $$service 2>/dev/null; wait $$service 2>/dev/null' EXIT; \
 	trap 'exit 130' INT; trap 'exit 143' TERM; \
 	$(BIN)/python batch_request.py images --output predictions.csv --url $(URL); code=$$?; \
@@ -89,6 +89,12 @@ bench-breakdown: $(VENV)/.everything .venv-peers/servers/.made
 	touch $@
 bench-decoding: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.decoding
+# Three minutes, and a quarter of an hour.
+bench-overload: $(VENV)/.everything
+	$(BIN)/python -m benchmarks.overload
+
+bench-restarts: $(VENV)/.everything
+	$(BIN)/python -m benchmarks.restarts
 
 results: $(VENV)/.everything
 	$(BIN)/python -m garments.training.results
@@ -106,7 +112,7 @@ check: lint
 lock:
 	uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header \
 		--no-annotate pyproject.toml --output-file requirements-serve.txt
-	uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header \
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--no-annotate pyproject.toml --extra train --extra test \
 		--constraint requirements-serve.txt --output-file requirements.txt
 

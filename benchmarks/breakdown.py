@@ -8,6 +8,7 @@ faster. Then the service and a WSGI app that does nothing are put under load, fo
 import argparse
 import io
 import multiprocessing
+import os
 import subprocess
 import tempfile
 import time
@@ -171,7 +172,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     given = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(CORES) as pool:
+        others = service.Others(os.getpid())
         each = pool.map(layers, [given.rounds] * CORES, chunksize=1)
+        print(f"others took {others.share():.0%} of the machine")
     found = {name: mean(times[name] for times in each) for name in each[0]}
     alone = sum(found.values())
     floor = under_load(granian("benchmarks.floor:app"), "/", given.seconds)

@@ -1,5 +1,7 @@
 """What a picture of each size and format costs, from bytes to array; `make bench-decoding` runs it.
 
+The table stands in docs/benchmarks.md.
+
 Linux alone tells a process how much memory it took at most, and lets it start to count anew.
 """
 
@@ -96,6 +98,11 @@ def shaped(data: bytes) -> None:
     to_array(data, 28, 28, "fashion-mnist", limits=Limits())
 
 
+def shown(milliseconds: float) -> str:
+    """With three digits that count."""
+    return f"{milliseconds:.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
+
+
 def memory(name: str) -> int:
     """A line of /proc/self/status, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -113,16 +120,20 @@ def measure(path: Path, seconds: float = 1.0) -> str:
         started = time.perf_counter()
         shaped(data)
         times.append(time.perf_counter() - started)
-    size = f"{len(data) / 1e6:,.1f} MB" if len(data) > 1e5 else f"{len(data) / 1e3:,.1f} kB"
+    size = f"{len(data) / 1e6:.1f} MB" if len(data) > 1e5 else f"{len(data) / 1e3:.1f} kB"
     took = statistics.median(times) * 1000
-    return f"{size} | {took:,.3g} ms | {(memory('VmHWM') - before) / 1024:,.0f} MiB |"
+    return f"{size}, {shown(took)} ms, {(memory('VmHWM') - before) / 1024:.0f} MiB"
 
 
 def main() -> None:
     if len(sys.argv) > 1:
         print(measure(Path(sys.argv[1])))
         return
-    print("| picture | file | time | memory at most |\n|---|---|---|---|")
+    # Not above: a process that is measured loads no more than it needs.
+    from benchmarks.tables import write
+    from garments.report import table
+
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "picture"
         for title, make in cases().items():
@@ -130,7 +141,9 @@ def main() -> None:
             # Each in a process of its own, so that none finds memory that another has left.
             command = [sys.executable, "-m", "benchmarks.decoding", path]
             done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
-            print(f"| {title} | {done.stdout.strip()}", flush=True)
+            rows.append([title, *done.stdout.strip().split(", ")])
+            print(", ".join(rows[-1]), flush=True)
+    write({"decoding": table(["picture", "file", "time", "memory at most"], rows)})
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@ from benchmarks.turn import Turn, pictures, take_turn
 
 OURS, REFERENCE = "Garments", "MLServer"
 _MOST_OF_OTHERS = 0.05  # of all cores
+_TRIES = 5
 
 
 def take_turns(contenders: Sequence[Contender], seconds: float) -> dict[str, Turn]:
-    """A turn of each, printed as it ends; one that others disturbed is taken again, up to twice."""
+    """A turn of each, printed as it ends; one that others disturbed is taken again."""
     turns = {}
     for contender in contenders:
-        for _ in range(3):
+        for _ in range(_TRIES):
             turn = turns[contender.name] = take_turn(contender, seconds)
             print(f"{contender.name:42} {turn}", flush=True)
             if turn.others <= _MOST_OF_OTHERS:

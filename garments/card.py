@@ -58,12 +58,12 @@ class Card:
         (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def read_card(folder: Path) -> Card:
-    """Read the card of a model folder and hold it against model.onnx. Raises CardError."""
+def read_model(folder: Path) -> tuple[Card, bytes]:
+    """Read a model folder's card and its model.onnx, which belong together. Raises CardError."""
     path = folder / CARD_NAME
     try:
         card = Card(**json.loads(path.read_text(encoding="utf-8")))
-        version = version_of(folder / ONNX_NAME)
+        onnx = (folder / ONNX_NAME).read_bytes()
     except FileNotFoundError as error:
         raise CardError(
             f"{error.filename} does not exist: {folder} is no model folder; "
@@ -71,14 +71,24 @@ def read_card(folder: Path) -> Card:
         ) from error
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise CardError(f"{path} cannot be read: {error}") from error
+    version = _version(onnx)
     if card.version != version:
         raise CardError(
             f"{folder / ONNX_NAME} has version {version}, but its card says {card.version}: "
             "the folder mixes two models; restore it or train again"
         )
-    return card
+    return card, onnx
+
+
+def read_card(folder: Path) -> Card:
+    """Read the card of a model folder and hold it against model.onnx. Raises CardError."""
+    return read_model(folder)[0]
 
 
 def version_of(onnx: Path) -> str:
     """The version of a served model: first 12 hex digits of the file's SHA-256."""
-    return hashlib.sha256(onnx.read_bytes()).hexdigest()[:12]
+    return _version(onnx.read_bytes())
+
+
+def _version(onnx: bytes) -> str:
+    return hashlib.sha256(onnx).hexdigest()[:12]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from garments.card import ONNX_NAME, Card, read_card
+from garments.card import ONNX_NAME, Card, read_model
 
 # Kernels differ in the last bits between processors; a wrong model differs in the first.
 _GOLDEN_TOLERANCE = 1e-3
@@ -40,8 +40,8 @@ class Answer(NamedTuple):
 class Graph:
     """The network of a model folder on ONNX Runtime; safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Load `path`, a `model.onnx`. Raises EngineError."""
+    def __init__(self, path: Path, onnx: bytes | None = None) -> None:
+        """Load `path`, a `model.onnx`, or its content `onnx`. Raises EngineError."""
         options = onnxruntime.SessionOptions()
         # One process serves per core, so more threads would only get in each other's way.
         options.intra_op_num_threads = 1
@@ -49,7 +49,7 @@ class Graph:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                onnx or str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base class of their own
             raise EngineError(f"{path} cannot be loaded: {error}") from error
@@ -64,10 +64,13 @@ class Graph:
 class Engine:
     """One model folder, ready to answer; safe to use from several threads."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load the model and check its golden answer. Raises CardError and EngineError."""
-        self.card: Card = read_card(folder)
-        self.probabilities = Graph(folder / ONNX_NAME).probabilities
+    def __init__(self, folder: Path, model: tuple[Card, bytes] | None = None) -> None:
+        """Load the model and check its golden answer. Raises CardError and EngineError.
+
+        `model` is what `read_model` made of the folder before, if somebody keeps it.
+        """
+        self.card, onnx = model or read_model(folder)
+        self.probabilities = Graph(folder / ONNX_NAME, onnx).probabilities
         self._check_golden_answer(folder)
 
     def _check_golden_answer(self, folder: Path) -> None:
@@ -94,7 +97,7 @@ class Engine:
     def predict(self, pictures: npt.NDArray[np.uint8], top: int = 3) -> list[Answer]:
         """Answer for each of `pictures` (n, height, width, channels), with its `top` classes."""
         found = self.probabilities(pictures)
-        order = np.argsort(-found, axis=1, kind="stable")[:, :top]
+        order = (-found).argsort(axis=1, kind="stable")[:, :top]
         accepted = self.accepted(pictures, found).tolist()
         labels = self.card.labels
         # Lists of Python's own numbers are quicker to walk than arrays.
@@ -111,6 +114,7 @@ class Engine:
     ) -> npt.NDArray[np.bool_]:
         """Which answers (n,) need no look: those from the card's threshold on."""
         # A picture of next to one colour shows no item, whatever the model makes of it.
-        contrast = np.ptp(pictures.reshape(len(pictures), -1), axis=1)
+        flat = pictures.reshape(len(pictures), -1)
+        contrast = flat.max(axis=1) - flat.min(axis=1)
         sure = probabilities.max(axis=1) >= self.card.accept_threshold
         return np.asarray(sure & (contrast >= _LEAST_CONTRAST))

@@ -69,9 +69,39 @@ class Settings:
         metadata=_about("most frames in one picture, of which only the first is looked at", 1),
     )
     max_scans: int = field(default=100, metadata=_about("most scans in one JPEG", 1))
-    max_at_once: int = field(
-        default=16,
-        metadata=_about("requests that a worker takes on at once; the next gets a 429", 1),
+    max_queue: int = field(
+        default=64,
+        metadata=_about("requests that wait in a worker for their turn; the next gets a 429", 1),
+    )
+    max_queue_bytes: int = field(
+        default=256 * 2**20,
+        metadata=_about("most bytes of large requests that a worker holds; the next gets a 429", 1),
+    )
+    deadline_seconds: float = field(
+        default=30.0,
+        metadata=_about("seconds that a request may wait and be worked on", 0.001, 86400),
+    )
+    body_seconds: float = field(
+        default=10.0,
+        metadata=_about(
+            "seconds that the body of a request may take, and as many more as it needs at "
+            "16 KiB a second",
+            0.001,
+            86400,
+        ),
+    )
+    drain_seconds: float = field(
+        default=0.5,
+        metadata=_about(
+            "seconds from a signal to stop, at which `/ready` says so, to the last new request; "
+            "give a load balancer time to notice",
+            0,
+            3600,
+        ),
+    )
+    request_log: int = field(
+        default=1,
+        metadata=_about("1: a line of JSON on stderr for each request; 0: none", 0, 1),
     )
     service_url: str = field(
         default="http://127.0.0.1:5001",
@@ -149,6 +179,11 @@ class Settings:
         if self.api_token and not re.fullmatch("[!-~]+", self.api_token):
             # Not told: a token that is nearly right is a secret too.
             raise SettingsError(f"{PREFIX}API_TOKEN must be of ASCII letters, digits and signs")
+
+
+def tell_library(variable: str, value: str) -> None:
+    """Set a variable of the environment that a library reads."""
+    os.environ[variable] = value
 
 
 def _is_address(url: str) -> bool:

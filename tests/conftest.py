@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,15 +119,23 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run `python app.py` on a free port until it is ready; stop it at the end."""
-    port = free_port()
+def serving(
+    *arguments: str, port: int | None = None, log: Path | None = None, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run `python app.py` until it is ready, on a free port if none is given; stop it at the end.
+
+    Its log goes to the end of `log`, or without the lines of requests to where the test's own goes.
+    """
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), *arguments],
-        cwd=PROJECT,
-        env={**os.environ, **environment},
-    )
+    quick = {"GARMENTS_DRAIN_SECONDS": "0", "GARMENTS_REQUEST_LOG": str(int(log is not None))}
+    with nullcontext() if log is None else log.open("ab") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), *arguments],
+            cwd=PROJECT,
+            env={**os.environ, **quick, **environment},
+            stderr=stderr,
+        )
     try:
         wait_until_ready(url, process, environment.get("GARMENTS_API_TOKEN", ""))
         yield url, process

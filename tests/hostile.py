@@ -71,6 +71,49 @@ def turns(kind: str) -> dict[int, bytes]:
     return found
 
 
+def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
+    """Files of so many bytes that are little else than their parts, however small they may be."""
+    gif, row = gif_of(1), b"\0" + bytes(84)
+    jpeg = encoded(Image.new("RGB", (28, 28)), "JPEG")
+
+    def in_gif(part: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
+        return gif[:19] + before + part * (size // len(part)) + after + gif[19:]
+
+    def in_png(part: bytes) -> bytes:
+        return png(28, 28, part * (size // len(part)), pixels=row * 28)
+
+    def in_jpeg(part: bytes) -> bytes:
+        return jpeg[:2] + part * (size // len(part)) + jpeg[2:]
+
+    resources = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\0" * 5000
+    return {
+        "comment.gif": in_gif(b"\x01x", b"!\xfe", b"\0"),
+        "comments.gif": in_gif(b"!\xfe\x01x\0"),
+        "extensions.gif": in_gif(b"!\xf9\x04\0\0\0\0\0"),
+        "gaps.gif": in_gif(b"\x07"),
+        "blocks.gif": gif[:29] + b"\x02" + b"\x01D" * (size // 2) + b"\0;",
+        "chunks.png": in_png(chunk(b"abCd", b"")),
+        "texts.png": in_png(chunk(b"tEXt", b"k\0v")),
+        "pixels.png": in_png(chunk(b"IDAT", b"")),
+        "segments.jpg": in_jpeg(b"\xff\xef\0\x02"),
+        "comments.jpg": in_jpeg(b"\xff\xfe\0\x03x"),
+        "tables.jpg": in_jpeg(b"\xff\xdb\0\x43\0" + b"\1" * 64),
+        "gaps.jpg": in_jpeg(b"\xff"),
+        "resources.jpg": in_jpeg(b"\xff\xed" + struct.pack(">H", 2 + len(resources)) + resources),
+    }
+
+
+def with_odd_tags(count: int) -> bytes:
+    """A TIFF with tags that say they are larger than the file."""
+    plain = encoded(Image.fromarray(ITEM), "TIFF")
+    (start,) = struct.unpack_from("<I", plain, 4)
+    (own,) = struct.unpack_from("<H", plain, start)
+    tags = plain[start + 2 : start + 2 + 12 * own]
+    tags += b"".join(struct.pack("<HHII", 0xC100 + n, 7, 2**30, 8) for n in range(count))
+    directory = struct.pack("<H", own + count) + tags + bytes(4)
+    return plain[:4] + struct.pack("<I", len(plain)) + plain[8:] + directory
+
+
 def readable() -> dict[str, bytes]:
     """Odd files that hold a picture all the same."""
     wide = Image.fromarray(ITEM.astype(np.uint16) * 257)

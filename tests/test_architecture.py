@@ -44,6 +44,8 @@ ONLY_IN = {
     "flask": {"web"},
     "werkzeug": {"web"},
     "granian": {"web"},
+    "prometheus_client": {"web"},
+    "uvloop": {"web"},
     "onnxruntime": {"engine", "training"},
     "requests": {"batch", "dataset"},
     "sqlalchemy": {"store"},

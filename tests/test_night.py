@@ -760,6 +760,13 @@ def test_a_thumbnail_is_small_upright_and_on_white() -> None:
         assert shown.getpixel((40, 80)) == (255, 255, 255)
 
 
+def test_a_heic_has_a_thumbnail_that_every_browser_shows() -> None:
+    small = thumbnail(encoded(Image.new("RGB", (800, 600), "red"), "HEIF"))
+    assert small is not None
+    shown = Image.open(io.BytesIO(small))
+    assert (shown.format, shown.size) == ("JPEG", (160, 120))
+
+
 def test_a_small_file_is_its_own_thumbnail(boot: bytes) -> None:
     assert thumbnail(boot) == boot
 

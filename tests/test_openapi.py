@@ -44,10 +44,12 @@ def test_schemathesis_finds_no_disagreement(service: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_schemathesis_finds_no_disagreement_where_a_token_is_needed(
-    models: Path, tmp_path: Path
+def test_schemathesis_finds_no_disagreement_where_a_token_is_needed_and_two_models_answer(
+    tmp_path: Path,
 ) -> None:
-    with serving(GARMENTS_MODEL_DIR=str(models), GARMENTS_API_TOKEN=WORD) as (url, _):
+    for name in ("fashion-mnist", "photo"):
+        (tmp_path / name).symlink_to(PROJECT / "model" / name)
+    with serving(GARMENTS_MODEL_DIR=str(tmp_path), GARMENTS_API_TOKEN=WORD) as (url, _):
         schemathesis(url, tmp_path, f"--header=Authorization: Bearer {WORD}", "--max-examples=5")
 
 

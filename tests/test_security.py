@@ -158,6 +158,21 @@ def test_a_file_name_is_only_given_back_as_text(name: str, service: str) -> None
     assert quoted not in str(response.headers)
 
 
+def test_odd_files_do_not_fill_the_log() -> None:
+    program = """if True:
+        from garments.web import create_app
+        from tests import hostile
+        client = create_app().test_client()
+        for _ in range(2):
+            client.post("/predict", data=hostile.with_odd_tags(3000), content_type="image/tiff")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, check=True, capture_output=True, text=True
+    )
+    assert "Warning" not in done.stderr
+    assert len(done.stderr.splitlines()) < 10
+
+
 # Who may come in
 
 

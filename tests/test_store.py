@@ -74,7 +74,7 @@ def test_what_was_recorded_is_known(store: Store) -> None:
         (b"b.png", STAMP, run),
     ]
     (_, outcome) = store.outcomes(HERE, MODEL)
-    assert outcome == (b"b.png", run, None, None, "accept", 3, "Dress", 0.9)
+    assert outcome == (b"b.png", run, None, None, "accept", 3, "Dress", 0.9, MODEL)
 
 
 def test_an_answer_is_for_a_content_whatever_its_name(store: Store) -> None:

@@ -2,7 +2,6 @@ import base64
 import io
 import json
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from garments.engine import Engine
-from garments.web import access, api
 from garments.web.problems import PROBLEMS
 from tests.conftest import IMAGES, MODEL
 from tests.pictures import encoded
@@ -367,39 +365,6 @@ def test_with_the_token_all_answers(make_client: MakeClient, boot: bytes) -> Non
     assert client.get("/ready", headers=token).status_code == 200
     response = client.post("/predict", data=boot, content_type="image/png", headers=token)
     assert response.status_code == 200
-
-
-def test_a_full_service_refuses_at_once_and_takes_work_again_later(
-    make_client: MakeClient, boot: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inside, leave = threading.Event(), threading.Event()
-
-    def slow(*_: object, **__: object) -> list[object]:
-        inside.set()
-        leave.wait(10)
-        return []
-
-    client = make_client(max_at_once=1)
-    sent = {"data": boot, "content_type": "image/png"}
-    with monkeypatch.context() as patch:
-        patch.setattr(api, "read_uploads", slow)
-        first = threading.Thread(target=lambda: client.post("/predict", **sent))
-        first.start()
-        assert inside.wait(10)
-        response = client.application.test_client().post("/predict", **sent)
-        assert_problem(response, 429, "busy")
-        assert int(response.headers["Retry-After"]) >= 1
-        assert client.application.test_client().get("/health").status_code == 200
-        leave.set()
-        first.join()
-    assert client.post("/predict", **sent).status_code == 200
-
-
-def test_a_refused_request_gives_its_place_back() -> None:
-    gate = access.Gate(1)
-    for _ in range(3):
-        with pytest.raises(ZeroDivisionError), gate:
-            raise ZeroDivisionError
 
 
 def test_without_a_model_the_service_lives_but_is_not_ready(

@@ -16,7 +16,7 @@ from garments.batch.errors import ServiceError, UsageError
 from garments.settings import Settings
 
 # What an overloaded or restarting service, or a proxy before it, answers: that passes.
-_PASSING = frozenset({429, 502, 503, 504})
+_PASSING = frozenset({408, 429, 502, 503, 504})
 # Too much for the service at once, or one picture of several that makes it fail.
 _TO_BE_HALVED = frozenset({413, 500})
 _IMAGE_FAULTS = frozenset({413, 415, 422, 500})

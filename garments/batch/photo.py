@@ -65,7 +65,8 @@ def thumbnail(content: bytes) -> bytes | None:
     if len(content) <= _SMALL_ENOUGH and content.startswith(_SHOWN_ANYWHERE):
         return content
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+        formats = _with_heic() if content[4:8] == b"ftyp" else _FORMATS
+        with Image.open(io.BytesIO(content), formats=formats) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 return None
             picture.draft("RGB", _THUMBNAIL)
@@ -79,3 +80,10 @@ def thumbnail(content: bytes) -> bytes | None:
         return file.getvalue()
     except Exception:  # noqa: BLE001 (decoders fail in many ways; a missing preview harms nothing)
         return None
+
+
+def _with_heic() -> tuple[str, ...]:
+    import pillow_heif  # only where such a photo comes: it takes 20 MiB
+
+    pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
+    return (*_FORMATS, "HEIF")

@@ -7,6 +7,9 @@ from contextlib import suppress
 
 from PIL import Image
 
+# A GIF of 64 MiB in the usual sub-blocks of 255 bytes has half as many.
+_MOST_BLOCKS = 500_000
+
 
 def count_frames(picture: Image.Image, data: bytes, most: int) -> int:
     """The frames of an opened file, counted no further than one beyond `most`.
@@ -23,7 +26,7 @@ def count_frames(picture: Image.Image, data: bytes, most: int) -> int:
 
 def _in_gif(data: bytes, most: int) -> int:
     """GIF89a, sections 17 to 26: blocks one after the other, each a chain of sub-blocks."""
-    place, count = 13 + _colour_table(data[10]), 0
+    place, count, blocks = 13 + _colour_table(data[10]), 0, 0
     while count <= most and data[place] in b"!,":
         if data[place] == 0x21:  # an extension: its label, then sub-blocks
             place += 2
@@ -32,6 +35,9 @@ def _in_gif(data: bytes, most: int) -> int:
             place += 11 + _colour_table(data[place + 9])
         while data[place]:
             place += 1 + data[place]
+            blocks += 1
+            if blocks > _MOST_BLOCKS:
+                return most + 1  # there is no telling in reasonable time
         place += 1
     return count
 

@@ -34,6 +34,11 @@ WORKING_SIDE = 224
 # it, and is brought down band by band before anything else is done to it.
 _LARGE = 4_000_000
 _one_large_picture = threading.Lock()
+# Pillow reads what stands before the pixels part by part, some of them byte by byte, and holds up
+# all other threads meanwhile. A PNG of 64 MiB in the usual parts of 8 KiB takes 25,000 steps.
+_MOST_STEPS = 100_000
+_MOST_RESOURCES = 1000  # of Photoshop in a JPEG; each is a turn of a loop
+_SMALL = 2**16  # in bytes: so little cannot hold many parts
 
 # Where Pillow looks for an orientation, in `info`; a TIFF has it among its own tags.
 _WITH_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
@@ -84,14 +89,13 @@ def read_picture(data: bytes, limits: Limits, side: int = WORKING_SIDE) -> Image
     """
     if not data:
         raise BadImage("empty_image", "the picture has no bytes: was the file still being written?")
-    signature = _SIGNATURE.match(data)
-    if not signature:
+    if not _SIGNATURE.match(data):
         detail = f"the file is not a picture of a type that is served ({', '.join(FORMATS)})"
         raise BadImage("unsupported_type", detail)
     # Broken files make Pillow's decoders raise nearly anything (ValueError, struct.error,
     # IndexError, MemoryError, …); whatever they raise, the picture cannot be read.
     try:
-        picture = _opened(data, str(signature.lastgroup))
+        picture = open_picture(data)
         _check(picture, data, limits)
         whole = _area(picture)
         picture.draft(None, (side, side))
@@ -109,15 +113,38 @@ def read_picture(data: bytes, limits: Limits, side: int = WORKING_SIDE) -> Image
         raise BadImage("unreadable_image", detail) from error
 
 
-def _opened(data: bytes, kind: str) -> Image.Image:
-    """The file with its header read, by the one plugin for its format."""
+class _File(io.BytesIO):
+    """A file that gives up on being read in too many steps."""
+
+    _steps = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            raise OSError("the file is of too many parts")
+        return super().read(size)
+
+
+def open_picture(data: bytes) -> Image.Image:
+    """The file with its header read, by the one plugin for its format.
+
+    Raises ValueError for a file that begins as none does, and nearly anything for a broken one.
+    """
+    signature = _SIGNATURE.match(data)
+    if not signature:
+        raise ValueError("the file is of no format that is served")
+    kind = str(signature.lastgroup)
     if kind == "HEIC":
         # Only where such a photo comes: the library takes 20 MiB.
         import pillow_heif
 
         pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
         kind = "HEIF"
-    return Image.open(io.BytesIO(data), formats=(kind,))
+    if len(data) <= _SMALL:
+        return Image.open(io.BytesIO(data), formats=(kind,))
+    if kind == "JPEG" and data.count(b"8BIM") > _MOST_RESOURCES:
+        raise OSError("the file is of too many parts")
+    return Image.open(_File(data), formats=(kind,))
 
 
 def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import struct
 
-from PIL import Image
+from garments.preprocess.picture import open_picture
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
@@ -18,7 +16,7 @@ def size_of(data: bytes) -> tuple[int, int] | None:
         width, height = struct.unpack_from(">II", data, len(_PNG))
         return width, height
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        with open_picture(data) as picture:
             return picture.width, picture.height
     except Exception:  # noqa: BLE001 (a broken file makes Pillow raise nearly anything)
         return None

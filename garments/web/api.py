@@ -1,4 +1,4 @@
-"""The endpoints: `/predict`, `/process_batch`, `/health` and `/ready`."""
+"""The endpoints: `/predict`, `/process_batch`, `/health`, `/ready` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from garments.engine import Answer, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
-from garments.web.access import Gate, require_token
+from garments.web.access import require_token
 from garments.web.classify import Result
+from garments.web.lifecycle import Lifecycle, time_limit
+from garments.web.metrics import CONTENT_TYPE
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.routing import Router, classify_each
 from garments.web.uploads import Upload, read_uploads
+from garments.web.watch import Watch, answered
 
 # What answers without the token: that the service lives, as it says itself and as `/v2` says it.
 _OPEN = ("api.health", "v2.live")
 
 
-def register(app: Flask, settings: Settings, models: Models) -> None:
+def register(
+    app: Flask, settings: Settings, models: Models, lifecycle: Lifecycle, watch: Watch
+) -> None:
     """Add the endpoints to `app`."""
     api = Blueprint("api", __name__)
-    gate = Gate(settings.max_at_once)
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
     router = Router(settings, models)
 
@@ -40,8 +44,15 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
 
     @api.get("/ready")
     def ready() -> Response:
+        if lifecycle.draining:
+            raise Refusal("draining", "the service finishes what it has; ask another one")
         router.default()
         return jsonify(status="ready", models=[_identity(engine) for engine in models.all()])
+
+    @api.get("/metrics")
+    def numbers() -> Response:
+        watch.tell()
+        return Response(watch.metrics.page(), content_type=CONTENT_TYPE)
 
     @api.get("/openapi.json")
     def description() -> Response:
@@ -51,12 +62,12 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     def predict() -> Response:
         name = request.args.get("model")
         top = _top(models.named(name) if name is not None else router.default())
-        with gate:
-            uploads = _uploads()
-            engines = router.engines(name, uploads)
-            results = classify_each(engines, uploads, limits=limits, top=top)
-        answered = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
-        first = (answered or engines)[0]
+        uploads = _uploads()
+        engines = router.engines(name, uploads)
+        results = classify_each(engines, uploads, limits=limits, top=top, until=time_limit(request))
+        answered([engine.card for engine in engines], results)
+        able = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
+        first = (able or engines)[0]
         # An answer of another model than that of the first answer names it itself.
         return jsonify(
             model=_identity(first),
@@ -69,14 +80,12 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     @api.post("/process_batch")
     def process_batch() -> Response:
         router.default()
-        with gate:
-            if request.mimetype != "application/json":
-                raise Refusal(
-                    "unsupported_media_type", "send JSON with Content-Type: application/json"
-                )
-            uploads = _uploads()
-            engines = router.engines(None, uploads)
-            results = classify_each(engines, uploads, limits=limits)
+        if request.mimetype != "application/json":
+            raise Refusal("unsupported_media_type", "send JSON with Content-Type: application/json")
+        uploads = _uploads()
+        engines = router.engines(None, uploads)
+        results = classify_each(engines, uploads, limits=limits, until=time_limit(request))
+        answered([engine.card for engine in engines], results)
         errors = [
             {"index": place, **_row(result)["error"]}
             for place, result in enumerate(results)
@@ -96,7 +105,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
         )
 
     app.register_blueprint(api)
-    app.register_blueprint(inference_protocol.build(settings, models, gate, limits))
+    app.register_blueprint(inference_protocol.build(settings, models, lifecycle, limits))
 
 
 def _identity(engine: Engine) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import Any
 
 import orjson
@@ -11,8 +13,13 @@ from flask.json.provider import JSONProvider
 from garments.settings import Settings
 from garments.web import api
 from garments.web.guard import guarded
-from garments.web.models import Models
+from garments.web.lifecycle import Lifecycle
+from garments.web.metrics import Metrics
+from garments.web.models import Models, read_folders
 from garments.web.problems import answer_errors_as_problems
+from garments.web.watch import Watch
+
+logger = logging.getLogger(__name__)
 
 
 class _Json(JSONProvider):
@@ -25,18 +32,41 @@ class _Json(JSONProvider):
         return orjson.loads(s)
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None,
+    models: Models | None = None,
+    lifecycle: Lifecycle | None = None,
+    watch: Watch | None = None,
+) -> Flask:
     """Build the service with its models loaded; settings come from the environment if not given.
 
     A model that cannot be served does not stop the service from starting: it then answers
     `/health`, and 503 to all else. Raises SettingsError.
     """
     settings = settings or Settings.from_environment()
+    _hush_decoders()
+    if models is None:
+        models = Models(read_folders(settings.model_dir, settings.model), settings.model)
+        for fault in models.faults:
+            logger.error(fault)
+    watch = watch or Watch(Metrics(), log=bool(settings.request_log))
+    for engine in models.engines:
+        watch.metrics.loaded(engine.card, models.seconds[engine.card.name])
     app = Flask("garments", static_folder=None)
     app.url_map.merge_slashes = False  # //predict is nothing here, rather than a redirect
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.json = _Json(app)
     answer_errors_as_problems(app)
-    api.register(app, settings, Models(settings.model_dir, settings.model))
+    api.register(app, settings, models, lifecycle or Lifecycle(), watch)
+    watch.over(app)
     app.wsgi_app = guarded(app.wsgi_app)  # type: ignore[assignment]
     return app
+
+
+def _hush_decoders() -> None:
+    """Let Pillow say nothing of odd files: its warnings, one for each odd tag, would fill the log.
+
+    Python would remember each of them, too, for as long as the process lives.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)

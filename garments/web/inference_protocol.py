@@ -18,11 +18,12 @@ from garments.card import Card
 from garments.engine import Answer, Choice, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
-from garments.web.access import Gate
 from garments.web.classify import classify
+from garments.web.lifecycle import Lifecycle, time_limit
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.uploads import Upload, from_base64, read_json
+from garments.web.watch import answered
 
 # What an answer can hold, by name: its datatype, and its values for a picture.
 OUTPUTS: Mapping[str, tuple[str, Callable[[Answer], Any]]] = {
@@ -38,8 +39,8 @@ PIXELS = "pixels"
 """The input that takes what a model sees: UINT8 (n, height, width, channels)."""
 
 
-def build(settings: Settings, models: Models, gate: Gate, limits: Limits) -> Blueprint:
-    """The endpoints, on the models, limits and queue of the rest of the service."""
+def build(settings: Settings, models: Models, lifecycle: Lifecycle, limits: Limits) -> Blueprint:
+    """The endpoints, on the models and limits of the rest of the service."""
     v2 = Blueprint("v2", __name__, url_prefix="/v2")
 
     @v2.get("")
@@ -53,6 +54,8 @@ def build(settings: Settings, models: Models, gate: Gate, limits: Limits) -> Blu
 
     @v2.get("/health/ready")
     def ready() -> Response:
+        if lifecycle.draining:
+            raise Refusal("draining", "the service finishes what it has; ask another one")
         models.all()
         return jsonify(ready=True)
 
@@ -71,9 +74,9 @@ def build(settings: Settings, models: Models, gate: Gate, limits: Limits) -> Blu
     @v2.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str = "") -> Response:
         engine = _engine(models, name, version)
-        with gate:
-            asked = _read(engine.card, settings.max_images)
-            answers = _answers(engine, asked, settings.max_images, limits)
+        asked = _read(engine.card, settings.max_images)
+        answers = _answers(engine, asked, settings.max_images, limits)
+        answered([engine.card] * len(answers), answers)
         return jsonify(
             model_name=engine.card.name,
             model_version=engine.card.version,
@@ -168,7 +171,8 @@ def _answers(
         raise _malformed(f"{IMAGES} has {len(flat)} files, which is not its shape [n] or [n, 1]")
     uploads = [Upload(None, from_base64(text)) for text in flat]
     answers = []
-    for place, result in enumerate(classify(engine, uploads, limits=limits, top=classes)):
+    results = classify(engine, uploads, limits=limits, top=classes, until=time_limit(request))
+    for place, result in enumerate(results):
         if not isinstance(result, Answer):
             raise Refusal(result.code, f"picture {place}, counted from 0: {result}")
         answers.append(result)

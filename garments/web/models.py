@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-import logging
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from garments.card import CARD_NAME, CardError
+from garments.card import CARD_NAME, Card, CardError, read_model
 from garments.engine import Engine, EngineError
 from garments.preprocess import PREPROCESSING
 from garments.web.problems import Refusal
 
-logger = logging.getLogger(__name__)
+Found = Mapping[Path, tuple[Card, bytes] | CardError]
+"""What each model folder holds, or why it cannot be read."""
 
 
-def _load(folder: Path) -> Engine:
-    engine = Engine(folder)
+def read_folders(folder: Path, default: str) -> Found:
+    """Read every model folder in `folder`, and that of the model `default` in any case."""
+    found = {card.parent.name for card in folder.glob(f"*/{CARD_NAME}")}
+    # A name that begins with a dot is a folder that training has not finished.
+    names = {name for name in found if not name.startswith(".")} | {default}
+    return {folder / name: _read(folder / name) for name in sorted(names)}
+
+
+def _read(folder: Path) -> tuple[Card, bytes] | CardError:
+    try:
+        return read_model(folder)
+    except CardError as error:
+        return error
+
+
+def _load(folder: Path, model: tuple[Card, bytes]) -> Engine:
+    engine = Engine(folder, model)
     if engine.card.name != folder.name:
         raise EngineError(f"{folder} holds the model {engine.card.name!r}: give it that name")
     if engine.card.preprocessing not in PREPROCESSING:
@@ -27,26 +44,42 @@ def _load(folder: Path) -> Engine:
 
 
 class Models:
-    """Engines by name; one that could not be loaded and proven is left out and logged."""
+    """Engines by name; one that could not be loaded and proven is left out."""
 
-    def __init__(self, folder: Path, default: str) -> None:
-        """Load every model folder in `folder`; without `default` among them none is served."""
+    def __init__(self, found: Found, default: str) -> None:
+        """Load every model in `found`; without `default` among them none is served."""
         self._engines: dict[str, Engine] = {}
         self._default = default
-        found = {card.parent.name for card in folder.glob(f"*/{CARD_NAME}")}
-        # A name that begins with a dot is a folder that training has not finished.
-        names = {name for name in found if not name.startswith(".")} | {default}
-        for name in sorted(names):
+        self._found = {folder.name for folder in found}
+        self.faults: list[str] = []
+        """Why models are left out, in words for whoever runs the service."""
+        self.seconds: dict[str, float] = {}
+        """How long each model took to load and prove."""
+        for folder, model in found.items():
+            started = time.perf_counter()
             try:
-                self._engines[name] = _load(folder / name)
+                if isinstance(model, CardError):
+                    raise model
+                self._engines[folder.name] = _load(folder, model)
             except (CardError, EngineError) as error:
-                logger.error("the model %s is not served: %s", name, error)
+                self.faults.append(f"the model {folder.name} is not served: {error}")
+            else:
+                self.seconds[folder.name] = time.perf_counter() - started
+
+    def has_folder(self, name: str) -> bool:
+        """Whether there is a model folder of that name, be it served or not."""
+        return name in self._found
+
+    @property
+    def engines(self) -> list[Engine]:
+        """Every engine that was loaded, sorted by name."""
+        return list(self._engines.values())
 
     def all(self) -> list[Engine]:
-        """Every engine, sorted by name. Raises Refusal while there is none."""
+        """Every engine, sorted by name. Raises Refusal unless the default is among them."""
         if self._default not in self._engines:
             raise Refusal("not_ready", "the model is not loaded; the service's log says why")
-        return list(self._engines.values())
+        return self.engines
 
     def named(self, name: str) -> Engine:
         """The engine called `name`. Raises Refusal."""

@@ -16,6 +16,7 @@ from werkzeug.exceptions import (
 )
 
 from garments.preprocess import BadImage
+from garments.web.watch import refused
 
 PROBLEMS: Mapping[str, tuple[int, str]] = {
     "malformed_request": (400, "The request cannot be understood"),
@@ -24,6 +25,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "not_found": (404, "There is nothing here"),
     "unknown_model": (404, "There is no such model"),
     "method_not_allowed": (405, "The method is not allowed here"),
+    "slow_request": (408, "The request came too slowly"),
     "request_too_large": (413, "The request is too large"),
     "too_many_images": (413, "The request has too many images"),
     "too_many_pixels": (413, "The image is too large"),
@@ -36,12 +38,17 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "busy": (429, "The service has as much work as it takes"),
     "internal_error": (500, "The service failed"),
     "not_ready": (503, "The service is not ready"),
+    "draining": (503, "The service is about to stop"),
+    "out_of_time": (503, "The request took too long"),
 }
 _HEADERS: Mapping[str, Mapping[str, str]] = {
     "unauthorized": {"WWW-Authenticate": "Bearer"},
     "busy": {"Retry-After": "1"},
     "not_ready": {"Retry-After": "1"},
+    "draining": {"Retry-After": "1"},
+    "out_of_time": {"Retry-After": "1"},
 }
+FAILED = "the failure is in the service's log; try again"
 
 logger = logging.getLogger(__name__)
 
@@ -54,15 +61,20 @@ class Refusal(Exception):
         self.code = code
 
 
-def problem(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Build the one error body of the service; `code` is a key of PROBLEMS."""
+def problem(
+    path: str, code: str, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Build the error that a request for `path` is answered with; `code` is a key of PROBLEMS."""
     status, title = PROBLEMS[code]
     body: dict[str, Any] = {"title": title, "status": status, "detail": detail, "code": code}
+    kind = "application/problem+json"
+    if path == "/v2" or path.startswith("/v2/"):  # that protocol has a body of its own
+        body, kind = {"error": detail}, "application/json"
     return Response(
         json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n",
         status,
         {**(headers or {}), **headers_of(code)},
-        content_type="application/problem+json",
+        content_type=kind,
     )
 
 
@@ -75,15 +87,12 @@ def answer_errors_as_problems(app: Flask) -> None:
     """Make every exception that leaves a view a problem answer."""
 
     def answer(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-        response = problem(code, detail, headers)
-        if request.path == "/v2" or request.path.startswith("/v2/"):  # which has a body of its own
-            response.content_type = "application/json"
-            response.data = json.dumps({"error": detail}, ensure_ascii=False) + "\n"
-        return response
+        refused(code)
+        return problem(request.path, code, detail, headers)
 
     @app.errorhandler(BadImage)
     @app.errorhandler(Refusal)
-    def refused(error: BadImage | Refusal) -> Response:
+    def unwilling(error: BadImage | Refusal) -> Response:
         return answer(error.code, str(error))
 
     @app.errorhandler(HTTPException)
@@ -105,4 +114,4 @@ def answer_errors_as_problems(app: Flask) -> None:
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         logger.error("a request failed", exc_info=error)
-        return answer("internal_error", "the failure is in the service's log; try again")
+        return answer("internal_error", FAILED)

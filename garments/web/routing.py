@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from garments.card import CARD_NAME
 from garments.engine import Engine
 from garments.preprocess import BadImage
 from garments.preprocess.size import size_of
@@ -28,7 +26,7 @@ class Router:
     def default(self) -> Engine:
         """The engine for a photo, or for what cannot be read. Raises Refusal."""
         small, photo = self._settings.model, self._settings.photo_model
-        if not _is_model(self._settings.model_dir / photo):
+        if not self._models.has_folder(photo):
             return self._models.named(small)  # the only one there is
         self._models.all()
         try:
@@ -73,7 +71,3 @@ def classify_each(engines: Sequence[Engine], uploads: Sequence[Upload], **how: A
 
 def _size(upload: Upload) -> tuple[int, int] | None:
     return None if isinstance(upload.content, Refusal) else size_of(upload.content)
-
-
-def _is_model(folder: Path) -> bool:
-    return (folder / CARD_NAME).exists()

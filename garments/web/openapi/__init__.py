@@ -39,9 +39,18 @@ def describe(settings: Settings, cards: Sequence[Card]) -> Schema:
                 **_choice(labels),
                 "decision": {"enum": ["accept", "review"]},
                 "top": {"type": "array", "minItems": 1, "items": reference("Choice")},
-            }
+                "model": reference("Model"),  # where it is not that of the first picture
+            },
+            optional=["model"],
         ),
-        "Refused": object_of({"filename": {"type": ["string", "null"]}, "error": _fault()}),
+        "Refused": object_of(
+            {
+                "filename": {"type": ["string", "null"]},
+                "error": _fault(),
+                "model": reference("Model"),
+            },
+            optional=["model"],
+        ),
         "Picture": {
             "type": "string",
             "format": PICTURE_FORMAT,
@@ -105,7 +114,12 @@ def _state() -> Schema:
             "get": operation(
                 "The models are loaded and gave the right answer to the question on their cards",
                 object_of({"status": {"const": "ready"}, "models": status}),
-                ["not_ready"],
+                ["not_ready", "draining"],
+            )
+        },
+        "/metrics": {
+            "get": operation(
+                "Numbers for Prometheus, of all workers", {"type": "string"}, kind="text/plain"
             )
         },
         "/openapi.json": {
@@ -131,7 +145,7 @@ def _answers(names: Sequence[str], default: Card, most: int) -> Schema:
         "application/json": {"schema": reference("Pictures")},
     }
     top = {"type": "integer", "minimum": 1, "maximum": len(default.labels), "default": 3}
-    model = {"enum": list(names), "default": default.name}
+    model = {"enum": list(names)}
     number = {"type": ["integer", "null"], "minimum": 0}
     index = {"type": "integer", "minimum": 0}
     return {

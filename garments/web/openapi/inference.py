@@ -36,7 +36,7 @@ def paths_of_inference(default: Card) -> Schema:
             "get": operation(
                 "The models are loaded",
                 object_of({"ready": {"const": True}}),
-                ["not_ready"],
+                ["not_ready", "draining"],
                 plain=True,
             )
         },

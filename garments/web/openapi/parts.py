@@ -23,8 +23,10 @@ OF_PICTURES = (
     "unsupported_type",
     "empty_image",
     "unreadable_image",
+    "slow_request",
     "busy",
     "not_ready",
+    "out_of_time",
 )
 _OF_ALL = ("unauthorized", "internal_error")
 
@@ -52,6 +54,7 @@ def operation(
     answer: Schema,
     codes: Iterable[str] = (),
     *,
+    kind: str = "application/json",
     plain: bool = False,
     **others: Any,
 ) -> Schema:
@@ -59,7 +62,7 @@ def operation(
     by_status: dict[int, list[str]] = {}
     for code in (*codes, *_OF_ALL):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
-    responses: Schema = {"200": {"description": summary, "content": as_json(answer)}}
+    responses: Schema = {"200": {"description": summary, "content": {kind: {"schema": answer}}}}
     for status, those in sorted(by_status.items()):
         headers = {name: {"schema": {"type": "string"}} for name in headers_of(those[0])}
         responses[str(status)] = {

@@ -1,0 +1,153 @@
+"""Clients that tell exactly what became of each request, and never try one again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+import requests
+
+
+@dataclass
+class Tally:
+    """What became of the requests sent."""
+
+    answers: Counter[int] = field(default_factory=Counter)
+    """Answers by status."""
+    seconds: list[float] = field(default_factory=list)
+    """How long each answer with status 200 took."""
+    models: Counter[str] = field(default_factory=Counter)
+    """Answers by what stands in them as the model's version."""
+    refused: int = 0
+    """Connections that the service did not take."""
+    late: list[float] = field(default_factory=list)
+    """How much later than it was due each request was sent, since the client itself was busy."""
+    lost: list[str] = field(default_factory=list)
+    """Requests that were sent on a connection which the service had taken, and not answered."""
+
+    def p99(self) -> float:
+        """The seconds in which 99 of 100 answers with status 200 came."""
+        return quantiles(self.seconds, n=100)[98]
+
+    def p99_late(self) -> float:
+        """The seconds by which 99 of 100 requests were sent at most too late."""
+        return quantiles(self.late, n=100)[98]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request, ready to be sent."""
+
+    port: int
+    content: bytes
+
+    @classmethod
+    def of(cls, url: str, pictures: list[bytes]) -> Question:
+        """POST `pictures` to /predict: one as the body, more as a form."""
+        sent: dict[str, object] = {"files": [("picture", picture) for picture in pictures]}
+        if len(pictures) == 1:
+            sent = {"data": pictures[0], "headers": {"Content-Type": "image/png"}}
+        prepared = requests.Request("POST", f"{url}/predict", **sent).prepare()  # type: ignore[arg-type]
+        headers = {"Host": "localhost", **prepared.headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        assert isinstance(prepared.body, bytes)
+        content = f"POST /predict HTTP/1.1\r\n{head}\r\n".encode() + prepared.body
+        return cls(int(url.rpartition(":")[2]), content)
+
+
+class Connection:
+    """One connection, kept alive as long as the service lets it, then opened anew."""
+
+    def __init__(self, question: Question, tally: Tally) -> None:
+        self._question = question
+        self._tally = tally
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def ask(self) -> bool:
+        """Send the question once; False if the service takes no connection."""
+        since = time.perf_counter()
+        if self._reader is None or self._reader.at_eof():
+            self.close()
+            try:
+                opened = await asyncio.open_connection("127.0.0.1", self._question.port)
+            except ConnectionError:
+                self._tally.refused += 1
+                return False
+            self._reader, self._writer = opened
+        assert self._writer is not None
+        self._writer.write(self._question.content)
+        try:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            body = await self._reader.readexactly(length)
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            self._tally.lost.append(repr(error))
+            self.close()
+            return True
+        status = int(head.split(b" ", 2)[1])
+        self._tally.answers[status] += 1
+        if status == requests.codes.ok:
+            self._tally.seconds.append(time.perf_counter() - since)
+            self._tally.models[body.partition(b'"version":"')[2][:12].decode()] += 1
+        if b"connection: close" in head.lower():
+            self.close()
+        return True
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another."""
+        if self._writer is not None:
+            self._writer.close()
+        self._reader = self._writer = None
+
+
+async def ask_until(
+    stop: asyncio.Event, question: Question, tally: Tally, *, pause: float = 0.0, keep: bool = True
+) -> None:
+    """Ask again and again, on one connection or each time on a new one, until `stop`."""
+    connection = Connection(question, tally)
+    while not stop.is_set():
+        if not await connection.ask():
+            await asyncio.sleep(0.01)
+        if not keep:
+            connection.close()
+        await asyncio.sleep(pause)
+    connection.close()
+
+
+async def ask_for(seconds: float, question: Question, connections: int = 1) -> Tally:
+    """Ask for so long on so many connections, each as soon as the last answer is there."""
+    tally, stop = Tally(), asyncio.Event()
+    asking = [ask_until(stop, question, tally) for _ in range(connections)]
+    asyncio.get_running_loop().call_later(seconds, stop.set)
+    await asyncio.gather(*asking)
+    return tally
+
+
+async def ask_at(rate: float, seconds: float, question: Question) -> Tally:
+    """Ask so many times a second, whatever becomes of the questions before."""
+    tally, idle = Tally(), list[Connection]()
+    tasks = set[asyncio.Task[None]]()
+
+    async def ask(due: float) -> None:
+        tally.late.append(time.perf_counter() - due)
+        connection = idle.pop() if idle else Connection(question, tally)
+        await connection.ask()
+        idle.append(connection)
+
+    began = time.perf_counter()
+    for number in range(int(rate * seconds)):
+        due = began + number / rate
+        if (left := due - time.perf_counter()) > 0:
+            await asyncio.sleep(left)
+        task = asyncio.create_task(ask(due))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    while tasks:
+        await asyncio.wait(tasks)
+    for connection in idle:
+        connection.close()
+    return tally

@@ -1,0 +1,55 @@
+"""The workers of a service, as their supervisor sees them."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from garments.web.models import Found
+from garments.web.worker import STOP
+
+# What a worker has under way when it is told to stop may take this long; then it is killed.
+_SECONDS_TO_FINISH = 30
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process, what it was given, and how it fares."""
+
+    process: BaseProcess
+    control: Connection
+    seat: int
+    place: int
+    born: float
+    loaded: bool = False
+    heard_at: float = math.inf
+    """When it last gave a sign, once it serves."""
+    kill_at: float = math.inf
+
+    def tell(self, word: str) -> None:
+        """Send it a word."""
+        with suppress(OSError):  # a worker that is gone is noticed elsewhere
+            self.control.send(word)
+
+    def dismiss(self) -> None:
+        """Let it finish what it has accepted."""
+        self.tell(STOP)
+        self.kill_at = time.monotonic() + _SECONDS_TO_FINISH
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.kill_at = math.inf
+
+
+@dataclass(eq=False)
+class Generation:
+    """Workers that serve the same models, and these models, from which each worker loads."""
+
+    found: Found
+    workers: list[Worker] = field(default_factory=list)
+    load_by: float = math.inf

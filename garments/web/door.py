@@ -1,0 +1,266 @@
+"""The way into a worker: a request is read, waits for its turn, is answered or turned away.
+
+A request with little in it is worked on where it arrives, in the event loop: to hand it to a thread
+would cost more than the wait of the others is worth. One with much in it has a thread, so that the
+loop stays free to read, to answer what is small, and to refuse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]
+
+from garments.settings import Settings
+from garments.web.guard import HEADERS
+from garments.web.lifecycle import OUT_OF_TIME, UNTIL, Lifecycle
+from garments.web.line import BUSY, Line
+from garments.web.problems import FAILED, Refusal, problem
+from garments.web.watch import KEY, Visit, Watch
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+# Bytes up to which a request is small: two dozen pictures of Fashion-MNIST, or ten milliseconds.
+_SMALL = 16 * 2**10
+# Bytes a second at which a body may take as long as it needs.
+_LEAST_RATE = 16 * 2**10
+_BROKEN_OFF = "the body broke off"
+# The headers that nearly all requests have, as WSGI calls them; others are put together.
+_KEYS = {
+    "accept": "HTTP_ACCEPT",
+    "accept-encoding": "HTTP_ACCEPT_ENCODING",
+    "authorization": "HTTP_AUTHORIZATION",
+    "connection": "HTTP_CONNECTION",
+    "content-length": "CONTENT_LENGTH",
+    "content-type": "CONTENT_TYPE",
+    "host": "HTTP_HOST",
+    "user-agent": "HTTP_USER_AGENT",
+}
+_BASE: WSGIEnvironment = {
+    "SCRIPT_NAME": "",
+    # Nothing here asks for these, since each answer names paths alone.
+    "SERVER_NAME": "localhost",
+    "SERVER_PORT": "80",
+    "wsgi.url_scheme": "http",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "wsgi.version": (1, 0),
+    "wsgi.errors": sys.stderr,
+    "wsgi.input_terminated": True,
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+}
+
+logger = logging.getLogger(__name__)
+
+
+class Door:
+    """Answers the requests of a worker; to be made in its event loop."""
+
+    def __init__(self, app: Flask, settings: Settings, lifecycle: Lifecycle, watch: Watch) -> None:
+        self._app = app.wsgi_app
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._watch = watch
+        self._loop = asyncio.get_running_loop()
+        self._small = Line(settings.max_queue, self._tell_depth)
+        self._large = Line(settings.max_queue, self._tell_depth)
+        self._thread = ThreadPoolExecutor(1, "large requests")
+        self._reading: dict[asyncio.Task[Any] | None, Visit] = {}
+        self._held = 0
+        self._thread_until = math.inf
+        self._hurry()
+
+    def stuck(self) -> bool:
+        """Whether what is in the thread goes on long after its time was up."""
+        return time.monotonic() > self._thread_until + self._settings.deadline_seconds
+
+    async def answer(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Answer one request; the application of Granian's protocol RSGI."""
+        client = scope.client.rpartition(":")[0].strip("[]")
+        visit = Visit(scope.method, scope.path, client, scope.headers.get("x-request-id"))
+        try:
+            status, headers, body = await self._answer(scope, protocol, visit)
+        except Refusal as refusal:
+            status, headers, body = _refusal(refusal, visit)
+        except Exception:
+            logger.exception("a request failed")
+            status, headers, body = _refusal(Refusal("internal_error", FAILED), visit)
+        if self._lifecycle.leaving:
+            headers.append(("Connection", "close"))
+        protocol.response_bytes(status, headers, body)
+        visit.status, visit.sent = status, len(body)
+        self._watch.ended(visit)
+
+    async def _answer(self, scope: Scope, protocol: HTTPProtocol, visit: Visit) -> Answer:
+        environ = _environ(scope, visit)
+        length = environ.get("CONTENT_LENGTH")
+        # What comes in chunks has a length of its own as soon as it is here.
+        if environ.pop("HTTP_TRANSFER_ENCODING", None):
+            return await self._answer_large(protocol, visit, environ, None)
+        # The server has seen to it that this is one number, even where it was sent twice.
+        size = int(length.partition(",")[0]) if length else 0
+        if size == 0 or size > self._settings.max_request_bytes:
+            # What brings nothing needs no turn, like /health; what brings too much is refused by
+            # its length, unread.
+            return self._work(environ)
+        if size > _SMALL:
+            return await self._answer_large(protocol, visit, environ, size)
+        # Read even if it will be refused: else the connection would have to be closed.
+        with self._in_time(visit):
+            body = await protocol()
+        visit.received = size
+        environ["wsgi.input"] = io.BytesIO(body)
+        arrived = time.monotonic()
+        if self._small.taken:
+            await self._small.wait(self._settings.deadline_seconds)
+        self._small.taken = True
+        try:
+            visit.waited = time.monotonic() - arrived
+            environ[UNTIL] = arrived + self._settings.deadline_seconds
+            return self._work(environ)
+        finally:
+            # Not at once: whoever came meanwhile shall find the place taken, and wait in line or
+            # be refused before the next one is worked on.
+            self._loop.call_soon(self._small.leave)
+
+    async def _answer_large(
+        self, protocol: HTTPProtocol, visit: Visit, environ: WSGIEnvironment, size: int | None
+    ) -> Answer:
+        self._large.require_room()
+        try:
+            body = io.BytesIO()
+            with self._in_time(visit):
+                async for chunk in protocol:
+                    visit.received += len(chunk)
+                    self._held += len(chunk)
+                    if self._held > self._settings.max_queue_bytes:
+                        raise Refusal("busy", BUSY)
+                    body.write(chunk)
+                    if visit.received > self._settings.max_request_bytes:
+                        break  # it is refused by its length
+            if size is not None and visit.received < size:
+                raise Refusal("malformed_request", _BROKEN_OFF)
+            body.seek(0)
+            environ["CONTENT_LENGTH"] = str(visit.received)
+            environ["wsgi.input"] = body
+            return await self._work_in_thread(environ, visit)
+        finally:
+            self._held -= visit.received
+
+    async def _work_in_thread(self, environ: WSGIEnvironment, visit: Visit) -> Answer:
+        arrived = time.monotonic()
+        if self._large.taken:
+            await self._large.wait(self._settings.deadline_seconds)
+        self._large.taken = True
+        now = time.monotonic()
+        visit.waited = now - arrived
+        environ[UNTIL] = until = arrived + self._settings.deadline_seconds
+        self._thread_until = until
+        work = self._loop.run_in_executor(self._thread, self._work, environ)
+        # Its time may be up before the thread is free.
+        work.add_done_callback(self._leave_thread)
+        done, _ = await asyncio.wait({work}, timeout=until - now)
+        if not done:
+            raise Refusal("out_of_time", OUT_OF_TIME)
+        return work.result()
+
+    def _leave_thread(self, _: object) -> None:
+        self._thread_until = math.inf
+        self._large.leave()
+
+    def _work(self, environ: WSGIEnvironment) -> Answer:
+        """Call the application."""
+        start = _Start()
+        answer = self._app(environ, start)
+        try:
+            return start.status, start.headers, b"".join(answer)
+        finally:
+            if hasattr(answer, "close"):
+                answer.close()
+
+    @contextmanager
+    def _in_time(self, visit: Visit) -> Iterator[None]:
+        """Read the body of a request; raise Refusal if it comes too slowly or breaks off."""
+        task = asyncio.current_task()
+        self._reading[task] = visit
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise Refusal("slow_request", "the body came too slowly: send less") from None
+        except ProtocolClosed as error:
+            raise Refusal("malformed_request", _BROKEN_OFF) from error
+        finally:
+            del self._reading[task]
+
+    def _hurry(self) -> None:
+        """Give up, again and again, the reading of bodies whose time is up."""
+        now = time.perf_counter()
+        for task, visit in self._reading.items():
+            allowed = self._settings.body_seconds + visit.received / _LEAST_RATE
+            if task is not None and now > visit.started + allowed:
+                task.cancel()
+        self._loop.call_later(min(1.0, self._settings.body_seconds), self._hurry)
+
+    def _tell_depth(self) -> None:
+        self._watch.metrics.waiting(len(self._small) + len(self._large))
+
+
+class _Start:
+    """What an application says before its answer: WSGI's start_response."""
+
+    status = 500
+    headers: list[tuple[str, str]]
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], object]:
+        self.status, self.headers = int(status[:3]), headers
+        return bytes  # WSGI's write(), which nobody calls
+
+
+def _environ(scope: Scope, visit: Visit) -> WSGIEnvironment:
+    environ = _BASE.copy()
+    environ["REQUEST_METHOD"] = visit.method
+    path = visit.path
+    environ["PATH_INFO"] = path if path.isascii() else path.encode().decode("latin-1")
+    environ["QUERY_STRING"] = scope.query_string
+    environ["REMOTE_ADDR"] = visit.client
+    environ["wsgi.input"] = io.BytesIO()
+    environ[KEY] = visit
+    for name, value in scope.headers.items():
+        key = _KEYS.get(name)
+        if key is None:
+            if "_" in name:
+                continue  # it would pass for the header of that name with a hyphen
+            key = f"HTTP_{name.replace('-', '_').upper()}"
+        if key in environ:
+            value = f"{environ[key]}{';' if name == 'cookie' else ','}{value}"
+        environ[key] = value
+    return environ
+
+
+def _refusal(refusal: Refusal, visit: Visit) -> Answer:
+    visit.reasons.append(refusal.code)
+    status, headers, body = _problem(visit.path, refusal.code, str(refusal))
+    return status, [*headers, ("X-Request-ID", visit.id)], body
+
+
+@functools.lru_cache(maxsize=32)  # when there is too much to do, this is done most often
+def _problem(path: str, code: str, detail: str) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
+    response = problem(path, code, detail, HEADERS)
+    return response.status_code, tuple(response.headers), response.get_data()

@@ -1,0 +1,184 @@
+"""What the service tells of each request: a line in its log, an id in the answer, numbers."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, has_request_context, request
+from werkzeug.wsgi import ClosingIterator
+
+from garments.card import Card
+from garments.engine import Answer
+from garments.web.metrics import Metrics
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from garments.web.classify import Result
+
+KEY = "garments.visit"
+"""Where the environ of a request has its Visit, if whoever called the app began one."""
+# What an id may be, so that it can break neither a log nor a header.
+_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
+_LONGEST_PATH = 200
+
+
+class Visit:
+    """One request, as the log and the numbers tell it."""
+
+    __slots__ = (
+        "cards", "client", "ended", "endpoint", "id", "method", "path", "reasons", "received",
+        "results", "seconds", "sent", "started", "status", "waited",
+    )  # fmt: skip
+
+    def __init__(self, method: str, path: str, client: str, given_id: str | None) -> None:
+        self.started = time.perf_counter()
+        self.method, self.path, self.client = method, path, client
+        self.id = given_id if given_id and _ID.fullmatch(given_id) else os.urandom(8).hex()
+        self.endpoint = "other"
+        self.cards: Sequence[Card] = ()
+        self.results: Sequence[Result] = ()
+        self.reasons: list[str] = []
+        self.waited: float | None = None
+        self.received = self.sent = self.status = 0
+        self.ended = self.seconds = 0.0
+
+
+def answered(cards: Sequence[Card], results: Sequence[Result]) -> None:
+    """Tell what the request at hand got: an Answer for each picture, or what is wrong with it.
+
+    The cards are those of the models that were asked, one for each picture.
+    """
+    visit: Visit = request.environ[KEY]
+    visit.cards, visit.results = cards, results
+    visit.reasons += [result.code for result in results if not isinstance(result, Answer)]
+
+
+def refused(code: str) -> None:
+    """Tell that the request at hand, if there is one, is refused for the reason `code`."""
+    if has_request_context():
+        request.environ[KEY].reasons.append(code)
+
+
+class Watch:
+    """Tells of every request: to the log on stderr, and in numbers.
+
+    Right after a prediction the processor's caches hold nothing of this code, which makes it five
+    times as slow. So whoever serves many requests has several told of together, a little later.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        log: bool,
+        later: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        """`later` calls a function after a while; without it each request is told of at once."""
+        self.metrics = metrics
+        self._log = log
+        self._later = later
+        self._untold: list[Visit] = []
+
+    def over(self, app: Flask) -> None:
+        """Watch all requests of `app`, whatever server calls it."""
+        inner: WSGIApplication = app.wsgi_app
+
+        def watched(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            visit: Visit | None = environ.get(KEY)
+            if visit is not None:  # whoever began it ends it
+                return inner(environ, _starting(visit, start_response))
+            visit = environ[KEY] = Visit(
+                environ["REQUEST_METHOD"],
+                environ.get("PATH_INFO", ""),
+                environ.get("REMOTE_ADDR", ""),
+                environ.get("HTTP_X_REQUEST_ID"),
+            )
+            length = environ.get("CONTENT_LENGTH", "")
+            visit.received = int(length) if length.isdecimal() else 0
+            body = inner(environ, _starting(visit, start_response))
+            return ClosingIterator(body, lambda: self.ended(visit))
+
+        app.wsgi_app = watched  # type: ignore[method-assign]
+
+        @app.before_request
+        def tell_endpoint() -> None:
+            if request.url_rule is not None:
+                request.environ[KEY].endpoint = request.url_rule.rule
+
+    def ended(self, visit: Visit) -> None:
+        """Take note of a request that was answered."""
+        visit.seconds = time.perf_counter() - visit.started
+        visit.ended = time.time()
+        self._untold.append(visit)
+        if self._later is None:
+            self.tell()
+        elif len(self._untold) == 1:
+            self._later(self.tell)
+
+    def tell(self) -> None:
+        """Count what was answered since the last time, and write its lines."""
+        untold, self._untold = self._untold, []
+        for visit in untold:
+            self._count(visit)
+        if self._log and untold:
+            # JSON escapes what could end a line; one write keeps the lines of workers apart.
+            lines = "".join([json.dumps(_line(visit)) + "\n" for visit in untold])
+            with suppress(OSError):  # a log that nobody reads any more is no reason to fail
+                sys.stderr.write(lines)
+                sys.stderr.flush()
+
+    def _count(self, visit: Visit) -> None:
+        self.metrics.answered(visit.endpoint, visit.status, visit.seconds)
+        if visit.waited is not None:
+            self.metrics.waited(visit.waited)
+        if visit.results:
+            self.metrics.asked(len(visit.results))
+            self.metrics.predicted(zip(visit.cards, visit.results, strict=True))
+        for reason in visit.reasons:
+            self.metrics.refused(reason)
+
+
+@functools.lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def _line(visit: Visit) -> dict[str, Any]:
+    """What the log says of a request."""
+    line: dict[str, Any] = {
+        "time": f"{_second(int(visit.ended))}.{int(visit.ended % 1 * 1000):03}Z",
+        "id": visit.id,
+        "client": visit.client,
+        "method": visit.method,
+        "path": visit.path[:_LONGEST_PATH],
+        "status": visit.status,
+        "ms": round(visit.seconds * 1000, 2),
+        "received": visit.received,
+        "sent": visit.sent,
+    }
+    if visit.waited is not None:
+        line["waited_ms"] = round(visit.waited * 1000, 2)
+    if visit.results:
+        line["pictures"] = len(visit.results)
+        line["model"] = "+".join(sorted({f"{card.name}@{card.version}" for card in visit.cards}))
+    if visit.reasons:
+        line["refused"] = sorted(set(visit.reasons))
+    return line
+
+
+def _starting(visit: Visit, start_response: StartResponse) -> StartResponse:
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        visit.status = int(status[:3])
+        headers.append(("X-Request-ID", visit.id))
+        return start_response(status, headers, exc_info)
+
+    return start

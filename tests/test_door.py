@@ -1,0 +1,241 @@
+"""What the door of a worker does with requests that a fake server hands to it."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import pytest
+from flask import Flask, Response, request
+
+from garments.settings import Settings
+from garments.web.door import Door
+from garments.web.lifecycle import Lifecycle
+from garments.web.metrics import Metrics
+from garments.web.problems import answer_errors_as_problems
+from garments.web.watch import Watch
+
+LARGE = 100_000
+
+
+@dataclass
+class Headers:
+    pairs: list[tuple[str, str]]
+
+    def items(self) -> list[tuple[str, str]]:
+        return self.pairs
+
+    def get(self, name: str) -> str | None:
+        return dict(self.pairs).get(name)
+
+
+@dataclass
+class Asked:
+    """One request, as Granian hands it over, and what was answered."""
+
+    body: list[bytes]
+    headers: Headers
+    method: str = "POST"
+    path: str = "/work"
+    query_string: str = ""
+    client: str = "[::1]:4000"
+    status: int = 0
+    fields: dict[str, str] = field(default_factory=dict)
+    content: bytes = b""
+
+    async def __call__(self) -> bytes:
+        return b"".join([chunk async for chunk in self])
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self.body:
+            await asyncio.sleep(0.05 if chunk == b"." else 0)
+            yield chunk
+
+    def response_bytes(self, status: int, fields: Iterable[tuple[str, str]], body: bytes) -> None:
+        self.status, self.fields, self.content = status, dict(fields), body
+
+    @property
+    def code(self) -> str:
+        return str(json.loads(self.content)["code"])
+
+
+def asked(*body: bytes, path: str = "/work", **headers: str) -> Asked:
+    length = {"content-length": str(sum(map(len, body)))} if body else {}
+    pairs = {**length, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return Asked(list(body), Headers(list(pairs.items())), path=path)
+
+
+class World:
+    """A door to an application whose work takes as long as a test wants."""
+
+    def __init__(self, **changes: object) -> None:
+        self.settings = replace(Settings(), **changes)
+        self.lifecycle = Lifecycle()
+        self.watch = Watch(Metrics(), log=False)
+        self.go = threading.Event()
+        self.seen: list[dict[str, str]] = []
+        app = Flask("world")
+        app.config["MAX_CONTENT_LENGTH"] = self.settings.max_request_bytes
+        answer_errors_as_problems(app)
+        self.watch.over(app)
+
+        @app.post("/work")
+        def work() -> Response:
+            data = request.get_data()
+            self.seen.append({k: str(v) for k, v in request.environ.items()})
+            if len(data) >= LARGE:
+                self.go.wait(10)
+            return Response(str(len(data)))
+
+        @app.get("/health")
+        def health() -> str:
+            return "alive"
+
+        self.app = app
+
+    def run(self, act: Callable[[Door], object]) -> None:
+        async def inside() -> None:
+            try:
+                await act(Door(self.app, self.settings, self.lifecycle, self.watch))
+            finally:
+                self.go.set()
+
+        asyncio.run(inside())
+
+    def number(self, name: str) -> float:
+        page = self.watch.metrics.page().decode()
+        return float(page.partition(f"\n{name} ")[2].partition("\n")[0] or "nan")
+
+
+def all_of(*requests: Asked) -> Callable[[Door], object]:
+    return lambda door: asyncio.gather(*(door.answer(each, each) for each in requests))
+
+
+@pytest.mark.parametrize("size", [10, LARGE // 2, 70_000])
+def test_a_request_reaches_the_application_whole(size: int) -> None:
+    world, one = World(), asked(b"x" * (size - 3), b"yyy", x_thing="a")
+    world.run(all_of(one))
+    assert (one.status, one.content) == (200, str(size).encode())
+    (environ,) = world.seen
+    assert environ["HTTP_X_THING"] == "a"
+    assert environ["REMOTE_ADDR"] == "::1"
+    assert environ["CONTENT_LENGTH"] == str(size)
+
+
+def test_a_body_in_chunks_is_taken_and_bounded() -> None:
+    world = World(max_request_bytes=1000)
+    chunked = Headers([("transfer-encoding", "chunked"), ("content-length", "5")])
+    fits, exceeds = Asked([b"x" * 600], chunked), Asked([b"x" * 600] * 9, chunked)
+    world.run(all_of(fits, exceeds))
+    assert (fits.status, fits.content) == (200, b"600")
+    assert (exceeds.status, exceeds.code) == (413, "request_too_large")
+
+
+def test_headers_that_could_pass_for_others_are_dropped_and_doubles_are_joined() -> None:
+    world, one = World(), asked(b"x", x_thing="a")
+    one.headers.pairs += [("x_thing", "b"), ("x-thing", "c"), ("cookie", "d=1"), ("cookie", "e=2")]
+    world.run(all_of(one))
+    assert world.seen[0]["HTTP_X_THING"] == "a,c"
+    assert world.seen[0]["HTTP_COOKIE"] == "d=1;e=2"
+
+
+def test_beyond_the_queue_a_request_is_refused_at_once() -> None:
+    world = World(max_queue=3)
+    many = [asked(b"x") for _ in range(10)]
+    world.run(all_of(*many))
+    assert [each.status for each in many] == [200] * 4 + [429] * 6
+    assert many[-1].code == "busy"
+    assert int(many[-1].fields["Retry-After"]) >= 1
+    assert world.number('garments_rejections_total{reason="busy"}') == 6
+    assert world.number("garments_queue_depth") == 0
+    assert world.number("garments_queue_seconds_count") == 4
+
+
+def test_afterwards_all_is_as_before() -> None:
+    world = World(max_queue=3)
+
+    async def twice(door: Door) -> None:
+        await all_of(*[asked(b"x") for _ in range(10)])(door)
+        again = [asked(b"x") for _ in range(4)]
+        await all_of(*again)(door)
+        assert [each.status for each in again] == [200] * 4
+
+    world.run(twice)
+
+
+def test_large_requests_keep_neither_small_ones_nor_health_waiting() -> None:
+    world = World()
+    large, small = asked(b"x" * LARGE), asked(b"x")
+    health = Asked([], Headers([]), method="GET", path="/health")
+
+    async def meanwhile(door: Door) -> None:
+        waiting = asyncio.create_task(door.answer(large, large))
+        await asyncio.sleep(0.05)
+        await all_of(small, health)(door)
+        assert (small.status, health.status, large.status) == (200, 200, 0)
+        world.go.set()
+        await waiting
+
+    world.run(meanwhile)
+    assert large.status == 200
+
+
+def test_queue_and_work_together_have_a_deadline() -> None:
+    world = World(deadline_seconds=0.1)
+    working, waiting = asked(b"x" * LARGE), asked(b"x" * LARGE)
+
+    async def wait_long(door: Door) -> None:
+        await all_of(working, waiting)(door)
+        assert not door.stuck()
+        await asyncio.sleep(0.2)
+        assert door.stuck()
+        world.go.set()
+        await asyncio.sleep(0.05)
+        assert not door.stuck()
+
+    world.run(wait_long)
+    for each in (working, waiting):
+        assert (each.status, each.code) == (503, "out_of_time")
+        assert int(each.fields["Retry-After"]) >= 1
+
+
+def test_the_bodies_of_large_requests_are_bounded_together() -> None:
+    world = World(max_queue_bytes=2 * LARGE + 1, deadline_seconds=0.1)
+    many = [asked(b"x" * LARGE) for _ in range(3)]
+    world.run(all_of(*many, asked(b"x")))
+    assert sorted(each.status for each in many) == [429, 503, 503]
+
+
+def test_a_slow_body_is_given_up_and_holds_no_place() -> None:
+    world = World(body_seconds=0.1, max_queue=1)
+    slow = [asked(*[b"."] * 200) for _ in range(5)] + [asked(*[b"." * 1] * 200, b"x" * 70_000)]
+    quick = asked(b"x")
+    world.run(all_of(*slow, quick))
+    assert quick.status == 200
+    assert {(each.status, each.code) for each in slow} == {(408, "slow_request")}
+
+
+def test_a_body_that_breaks_off_is_told() -> None:
+    world, one = World(), asked(b"x" * 70_000)
+    one.body = [b"x" * 60_000, b""]
+    world.run(all_of(one))
+    assert (one.status, one.code) == (400, "malformed_request")
+
+
+def test_before_it_leaves_each_answer_closes_its_connection() -> None:
+    world, one = World(), asked(b"x")
+    world.lifecycle.leaving = True
+    world.run(all_of(one))
+    assert (one.status, one.fields["Connection"]) == (200, "close")
+
+
+def test_a_failure_of_the_application_is_told_without_its_inside(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world, one = World(), asked(b"x")
+    world.app.wsgi_app = lambda *_: 1 / 0  # type: ignore[method-assign]
+    world.run(all_of(one))
+    assert (one.status, one.code) == (500, "internal_error")
+    assert "ZeroDivisionError" in caplog.text
+    assert b"Zero" not in one.content

@@ -1,0 +1,263 @@
+"""How the service starts, takes new models, bears too much and stops, with real processes."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from benchmarks.clients import Question, Tally, ask_at, ask_for, ask_until
+from garments.card import version_of
+from garments.web.listener import admit_nobody, listen
+from tests.conftest import MODEL, free_port, hundred, serving, wait_until_ready
+from tests.test_server import children
+
+
+def under_load(question: Question, act: Callable[[], Awaitable[None]]) -> Tally:
+    """What became of the requests of twelve clients that asked while `act` went on."""
+
+    async def go() -> Tally:
+        tally, stop = Tally(), asyncio.Event()
+        kept = [ask_until(stop, question, tally, pause=0.01) for _ in range(8)]
+        fresh = [ask_until(stop, question, tally, pause=0.02, keep=False) for _ in range(4)]
+        asking = asyncio.gather(*kept, *fresh)
+        await asyncio.sleep(0.3)
+        await act()
+        await asyncio.sleep(0.3)
+        stop.set()
+        await asking
+        return tally
+
+    return asyncio.run(go())
+
+
+def until(true: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of models that a test may change."""
+    shutil.copytree(MODEL, tmp_path / "model" / MODEL.name)
+    return tmp_path / "model"
+
+
+def replace_model(folder: Path, *, right: bool) -> str:
+    """Put another model in place, all at once, right or wrong; its version."""
+    new = Path(shutil.copytree(MODEL, folder / ".new"))
+    with (new / "model.onnx").open("ab") as file:
+        file.write(b"\x32\x05other")  # its description, in a protocol buffer: of no effect
+    version = version_of(new / "model.onnx")
+    card = json.loads((new / "card.json").read_text())
+    if not right:
+        card["golden_probabilities"] = card["golden_probabilities"][::-1]
+    (new / "card.json").write_text(json.dumps({**card, "version": version}))
+    (folder / MODEL.name).rename(folder / ".old")
+    new.rename(folder / MODEL.name)
+    return version
+
+
+def test_a_stop_is_told_first_and_loses_no_request(models: Path, boot: bytes) -> None:
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_DRAIN_SECONDS": "0.5"}
+    port = free_port()
+    told = []
+
+    async def restart_twice() -> None:
+        for _ in range(2):
+            with serving(port=port, **settings) as (url, process):
+                await asyncio.sleep(0.5)
+                process.terminate()
+                await asyncio.sleep(0.2)
+                told.append(await asyncio.to_thread(requests.get, f"{url}/ready", timeout=5))
+                await asyncio.to_thread(process.wait, 20)
+
+    question = Question.of(f"http://127.0.0.1:{port}", [boot])
+    tally = under_load(question, restart_twice)
+    assert [answer.json()["code"] for answer in told] == ["draining"] * 2
+    assert [answer.headers["Connection"] for answer in told] == ["close"] * 2
+    assert tally.lost == []
+    assert tally.answers.keys() == {200}
+    assert tally.answers[200] > 100
+
+
+def test_a_stop_waits_for_what_has_begun(models: Path, boot: bytes) -> None:
+    with serving(GARMENTS_MODEL_DIR=str(models)) as (url, process):
+        question = Question.of(url, [boot] * 250)
+        with socket.create_connection(("127.0.0.1", question.port)) as client:
+            client.sendall(question.content[:-1])
+            time.sleep(0.5)
+            process.terminate()
+            time.sleep(0.5)
+            client.sendall(question.content[-1:])
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+    assert answer.count(b"Ankle boot") >= 250
+
+
+def test_a_worker_that_hangs_is_replaced(models: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_WORKERS": "1"}
+    with serving(log=log, GARMENTS_DEADLINE_SECONDS="0.5", **settings) as (url, process):
+        time.sleep(0.7)
+        os.kill(int(children(process.pid)[0]), signal.SIGSTOP)
+        until(lambda: "gives no sign" in log.read_text())
+        wait_until_ready(url, process)
+
+
+def test_another_interrupt_does_not_wait(models: Path) -> None:
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_DRAIN_SECONDS": "600"}
+    with serving(**settings) as (_, process):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            assert process.poll() is None
+            process.send_signal(number)
+            time.sleep(0.3)
+        assert process.wait(timeout=10) == 0
+
+
+def test_new_models_are_taken_without_losing_a_request(folder: Path, boot: bytes) -> None:
+    old = version_of(folder / MODEL.name / "model.onnx")
+
+    async def reload() -> None:
+        new = replace_model(folder, right=True)
+        process.send_signal(signal.SIGHUP)
+        # All the while it is ready, with either.
+        while True:
+            answer = await asyncio.to_thread(requests.get, f"{url}/ready", timeout=5)
+            if answer.json()["models"] == [{"name": MODEL.name, "version": new}]:
+                break
+        await asyncio.sleep(0.5)
+
+    with serving(GARMENTS_MODEL_DIR=str(folder)) as (url, process):
+        tally = under_load(Question.of(url, [boot]), reload)
+        assert len(children(process.pid)) == os.cpu_count()
+    assert tally.lost == []
+    assert tally.refused == 0
+    assert tally.answers.keys() == {200}
+    assert tally.models.keys() == {old, version_of(folder / MODEL.name / "model.onnx")}
+
+
+def test_wrong_models_are_refused_and_the_old_ones_stay(folder: Path, boot: bytes) -> None:
+    old = version_of(folder / MODEL.name / "model.onnx")
+    log = folder / "log"
+
+    async def reload() -> None:
+        replace_model(folder, right=False)
+        process.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(until, lambda: "old ones stay" in log.read_text())
+        # Neither does a worker take them that starts later.
+        for worker in children(process.pid):
+            os.kill(int(worker), signal.SIGKILL)
+        await asyncio.sleep(0.2)
+
+    with serving(GARMENTS_MODEL_DIR=str(folder), log=log) as (url, process):
+        tally = under_load(Question.of(url, [boot]), reload)
+        answer = requests.get(f"{url}/ready", timeout=5)
+    assert "does not give its golden answer" in log.read_text()
+    assert answer.json()["models"] == [{"name": MODEL.name, "version": old}]
+    assert tally.models.keys() == {old}
+
+
+def test_a_folder_that_cannot_be_read_is_refused_too(folder: Path) -> None:
+    log = folder / "log"
+    with serving(GARMENTS_MODEL_DIR=str(folder), log=log) as (url, process):
+        (folder / MODEL.name / "card.json").write_text("{")
+        for times in (1, 2):
+            process.send_signal(signal.SIGHUP)
+            until(lambda times=times: log.read_text().count("old ones stay") == times)
+        assert requests.get(f"{url}/ready", timeout=5).ok
+
+
+def test_slow_and_silent_clients_starve_nobody(service: str, boot: bytes) -> None:
+    host, port = "127.0.0.1", int(service.rpartition(":")[2])
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+
+    async def dribble(start: bytes, rest: bytes) -> None:
+        with socket.create_connection((host, port)) as client:
+            client.sendall(start)
+            for byte in rest:
+                await asyncio.sleep(1)
+                client.send(bytes([byte]))
+            await asyncio.sleep(60)
+
+    async def go() -> Tally:
+        question = Question.of(service, [boot])
+        slow = [dribble(b"", head) for _ in range(70)]
+        slow += [dribble(head + b"Content-Length: 394\r\n\r\n", boot) for _ in range(70)]
+        slow += [dribble(head + b"Content-Length: 99999\r\n\r\n", boot) for _ in range(30)]
+        slow += [dribble(b"", b"") for _ in range(30)]
+        tasks = [asyncio.create_task(each) for each in slow]
+        await asyncio.sleep(1.5)
+        tally = await ask_for(2, question, 4)
+        assert not [task for task in tasks if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        return tally
+
+    tally = asyncio.run(go())
+    assert tally.answers.keys() == {200}
+    assert not tally.lost
+    assert tally.p99() < 1
+
+
+@pytest.mark.parametrize("length", [394, 99999])
+def test_a_body_that_comes_too_slowly_is_given_up(length: int, models: Path, boot: bytes) -> None:
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_BODY_SECONDS": "0.3"}
+    with serving(**settings) as (url, _):
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+            client.sendall(head.encode() + boot[:100])
+            client.settimeout(5)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))  # it closes the connection
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"slow_request"' in answer
+        assert requests.get(f"{url}/ready", timeout=5).ok
+
+
+@pytest.mark.slow
+def test_too_much_is_refused_and_leaves_no_trace(models: Path) -> None:
+    pictures = [path.read_bytes() for path in hundred()[:32]]
+    limits = {"GARMENTS_MAX_QUEUE": "8", "GARMENTS_DEADLINE_SECONDS": "3"}
+    with serving(GARMENTS_MODEL_DIR=str(models), **limits) as (url, _):
+        question = Question.of(url, pictures)
+        capacity = len(asyncio.run(ask_for(2, question, 8)).seconds) / 2
+        tally = asyncio.run(ask_at(4 * capacity, 5, question))
+        after = asyncio.run(ask_for(1, question))
+    assert tally.answers.keys() == {200, 429}
+    assert not tally.lost
+    assert tally.answers[200] > capacity * 5 / 4
+    assert max(tally.seconds) < 4
+    assert after.answers.keys() == {200}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse what is not there yet")
+def test_a_listener_that_admits_nobody_keeps_those_who_are_there() -> None:
+    (listener,) = listen("127.0.0.1", free_port(), 1)
+    with listener, socket.create_connection(listener.getsockname()) as first:
+        admit_nobody(listener)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(listener.getsockname(), timeout=0.2)
+        first.sendall(b"still here")
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.recv(100) == b"still here"
+
+
+def test_workers_end_when_their_supervisor_is_killed(models: Path) -> None:
+    with serving(GARMENTS_MODEL_DIR=str(models)) as (_, process):
+        workers = children(process.pid)
+        process.kill()
+        until(lambda: not [pid for pid in workers if Path(f"/proc/{pid}/exe").exists()])
+        process.returncode = 0  # serving() wants a service that ended well

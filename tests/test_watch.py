@@ -1,0 +1,142 @@
+"""What the service tells of requests: lines, ids, and numbers."""
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import serving
+from tests.test_server import children
+from tests.test_web import form
+
+MakeClient = Callable[..., FlaskClient]
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def numbers(page: str) -> dict[str, float]:
+    """Samples by name and labels, as a Prometheus reads them."""
+    return {
+        sample.name + "".join(f",{key}={value}" for key, value in sorted(sample.labels.items())): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def test_each_request_is_one_line_of_json(
+    client: FlaskClient, boot: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = form(("a", boot, "a.png"), ("b", b"#!/bin/sh", "b.png"))
+    client.post("/predict", **sent, headers={"X-Request-ID": "night-7/1"}, buffered=True)
+    (line,) = lines(capsys)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(line.pop("time")))
+    assert 0 < float(str(line.pop("ms"))) < 10_000
+    assert line.pop("received") == len(sent["data"])
+    assert int(str(line.pop("sent"))) >= 0
+    assert str(line.pop("model")).startswith("fashion-mnist@")
+    assert line == {
+        "id": "night-7/1",
+        "client": "127.0.0.1",
+        "method": "POST",
+        "path": "/predict",
+        "status": 200,
+        "pictures": 2,
+        "refused": ["unsupported_type"],
+    }
+
+
+def test_the_log_can_be_turned_off(
+    make_client: MakeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_client(request_log=0).get("/health", buffered=True)
+    assert lines(capsys) == []
+
+
+def test_an_id_is_given_back_or_made(client: FlaskClient) -> None:
+    given = client.get("/health", headers={"X-Request-ID": "a-b.c:1"})
+    assert given.headers["X-Request-ID"] == "a-b.c:1"
+    made = {client.get("/nothing").headers["X-Request-ID"] for _ in range(2)}
+    assert len(made) == 2
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in made)
+
+
+@pytest.mark.parametrize("given", ["", " ", "a b", '"}', "a\tb", "é", "x" * 129, "a,b"])
+def test_an_id_that_could_break_a_line_is_replaced(client: FlaskClient, given: str) -> None:
+    answer = client.get("/health", environ_overrides={"HTTP_X_REQUEST_ID": given})
+    assert re.fullmatch("[0-9a-f]{16}", answer.headers["X-Request-ID"])
+
+
+def test_a_path_breaks_no_line(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+    client.get('/%0A{"level": "forged"}' + "x" * 999, buffered=True)
+    (line,) = lines(capsys)
+    assert str(line["path"]).startswith('/\n{"level": "forged"}')
+    assert len(str(line["path"])) == 200
+
+
+def test_numbers_tell_requests_predictions_and_rejections(client: FlaskClient, boot: bytes) -> None:
+    version = client.get("/ready").json["models"][0]["version"]
+    sent = form(("a", boot, "a"), ("b", boot, "b"), ("c", b"x", "c"))
+    client.post("/predict", **sent, buffered=True)
+    client.post("/predict", data=b"x", content_type="text/plain", buffered=True)
+    client.get("/nothing/here", buffered=True)
+    answer = client.get("/metrics")
+    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    found = numbers(answer.text)
+    model = f"model=fashion-mnist,version={version}"
+    assert found["garments_requests_total,code=200,endpoint=/predict"] == 1
+    assert found["garments_requests_total,code=415,endpoint=/predict"] == 1
+    assert found["garments_requests_total,code=404,endpoint=other"] == 1
+    assert found["garments_request_seconds_count,endpoint=/predict"] == 2
+    assert found["garments_request_pictures_sum"] == 3
+    assert found[f"garments_predictions_total,decision=accept,label=Ankle boot,{model}"] == 2
+    assert found["garments_rejections_total,reason=unsupported_type"] == 1
+    assert found["garments_rejections_total,reason=unsupported_media_type"] == 1
+    assert 0 < found[f"garments_model_load_seconds,{model}"] < 60
+    assert found["garments_queue_depth"] == 0
+
+
+def test_numbers_need_the_token(make_client: MakeClient) -> None:
+    client = make_client(api_token="secret")
+    assert client.get("/metrics").status_code == 401
+    token = {"Authorization": "Bearer secret"}
+    assert client.get("/metrics", headers=token).status_code == 200
+
+
+def test_numbers_are_of_all_workers_and_survive_them(models: Path, boot: bytes) -> None:
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_WORKERS": "3"}
+    with serving(**settings) as (url, process):
+
+        def ask(times: int) -> float:
+            for _ in range(times):  # each on a connection, and so a worker, of its own
+                requests.post(
+                    f"{url}/predict", data=boot, headers={"Content-Type": "image/png"}, timeout=5
+                )
+            time.sleep(0.2)
+            found = numbers(requests.get(f"{url}/metrics", timeout=5).text)
+            assert found["garments_queue_depth"] == 0
+            return found["garments_requests_total,code=200,endpoint=/predict"]
+
+        assert ask(20) == 20
+        for worker in children(process.pid)[:2]:
+            os.kill(int(worker), signal.SIGKILL)
+        time.sleep(1)
+        assert ask(20) == 40
+        (files,) = {Path(link).parent for link in mapped(children(process.pid)[0])}
+        assert len(list(files.iterdir())) <= 4 * 3
+    assert not files.exists()
+
+
+def mapped(pid: str) -> list[str]:
+    return re.findall(r"/\S+garments-\S+\.db$", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE)
