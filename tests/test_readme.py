@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,20 @@ import pytest
 from garments import batch
 from garments.settings import Settings
 from garments.web.problems import PROBLEMS
-from tests.conftest import PROJECT, free_port, hundred, script
+from tests.conftest import PROJECT, free_port, hundred, script, serving
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"\d+\.\d+")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service with both committed models, as a clone of the repository has them."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("fashion-mnist", "photo"):
+        (folder / name).symlink_to(PROJECT / "model" / name)
+    with serving(GARMENTS_MODEL_DIR=str(folder)) as (url, _):
+        yield url
 
 
 def examples() -> list[tuple[str, str]]:
