@@ -24,7 +24,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few minutes' worth of training")
     parser.add_argument("--backend", choices=training.BACKENDS, default=training.BACKENDS[0])
     given = vars(parser.parse_args())
-    name = given.pop("name") or ("photo" if given["photos"] else "fashion-mnist")
+    if (name := given.pop("name")) is None:
+        name = "photo" if given["photos"] else "fashion-mnist"
     if not re.fullmatch(r"\w[\w.-]*", name):
         parser.error(f"{name!r} is no name for a folder: use letters, digits, - and _")
     logging.basicConfig(level=logging.INFO, format="%(message)s")

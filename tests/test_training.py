@@ -378,22 +378,30 @@ def test_a_folder_that_holds_no_model_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "precious.png").exists()
 
 
-def strayed(folder: Path, scratch: Path, pictures: np.ndarray) -> tuple[float, np.ndarray]:
-    """How far ONNX Runtime is from Keras in floats, and where integers give the same class."""
+def strayed(
+    folder: Path, scratch: Path, pictures: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """How far ONNX Runtime is from Keras in floats; where integers give another class.
+
+    And how far ahead, in floats, the likeliest class of each picture is of the next.
+    """
     network = keras.models.load_model(folder / "model.keras")
     found = network.predict(pictures, verbose=0)
     write_onnx(network, scratch / "float.onnx")
     in_floats = Graph(scratch / "float.onnx").probabilities(pictures)
     served = Graph(folder / "model.onnx").probabilities(pictures)
-    return float(np.abs(found - in_floats).max()), found.argmax(axis=1) == served.argmax(axis=1)
+    second, first = np.sort(in_floats, axis=1)[:, -2:].T
+    changed = in_floats.argmax(axis=1) != served.argmax(axis=1)
+    return float(np.abs(found - in_floats).max()), changed, first - second
 
 
 def test_what_is_served_is_the_keras_network_in_integers(
     trained: Path, sample: Dataset, tmp_path: Path
 ) -> None:
-    furthest, same = strayed(trained, tmp_path, sample.images[..., None])
+    furthest, changed, ahead = strayed(trained, tmp_path, sample.images[..., None])
     assert furthest < 1e-4
-    assert same.mean() > 0.98
+    # Where it was a near thing, after two epochs on sixty pictures, the last digits may decide.
+    assert not changed[ahead > 0.05].any()
     operations = {node.op_type for node in onnx.load(trained / "model.onnx").graph.node}
     assert operations >= {"QuantizeLinear", "DequantizeLinear"}
     assert json.loads((trained / "card.json").read_text())["precision"] == "int8"
@@ -402,14 +410,15 @@ def test_what_is_served_is_the_keras_network_in_integers(
 @pytest.mark.figures
 def test_integers_cost_next_to_nothing(test_set: Dataset, tmp_path: Path) -> None:
     pictures = test_set.images[..., None]
-    furthest, same = strayed(MODEL, tmp_path, pictures)
+    furthest, changed, ahead = strayed(MODEL, tmp_path, pictures)
     rights = [
         (Graph(path).probabilities(pictures).argmax(axis=1) == test_set.labels).mean()
         for path in (tmp_path / "float.onnx", MODEL / "model.onnx")
     ]
     print(
         f"\nKeras and ONNX Runtime differ by at most {furthest:.1e} in floats; right are "
-        f"{rights[0]:.2%} in floats and {rights[1]:.2%} in integers; {(~same).sum()} answers change"
+        f"{rights[0]:.2%} in floats and {rights[1]:.2%} in integers; {changed.sum()} answers change"
     )
     assert furthest < 1e-4
+    assert not changed[ahead > 0.3].any()
     assert abs(rights[0] - rights[1]) < 0.002
