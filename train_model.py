@@ -30,9 +30,8 @@ def main() -> None:
         parser.error(f"{name!r} is no name for a folder: use letters, digits, - and _")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        settings = Settings.from_environment()
-        folder, data = settings.model_dir / name, Path("Data")
-        print(training.carry_out(folder, data, settings.dataset_dir, **given))
+        own = Settings.from_environment()
+        print(training.carry_out(own.model_dir / name, Path("Data"), own.dataset_dir, **given))
     except (DatasetError, SettingsError, training.TrainingError, OSError) as error:
         parser.error(str(error))
 
