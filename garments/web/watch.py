@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, has_request_context, request
+from flask import Flask, request
 from werkzeug.wsgi import ClosingIterator
 
 from garments.card import Card
@@ -63,9 +63,8 @@ def answered(cards: Sequence[Card], results: Sequence[Result]) -> None:
 
 
 def refused(code: str) -> None:
-    """Tell that the request at hand, if there is one, is refused for the reason `code`."""
-    if has_request_context():
-        request.environ[KEY].reasons.append(code)
+    """Tell that the request at hand is refused for the reason `code`."""
+    request.environ[KEY].reasons.append(code)
 
 
 class Watch:
