@@ -142,6 +142,24 @@ def test_beyond_the_longest_line_all_are_refused() -> None:
     assert [each.code for each in found[3:]] == ["busy"] * 2
 
 
+def test_who_would_wait_for_more_than_half_of_its_time_is_refused_at_once() -> None:
+    async def inside() -> tuple[list[Any], float]:
+        group = Group(64, 0.4, lambda: None)
+        slow = [asyncio.ensure_future(group.work(lambda: time.sleep(0.01))) for _ in range(40)]
+        await asyncio.sleep(0.1)  # it knows by now that each takes ten milliseconds
+        started = time.monotonic()
+        late = asyncio.ensure_future(group.work(lambda: "late"))
+        with pytest.raises(Refusal, match="too many requests"):
+            await late
+        refused = time.monotonic() - started
+        found = await asyncio.gather(*slow, return_exceptions=True)
+        return [*found, await group.work(lambda: "in time")], refused
+
+    found, refused = asyncio.run(inside())
+    assert refused < 0.05
+    assert found[-1] == "in time"
+
+
 def test_who_is_gone_is_passed_over() -> None:
     done: list[str] = []
 

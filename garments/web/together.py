@@ -34,6 +34,9 @@ _SECONDS_TO_BEGIN = 0.005
 # Seconds in which those who have just been answered ask again, if they do.
 _MOMENT = 0.0001
 
+# How much the last group counts for the seconds that a request in line is thought to take.
+_NEWS = 0.2
+
 
 def ask(engine: Engine, pictures: _Pictures, top: int) -> list[Answer]:
     """What `engine.predict` says, in one run with what other requests of the moment ask it."""
@@ -100,13 +103,17 @@ class Group:
         self._changed = changed
         self._waiting: deque[tuple[float, asyncio.Future[Any], Callable[[], None]]] = deque()
         self._last = 0
+        self._begun: float | None = None
+        self._pace = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     async def work(self, work: Callable[[], _T]) -> _T:
         """What `work` returns or raises when its turn has come. Raises Refusal."""
-        if len(self._waiting) >= self._longest:
+        # Half of its time may go by in line. Who would only hear then that it is up, hears it now.
+        wait = len(self._waiting) * self._pace
+        if len(self._waiting) >= self._longest or wait > self._seconds / 2:
             raise Refusal("busy", BUSY)
         turn: asyncio.Future[_T] = self._loop.create_future()
 
@@ -134,6 +141,9 @@ class Group:
 
     def _work(self) -> None:
         now = time.monotonic()
+        if self._begun is not None and self._last:  # some waited ever since
+            self._pace += _NEWS * ((now - self._begun) / self._last - self._pace)
+        self._begun = now
         requests: list[_Request] = []
         while self._waiting and len(requests) < _MOST:
             if time.monotonic() > now + _SECONDS_TO_BEGIN:
@@ -152,3 +162,5 @@ class Group:
         self._changed()
         if self._waiting:
             self._loop.call_soon(self._gather)
+        else:
+            self._begun = None
