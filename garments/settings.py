@@ -133,6 +133,15 @@ class Settings:
             "seconds that a file must have been left alone before the client reads it", 0, 3600
         ),
     )
+    review_sample: float = field(
+        default=0.0,
+        metadata=_about(
+            "share of the accepted photos, chosen by chance, that people are to look at as well; "
+            "it shows how right those are",
+            0,
+            1,
+        ),
+    )
     database_url: str = field(
         default="sqlite:///predictions.db",
         metadata=_about("where nights and answers are kept: SQLite or PostgreSQL"),
