@@ -39,6 +39,13 @@ class Settings:
             "needed to listen on anything but loopback"
         ),
     )
+    secret_key: str = field(
+        default="",
+        metadata=_about(
+            "secret that signs the cookies of those who are signed in, beside the token; needed "
+            "where there is no token and another server than app.py has several processes"
+        ),
+    )
     model_dir: Path = field(
         default=PROJECT / "model", metadata=_about("folder that holds the model folders")
     )

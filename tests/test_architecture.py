@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "accuracy": {"predictions", "report"},
     "engine": {"card"},
     "training": {"card", "dataset", "engine", "network", "preprocess", "report"},
-    "web": {"card", "engine", "preprocess", "routing", "settings"},
+    "web": {"card", "engine", "preprocess", "routing", "settings", "store"},
     "store": set(),
     "morning": set(),
     "batch": {"card", "morning", "predictions", "settings", "store"},

@@ -75,6 +75,10 @@ class Database:
         """Where SQLite keeps the data."""
         return Path(self.url.database or "")
 
+    def exists(self) -> bool:
+        """Whether there is a database; to connect would make the file of one that is missing."""
+        return not self.on_sqlite or self.file.exists()
+
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that can say what is to be done where there is a row already."""
         # The dialects are slow to import, and one of them is not needed.

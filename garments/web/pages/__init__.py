@@ -1,0 +1,30 @@
+"""The pages for people: HTML from templates, a little JavaScript, and the sign-in before them."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+
+from garments.settings import Settings
+from garments.web.models import Models
+from garments.web.pages import entrance, session, trial
+from garments.web.pages.faults import answer_errors_as_pages
+
+NAME = "pages"
+"""The blueprint, and so the first part of the name of each endpoint."""
+
+
+def register(app: Flask, settings: Settings, models: Models) -> None:
+    """Add the pages to `app`."""
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    pages = Blueprint(
+        NAME,
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/static",
+    )
+    entrance.add_to(pages, settings)
+    answer_errors_as_pages(pages)
+    trial.add_to(pages, settings, models)
+    app.register_blueprint(pages)
+    session.keep(app, settings, NAME)
