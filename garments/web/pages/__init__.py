@@ -12,6 +12,9 @@ from garments.web.pages.faults import answer_errors_as_pages
 NAME = "pages"
 """The blueprint, and so the first part of the name of each endpoint."""
 
+OF_DATABASE = ("/review", "/runs")
+"""How the paths of those pages begin that may have to wait for the database."""
+
 
 def register(app: Flask, settings: Settings, models: Models) -> None:
     """Add the pages to `app`."""
