@@ -34,10 +34,11 @@ class Database:
     Every method raises StoreError where the database fails.
     """
 
-    def __init__(self, url: str, *, durable: bool = False) -> None:
+    def __init__(self, url: str, *, durable: bool = False, pooled: bool = True) -> None:
         """Prepare to connect. Raises StoreError for a URL that names no such database.
 
-        A `durable` one is on the disk with every commit, whatever happens to the machine.
+        A `durable` one is on the disk with every commit, whatever happens to the machine; one that
+        is not `pooled` holds no connection between two transactions.
         """
         try:
             self.url = sa.make_url(url)
@@ -53,6 +54,7 @@ class Database:
             self._engine = sa.create_engine(
                 self.url,
                 connect_args=options,
+                poolclass=None if pooled else sa.NullPool,
                 json_serializer=lambda value: orjson.dumps(value).decode(),
                 json_deserializer=orjson.loads,
             )

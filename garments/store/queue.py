@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class Item:
     confidence: float
     top: list[list[Any]]
     """[label, confidence] of the likeliest classes, best first."""
+    until: float
+    """When the tab has it no more, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,13 @@ class Queue:
             if len(taken) < most:
                 rest = self._taken(connection, tab, most - len(taken), kind, skipped)
                 taken += rest
-            return _items(connection, taken)
+            return self._items(connection, taken)
 
     def claim(self, tab: str, digest: bytes) -> Item | None:
         """The photo with that content for the tab alone; None if it waits no more, or is taken."""
         with self._database.writing() as connection:
             taken = self._taken(connection, tab, 1, None, photos.c.digest == digest)
-            return next(iter(_items(connection, taken)), None)
+            return next(iter(self._items(connection, taken)), None)
 
     def _taken(
         self,
@@ -156,6 +159,27 @@ class Queue:
         )
         return connection.execute(decided).first() is None
 
+    def _items(self, connection: sa.Connection, taken: Collection[Any]) -> list[Item]:
+        """What is shown of each; of a content that no model could read there is nothing."""
+        said = last_answers(connection, [row.digest for row in taken])
+        return [
+            Item(
+                digest=row.digest,
+                directory=row.directory,
+                name=row.name,
+                kind=kind_of(row.waiting),
+                expected=row.expected,
+                model=said[row.digest].model,
+                prediction=said[row.digest].prediction,
+                label=said[row.digest].label,
+                confidence=said[row.digest].confidence,
+                top=said[row.digest].top or [],
+                until=self._clock() + LEASE_SECONDS,
+            )
+            for row in taken
+            if row.digest in said
+        ]
+
     def skip(self, tab: str, who: str, digest: bytes) -> None:
         """Let others have it, and give it to this person again only at the end."""
         skip = self._database.insert(skips).values(digest=digest, who=who, at=_now())
@@ -166,10 +190,14 @@ class Queue:
             connection.execute(skip)
             connection.execute(_release(tab, [digest]))
 
-    def release(self, tab: str, digests: Collection[bytes]) -> None:
-        """Let others have what the tab has taken and will not look at."""
+    def release(self, tab: str, digests: Collection[bytes], until: float = math.inf) -> None:
+        """Let others have what the tab has taken and will not look at.
+
+        What it has taken anew since, for longer than `until`, it keeps: a page that is loaded again
+        may be quicker than what the old one sent at its end.
+        """
         with self._database.writing() as connection:
-            connection.execute(_release(tab, digests))
+            connection.execute(_release(tab, digests).where(leases.c.until <= until))
 
     def progress(self, who: str) -> Progress:
         """How many are left, and how fast they go."""
@@ -201,27 +229,6 @@ class Queue:
         with self._database.reading() as connection:
             found: bytes | None = connection.scalar(query)
             return found
-
-
-def _items(connection: sa.Connection, taken: Collection[Any]) -> list[Item]:
-    """What is shown of each; a photo whose answers are all unreadable has nothing to show."""
-    said = last_answers(connection, [row.digest for row in taken])
-    return [
-        Item(
-            row.digest,
-            row.directory,
-            row.name,
-            kind_of(row.waiting),
-            row.expected,
-            said[row.digest].model,
-            said[row.digest].prediction,
-            said[row.digest].label,
-            said[row.digest].confidence,
-            said[row.digest].top or [],
-        )
-        for row in taken
-        if row.digest in said
-    ]
 
 
 def last_answers(connection: sa.Connection, digests: Collection[bytes]) -> dict[bytes, Any]:

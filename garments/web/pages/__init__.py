@@ -6,8 +6,9 @@ from flask import Blueprint, Flask
 
 from garments.settings import Settings
 from garments.web.models import Models
-from garments.web.pages import entrance, session, trial
+from garments.web.pages import entrance, review, runs, session, trial
 from garments.web.pages.faults import answer_errors_as_pages
+from garments.web.pages.records import Records
 
 NAME = "pages"
 """The blueprint, and so the first part of the name of each endpoint."""
@@ -29,5 +30,8 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     entrance.add_to(pages, settings)
     answer_errors_as_pages(pages)
     trial.add_to(pages, settings, models)
+    records = Records(settings.database_url)
+    review.add_to(pages, records, models)
+    runs.add_to(pages, records, models)
     app.register_blueprint(pages)
     session.keep(app, settings, NAME)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from garments.web.problems import Refusal
 
 if TYPE_CHECKING:
-    from garments.store import Store
+    from garments.store.desk import Desk
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ class Records:
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = Lock()
-        self._store: Store | None = None
+        self._desk: Desk | None = None
 
     @contextmanager
-    def opened(self) -> Iterator[Store | None]:
+    def opened(self) -> Iterator[Desk | None]:
         """The store for the time of the block, None while no night has made one.
 
         Raises Refusal, also for a StoreError in the block.
@@ -40,13 +40,21 @@ class Records:
             detail = "the database cannot be used; the service's log says why"
             raise Refusal("no_database", detail) from error
 
-    def _open(self) -> Store | None:
-        from garments.store import Store
-        from garments.store.database import Database
+    @contextmanager
+    def required(self) -> Iterator[Desk]:
+        """As `opened`, but raises Refusal while there is none."""
+        with self.opened() as desk:
+            if desk is None:
+                raise Refusal("not_found", "no night has run yet, so that there is nothing here")
+            yield desk
+
+    def _open(self) -> Desk | None:
+        from garments.store.desk import Desk
 
         with self._lock:
-            if self._store is None and Database(self._url).exists():
-                store = Store(self._url)
-                store.open()
-                self._store = store
-            return self._store
+            if self._desk is None:
+                desk = Desk(self._url)
+                if desk.database.exists():
+                    desk.open()
+                    self._desk = desk
+            return self._desk
