@@ -1,8 +1,14 @@
 // What every page needs: to say what has changed, and to ask the service.
 
-/** Say `text` to those who hear the page rather than see it. */
+const unsaid = [];
+
+/** Say `text` to those who hear the page rather than see it; what comes at once is said together. */
 export function announce(text) {
-  document.getElementById("announcements").textContent = text;
+  unsaid.push(text);
+  if (unsaid.length > 1) return;
+  setTimeout(() => {
+    document.getElementById("announcements").textContent = unsaid.splice(0).join(" ");
+  }, 100);
 }
 
 /** Why the service would not do what it was asked; `code` as in its problem documents. */
@@ -62,7 +68,7 @@ export function element(kind, attributes = {}, ...children) {
   return made;
 }
 
-/** A share of one in per cent, with a digit behind the point: 0.9997 is "100.0 %". */
+/** A share of one in per cent, with a digit behind the point, on one line: 0.9997 is "100.0 %". */
 export function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return `${(100 * share).toFixed(1)}\u00a0%`;
 }
