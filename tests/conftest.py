@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -162,10 +163,11 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], token: str = ""
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_server() -> Iterator[str]:
     from tests.databases import postgresql  # which has its port from here
 
-    with postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+    # Not where pytest keeps its folders: another run of it would shut its user out.
+    with tempfile.TemporaryDirectory() as folder, postgresql(Path(folder)) as url:
         yield url
 
 

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "routing": set(),
     "card": set(),
     "evidence": set(),
+    "export_reviews": {"dataset", "predictions", "settings", "store"},
     "predictions": set(),
     "report": set(),
     "accuracy": {"predictions", "report"},
@@ -56,7 +57,17 @@ ONLY_IN = {
     "urllib3": set(),
     "http": set(),
 }
-QUIET = {"preprocess", "routing", "engine", "report", "predictions", "accuracy", "store", "morning"}
+QUIET = {
+    "evidence",
+    "preprocess",
+    "routing",
+    "engine",
+    "report",
+    "predictions",
+    "accuracy",
+    "store",
+    "morning",
+}
 
 
 def room_of(path: Path) -> str:

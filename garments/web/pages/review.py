@@ -24,8 +24,8 @@ _NAME = re.compile(r"[0-9A-Za-z-]{8,64}")  # of a tab or a decision, made up by 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KINDS = {
     "doubtful": "Doubtful",
-    "wrong": "Possible wrong items",
-    "sample": "Sample of the accepted",
+    "wrong": "Wrong item?",
+    "sample": "Sample",
 }
 
 
