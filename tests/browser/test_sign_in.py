@@ -31,7 +31,7 @@ def test_a_wrong_token_is_told_at_its_field(
     wide: int, dark: bool, closed_service: str, person: NewPerson
 ) -> None:
     ann = person(wide, dark=dark)
-    ann.provoked.add(422)
+    ann.provoked.add("status of 422")
     page = ann.page
     page.goto(f"{closed_service}/sign-in")
     assert not faults_of(page)
