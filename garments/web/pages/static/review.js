@@ -56,11 +56,13 @@ class Review {
     this.until = 0; // the end of the last lease
     // An answer of the service may have been under way while a photo was answered here.
     this.passed = new Set(this.unsent.filter((one) => one.path !== "undo").map((one) => one.photo));
+    this.store();
   }
 
   store() {
     sessionStorage.setItem("review-unsent", JSON.stringify(this.unsent));
     sessionStorage.setItem("review-done", JSON.stringify(this.done.slice(-20)));
+    desk.dataset.unsent = this.unsent.length;
   }
 
   send(path, fields) {
