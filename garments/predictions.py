@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -32,7 +32,10 @@ class Row(NamedTuple):
     error: str = ""
 
 
-DECISIONS = ("accept", "review", "unreadable")
+DECISIONS = ("accept", "review", "reviewed", "unreadable")
+"""`reviewed`: prediction and label are a person's answer, confidence is empty."""
+NONE = "none of these"
+"""The label of a person's answer that it is none of the classes, without a number."""
 COLUMNS = Row._fields
 
 
@@ -104,10 +107,15 @@ def read_predictions(path: Path, classes: int) -> list[Row]:
         row = Row(**cells)
         if row.decision not in DECISIONS:
             raise TableError(f"{path}, line {line}: {row.decision!r} is no decision")
-        if row.prediction not in (numbers if row.decision != "unreadable" else {""}):
+        if row.prediction not in _allowed(row, numbers):
             raise TableError(f"{path}, line {line}: {row.prediction!r} is not a class's number")
         rows.append(row)
     return rows
+
+
+def _allowed(row: Row, numbers: Collection[str]) -> Collection[str]:
+    none = row.decision == "unreadable" or (row.decision == "reviewed" and row.label == NONE)
+    return {""} if none else numbers
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:

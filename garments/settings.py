@@ -39,6 +39,13 @@ class Settings:
             "needed to listen on anything but loopback"
         ),
     )
+    secret_key: str = field(
+        default="",
+        metadata=_about(
+            "secret that signs the cookies of those who are signed in, beside the token; needed "
+            "where there is no token and another server than app.py has several processes"
+        ),
+    )
     model_dir: Path = field(
         default=PROJECT / "model", metadata=_about("folder that holds the model folders")
     )
@@ -131,6 +138,15 @@ class Settings:
         default=2.0,
         metadata=_about(
             "seconds that a file must have been left alone before the client reads it", 0, 3600
+        ),
+    )
+    review_sample: float = field(
+        default=0.0,
+        metadata=_about(
+            "share of the accepted photos, chosen by chance, that people are to look at as well; "
+            "it shows how right those are",
+            0,
+            1,
         ),
     )
     database_url: str = field(

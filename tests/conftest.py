@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 from PIL import Image
 
@@ -158,6 +160,30 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], token: str = ""
                 return
         time.sleep(0.02)
     raise AssertionError("the service is not ready")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    from tests.databases import postgresql  # which has its port from here
+
+    # Not where pytest keeps its folders: another run of it would shut its user out.
+    with tempfile.TemporaryDirectory() as folder, postgresql(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/predictions.db"
+        return
+    server = request.getfixturevalue("postgresql_server")
+    yield server
+    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -25,12 +25,14 @@ MAY_IMPORT = {
     "network": set(),
     "routing": set(),
     "card": set(),
+    "evidence": set(),
+    "export_reviews": {"dataset", "predictions", "settings", "store"},
     "predictions": set(),
     "report": set(),
     "accuracy": {"predictions", "report"},
     "engine": {"card"},
     "training": {"card", "dataset", "engine", "network", "preprocess", "report"},
-    "web": {"card", "engine", "preprocess", "routing", "settings"},
+    "web": {"card", "engine", "evidence", "preprocess", "routing", "settings", "store"},
     "store": set(),
     "morning": set(),
     "batch": {"card", "morning", "predictions", "settings", "store"},
@@ -55,7 +57,17 @@ ONLY_IN = {
     "urllib3": set(),
     "http": set(),
 }
-QUIET = {"preprocess", "routing", "engine", "report", "predictions", "accuracy", "store", "morning"}
+QUIET = {
+    "evidence",
+    "preprocess",
+    "routing",
+    "engine",
+    "report",
+    "predictions",
+    "accuracy",
+    "store",
+    "morning",
+}
 
 
 def room_of(path: Path) -> str:

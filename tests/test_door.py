@@ -92,6 +92,11 @@ class World:
         def health() -> str:
             return "alive"
 
+        @app.route("/review", methods=["GET", "POST"])
+        def review() -> str:
+            self.go.wait(10)  # for the database
+            return "reviewed"
+
         self.app = app
 
     def run(self, act: Callable[[Door], object]) -> None:
@@ -164,9 +169,17 @@ def test_afterwards_all_is_as_before() -> None:
     world.run(twice)
 
 
-def test_large_requests_keep_neither_small_ones_nor_health_waiting() -> None:
-    world = World()
-    large, small = asked(b"x" * LARGE), asked(b"x")
+@pytest.mark.parametrize(
+    "large",
+    [
+        asked(b"x" * LARGE),
+        asked(b"x", path="/review"),
+        Asked([], Headers([]), method="GET", path="/review"),
+    ],
+    ids=["many pictures", "a form of a page", "a page"],
+)
+def test_what_takes_long_keeps_neither_small_requests_nor_health_waiting(large: Asked) -> None:
+    world, small = World(), asked(b"x")
     health = Asked([], Headers([]), method="GET", path="/health")
 
     async def meanwhile(door: Door) -> None:

@@ -284,7 +284,7 @@ def test_a_night_of_nothing_says_so() -> None:
         "There is too little to tell yet whether anything has shifted.",
         "No photo was given a class.",
         "No photo was given a confidence.",
-        "No accepted answer differs from its return slip.",
+        "No answer differs from its return slip.",
         "No photo waits for a review.",
         "No file is unreadable.",
         "Too little to compare: there is no such night yet.",

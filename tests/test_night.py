@@ -27,7 +27,10 @@ from garments import batch
 from garments.batch.photo import thumbnail
 from garments.predictions import read_predictions
 from garments.settings import Settings
-from garments.store import Busy, Store, StoreError
+from garments.store import Busy, Database, Store, StoreError
+from garments.store.nights import Nights
+from garments.store.queue import Queue
+from garments.store.reviews import Decision, Reviews
 from tests import fake_service as fake
 from tests.conftest import script
 from tests.fake_service import fake_service
@@ -756,15 +759,22 @@ def test_a_thumbnail_is_small_upright_and_on_white() -> None:
     small = thumbnail(encoded(photo, exif=exif, compress_level=0))
     assert small is not None
     with Image.open(io.BytesIO(small)) as shown:
-        assert (shown.format, shown.size) == ("JPEG", (80, 160))
-        assert shown.getpixel((40, 80)) == (255, 255, 255)
+        assert (shown.format, shown.size) == ("JPEG", (128, 256))
+        assert shown.getpixel((64, 128)) == (255, 255, 255)
+
+
+def test_a_thumbnail_carries_no_comment() -> None:
+    photo = Image.effect_noise((800, 600), 50)
+    small = thumbnail(encoded(photo, "JPEG", comment=b"taken at Elm Street 5"))
+    assert small is not None
+    assert b"Elm Street" not in small
 
 
 def test_a_heic_has_a_thumbnail_that_every_browser_shows() -> None:
     small = thumbnail(encoded(Image.new("RGB", (800, 600), "red"), "HEIF"))
     assert small is not None
     shown = Image.open(io.BytesIO(small))
-    assert (shown.format, shown.size) == ("JPEG", (160, 120))
+    assert (shown.format, shown.size) == ("JPEG", (256, 192))
 
 
 def test_a_small_file_is_its_own_thumbnail(boot: bytes) -> None:
@@ -785,3 +795,135 @@ def test_the_database_knows_a_content_by_its_sha_256(place: Place) -> None:
     model = f"{fake.MODEL['name']}@{fake.MODEL['version']}"
     assert store.answered([digest], model) == {digest}
     store.close()
+
+
+# People
+
+
+def review(place: Place, name: str, answer: int | None) -> None:
+    """Decide on a photo as a person does."""
+    base = Database(place.settings.database_url)
+    digest = hashlib.sha256((place.photos / name).read_bytes()).digest()
+    Reviews(base).decide(Decision(f"{name} {answer}", digest, answer, "Ana"))
+    base.close()
+
+
+def waiting(place: Place) -> list[tuple[str, str]]:
+    """Names and kinds of the photos that wait for people, the first first."""
+    base = Database(place.settings.database_url)
+    items = Queue(base).take("tab", "Ana", 1000)
+    base.close()
+    return [(os.fsdecode(item.name), item.kind) for item in items]
+
+
+def test_what_a_person_said_stands_in_the_next_table(place: Place) -> None:
+    place.add("a.png", "b.png", "c.png", length=22)  # all for review
+    with fake_service() as service:
+        place.night(service)
+        review(place, "a.png", 9)
+        review(place, "b.png", None)
+        counts = place.night(service)
+    assert (counts.review, counts.reviewed, counts.posted) == (1, 2, 0)
+    assert "1 for review, 2 reviewed, 0 unreadable" in str(counts)
+    boot, none, _ = read_predictions(place.output, 10)
+    model = f"{fake.MODEL['name']}@{fake.MODEL['version']}"
+    assert boot[:6] == ("a.png", "9", "Ankle boot", "", "reviewed", model)
+    assert none[:5] == ("b.png", "", "none of these", "", "reviewed")
+    page = (place.output.parent / "report.html").read_text()
+    assert "<b>2</b> reviewed" in page
+    assert "The sum does not come out" not in page
+
+
+def test_a_new_model_does_not_undo_what_a_person_said(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", length=22)
+    with fake_service() as service:
+        place.night(service)
+        review(place, "a.png", 9)
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        assert place.night(service).reviewed == 1
+
+
+def test_what_a_person_said_stands_though_the_service_cannot_read_it(place: Place) -> None:
+    place.add("a.png", length=22)
+    with fake_service() as service:
+        place.night(service)
+        review(place, "a.png", 9)
+    with fake_service([fake.status(422, "damaged")]) as service:
+        counts = place.night(service, fresh=True)
+    assert (counts.reviewed, counts.unreadable) == (1, 0)
+
+
+def test_doubtful_photos_wait_for_people_until_they_are_decided_on(place: Place) -> None:
+    place.add("a.png", "b.png", length=22)
+    place.add("c.png")
+    with fake_service() as service:
+        place.night(service)
+        assert sorted(waiting(place)) == [("a.png", "doubtful"), ("b.png", "doubtful")]
+        review(place, "a.png", 9)
+        (place.photos / "b.png").unlink()
+        place.night(service)
+    assert waiting(place) == []
+
+
+def test_possible_wrong_items_wait_for_people_too(place: Place) -> None:
+    place.add("a.png", "b.png")  # class 1, accepted
+    slips = place.output.parent / "slips.csv"
+    slips.write_text("filename,expected\na.png,Coat\nb.png,1\n")
+    with fake_service() as service:
+        place.night(service, expected=slips)
+        assert waiting(place) == []  # there is no preview of what is no picture
+        picture = encoded(Image.effect_noise((80, 81), 50), "BMP") + b"x"  # of odd length
+        (place.photos / "a.png").write_bytes(picture)
+        assert place.night(service, expected=slips).mismatched == 1
+        for _ in range(2):
+            assert waiting(place) == [("a.png", "wrong")]
+            place.night(service, expected=slips)
+        review(place, "a.png", 4)
+        assert place.night(service, expected=slips).mismatched == 0
+        assert waiting(place) == []
+
+
+def test_what_a_person_found_to_be_another_item_is_listed(place: Place) -> None:
+    place.add("a.png", length=22)
+    slips = place.output.parent / "slips.csv"
+    slips.write_text("filename,expected\na.png,Coat\n")
+    with fake_service() as service:
+        place.night(service, expected=slips)
+        review(place, "a.png", None)
+        counts = place.night(service, expected=slips)
+    assert (counts.reviewed, counts.mismatched) == (1, 1)
+    page = (place.output.parent / "report.html").read_text()
+    assert '<dd>Coat</dd><dt>Photo</dt><dd class="first">none of these</dd>' in page
+
+
+def test_a_share_of_the_accepted_waits_for_people_if_so_wished(place: Place) -> None:
+    names = [f"{number:02}.png" for number in range(40)]
+    for number, name in enumerate(names):
+        picture = Image.effect_noise((50, 60), number)
+        content = encoded(picture, "BMP")
+        (place.photos / name).write_bytes(content + b"x" * (len(content) % 2 == 0))
+    with fake_service() as service:
+        assert place.night(service).accept == 40
+        assert waiting(place) == []
+        place.night(service, review_sample=0.3, fresh=True)
+        sample = waiting(place)
+        assert 2 <= len(sample) <= 24
+        assert {kind for _, kind in sample} == {"sample"}
+        place.night(service, review_sample=0.3)
+        assert sorted(waiting(place)) == sorted(sample)
+        place.night(service)
+    assert waiting(place) == []
+
+
+def test_the_report_of_a_night_is_kept_with_its_numbers(place: Place) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.night(service)
+    base = Database(place.settings.database_url)
+    (run,) = Nights(base).last(9)
+    report = Nights(base).report(run["id"])
+    base.close()
+    assert report == (place.output.parent / "report.html").read_bytes()
+    assert (run["reviewed"], run["mismatched"], run["confidence"]) == (0, 0, pytest.approx(0.9))

@@ -191,18 +191,21 @@ def test_a_token_is_compared_in_constant_time(
     assert [right for _, right in compared] == [b"secret"]
 
 
-OPEN = {"/health", "/v2/health/live"}
+OPEN = {"/health", "/v2/health/live", "/sign-in", "/static/fashion-mnist"}
 
 
 def test_without_the_token_nothing_answers_but_that_the_service_lives(make_client) -> None:
+    """And the way to sign in, to which the pages send."""
     client = make_client(api_token="secret")
     rules = client.application.url_map.iter_rules()
-    paths = {re.sub(r"<\w+>", "fashion-mnist", rule.rule) for rule in rules}
+    paths = {re.sub(r"<[\w:]+>", "fashion-mnist", rule.rule) for rule in rules}
     assert OPEN < paths
     for path in [*paths, "/nothing", "/v2/nothing", "//"]:
         for method in ("GET", "POST", "OPTIONS", "DELETE"):
-            status = client.open(path, method=method).status_code
-            assert status == 401 or path in OPEN, f"{method} {path}: {status}"
+            answer = client.open(path, method=method)
+            refused = answer.status_code == 401
+            sent_away = answer.headers.get("Location", "").startswith("/sign-in?")
+            assert refused or sent_away or path in OPEN, f"{method} {path}: {answer.status}"
 
 
 def test_a_token_that_is_refused_is_not_told(make_client) -> None:

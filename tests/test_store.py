@@ -17,37 +17,15 @@ from alembic.script import ScriptDirectory
 from garments.store import Answer, Busy, Photo, Stamp, Store, StoreError, database
 from garments.store.tables import SCHEMA, metadata
 from tests.conftest import PROJECT
-from tests.databases import postgresql
 
 HERE = b"/photos"
 STAMP = Stamp(10, 20, 30)
 MODEL = "m@1"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgresql(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/predictions.db"
-        return
-    server = request.getfixturevalue("server")
-    yield server
-    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
-        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
-    engine.dispose()
-
-
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store = Store(url)
+def store(database_url: str) -> Iterator[Store]:
+    store = Store(database_url)
     store.open()
     yield store
     store.close()
@@ -74,7 +52,8 @@ def test_what_was_recorded_is_known(store: Store) -> None:
         (b"b.png", STAMP, run),
     ]
     (_, outcome) = store.outcomes(HERE, MODEL)
-    assert outcome == (b"b.png", run, None, None, "accept", 3, "Dress", 0.9, MODEL)
+    assert outcome[:9] == (b"b.png", run, None, None, "accept", 3, "Dress", 0.9, MODEL)
+    assert outcome[9:] == (digest("x"), False, None, False, None)
 
 
 def test_an_answer_is_for_a_content_whatever_its_name(store: Store) -> None:
@@ -177,19 +156,19 @@ def test_the_schema_is_that_of_the_last_migration() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA
 
 
-def test_a_database_is_opened_again_with_what_it_holds(url: str) -> None:
-    first = Store(url)
+def test_a_database_is_opened_again_with_what_it_holds(database_url: str) -> None:
+    first = Store(database_url)
     first.open()
     first.record(first.begin(HERE), HERE, [photo(b"a.png")], [answer()])
     first.close()
-    second = Store(url)
+    second = Store(database_url)
     second.open()
     assert len(list(second.known(HERE, MODEL))) == 1
     second.close()
 
 
-def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
-    store = Store(url)
+def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
+    store = Store(database_url)
     store.open()
     with store._database.writing() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
@@ -199,12 +178,12 @@ def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
 
 
 def test_a_migration_that_is_cut_leaves_nothing_behind(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("cut")
 
-    store = Store(url)
+    store = Store(database_url)
     with monkeypatch.context() as patch:
         patch.setattr("alembic.runtime.migration.HeadMaintainer.update_to_step", broken)
         with pytest.raises(RuntimeError, match="cut"):
@@ -225,10 +204,10 @@ HOLDER = textwrap.dedent("""
 
 
 @pytest.fixture
-def holder(url: str) -> Iterator[subprocess.Popen[str]]:
+def holder(database_url: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of the database."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, url],
+        [sys.executable, "-c", HOLDER, database_url],
         cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -240,18 +219,20 @@ def holder(url: str) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_second_night_is_told_who_holds_the_lock(url: str, holder: subprocess.Popen[str]) -> None:
-    store = Store(url)
+def test_a_second_night_is_told_who_holds_the_lock(
+    database_url: str, holder: subprocess.Popen[str]
+) -> None:
+    store = Store(database_url)
     told = rf"another night is running: process {holder.pid} on \S+ since \d{{4}}-"
     with pytest.raises(Busy, match=told), store.locked():
         pass
     store.close()
 
 
-def test_the_lock_dies_with_its_process(url: str, holder: subprocess.Popen[str]) -> None:
+def test_the_lock_dies_with_its_process(database_url: str, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
-    store = Store(url)
+    store = Store(database_url)
     for _ in range(50):  # a server may need a moment to see that its client is gone
         try:
             with store.locked():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -9,11 +10,14 @@ from itertools import islice
 from pathlib import Path
 
 from garments.batch import photo
+from garments.batch.people import place_of_wrong
 from garments.batch.posting import Night
 from garments.batch.table import Least, Table
 from garments.batch.walk import Findings, stamp_of
 from garments.morning import page
 from garments.predictions import cell_of, replacing
+from garments.store import Outcome
+from garments.store.nights import Packer
 
 NIGHTS = 30  # that a night is held against
 _PREVIEWS_AT_ONCE = 25
@@ -40,6 +44,7 @@ def write_report(
         found=len(findings),
         accepted=table.decisions["accept"],
         review=table.decisions["review"],
+        reviewed=table.decisions["reviewed"],
         unreadable=table.decisions["unreadable"],
         left=len(night.left),
         posted=night.posted,
@@ -51,12 +56,16 @@ def write_report(
         earlier=tuple(earlier),
     )
     review, unreadable, mismatched = (
-        _photos(night, few, table.labels)
-        for few in (table.review, table.unreadable, table.mismatched)
+        _photos(table, few) for few in (table.review, table.unreadable, table.mismatched)
     )
     pieces = page.render(told, review, unreadable, mismatched)
+    kept = Packer()
     with replacing(path) as file:
-        file.writelines(pieces)
+        for piece in pieces:
+            file.write(piece)
+            kept.add(piece)
+    if (packed := kept.packed()) is not None:
+        night.store.keep_report(night.run, packed)
 
 
 def _day(moment: datetime) -> str:
@@ -65,32 +74,48 @@ def _day(moment: datetime) -> str:
     return aware.astimezone().date().isoformat()
 
 
-def _photos(night: Night, few: Least, labels: Sequence[str]) -> Iterator[page.Photo]:
-    outcomes = iter(few)
+def _photos(table: Table, few: Least) -> Iterator[page.Photo]:
+    night, outcomes = table.night, iter(few)
     # Some at a time: previews of all would be much to hold.
     while some := list(islice(outcomes, _PREVIEWS_AT_ONCE)):
         names = [outcome.name for outcome in some]
         previews = night.store.previews(night.directory, names, night.model)
+        drawn = _drawn(night, [one for one in some if one.decision == "accept" and not one.drawn])
         for outcome in some:
             top, thumbnail = previews.get(outcome.name, ([], None))
             yield page.Photo(
                 filename=cell_of(os.fsdecode(outcome.name)),
-                label=outcome.label or "",
-                confidence=outcome.confidence,
-                expected="" if outcome.expected is None else labels[outcome.expected],
+                label=table.named(outcome.answer) if outcome.reviewed else outcome.label or "",
+                confidence=None if outcome.reviewed else outcome.confidence,
+                expected=table.labels[outcome.expected] if outcome.expected is not None else "",
                 problem=outcome.problem or "",
                 top=tuple((label, confidence) for label, confidence in top),
-                thumbnail=(
-                    thumbnail if outcome.decision != "accept" else _drawn(night, outcome.name)
-                ),
+                thumbnail=thumbnail or drawn.get(outcome.name),
             )
 
 
-def _drawn(night: Night, name: bytes) -> bytes | None:
-    """A thumbnail of a photo that was not kept in little, since it needs no review."""
-    path = os.path.join(night.directory, name)
-    try:
-        status = os.lstat(path)
-        return photo.thumbnail(photo.read(path, stamp_of(status), settle_seconds=0))
-    except (OSError, photo.StillWritten):
-        return None
+def _drawn(night: Night, outcomes: Sequence[Outcome]) -> dict[bytes, bytes]:
+    """Thumbnails of photos that were not kept in little, by name; people can look at them then."""
+    drawn: dict[bytes, bytes] = {}
+    kept: dict[bytes, bytes] = {}
+    for outcome in outcomes:
+        path = os.path.join(night.directory, outcome.name)
+        try:
+            content = photo.read(path, stamp_of(os.lstat(path)), settle_seconds=0)
+        except (OSError, photo.StillWritten):
+            continue
+        if small := photo.thumbnail(content):
+            drawn[outcome.name] = small
+            if outcome.digest == hashlib.sha256(content).digest():
+                kept[outcome.digest] = small
+    if kept:
+        night.store.draw(night.model, kept)
+        night.store.wait(
+            night.directory,
+            [
+                (outcome.name, place_of_wrong(outcome.confidence or 0.0))
+                for outcome in outcomes
+                if outcome.digest in kept and not outcome.reviewed
+            ],
+        )
+    return drawn

@@ -35,18 +35,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Counts:
-    """How the night ended; `accept`, `review`, `unreadable` and `left` add up to `found`."""
+    """How the night ended.
+
+    `accept`, `review`, `reviewed`, `unreadable` and `left` add up to `found`.
+    """
 
     found: int
     accept: int
     review: int
+    reviewed: int
+    """Those that a person has answered for."""
     unreadable: int
     left: int
     """Files that are still being written, for the next night."""
     posted: int
     """Photos that were sent; the answers for the others were known."""
     mismatched: int
-    """Accepted ones that are not what the return slip says."""
+    """Accepted and reviewed ones that are not what the return slip says."""
     archived: int
     stuck: int
     """Classified ones that could not be archived."""
@@ -56,6 +61,7 @@ class Counts:
         parts = [
             f"{self.found:,} images: {self.accept:,} accepted",
             f"{self.review:,} for review",
+            *([f"{self.reviewed:,} reviewed"] if self.reviewed else []),
             f"{self.unreadable:,} unreadable",
             *([f"{self.left:,} still being written"] if self.left else []),
             f"{self.posted:,} of them sent",
@@ -113,6 +119,7 @@ def run(
                 found=len(findings),
                 accept=table.decisions["accept"],
                 review=table.decisions["review"],
+                reviewed=table.decisions["reviewed"],
                 unreadable=table.decisions["unreadable"],
                 left=len(night.left),
                 posted=night.posted,
@@ -121,7 +128,8 @@ def run(
                 stuck=stuck,
                 seconds=time.monotonic() - clock,
             )
-            store.finish(night.run, night.model, vars(counts) | vars(table.new))
+            new = {**vars(table.new), "confidence": table.new.confidence}
+            store.finish(night.run, night.model, vars(counts) | new)
     logger.info("%s: %s", output.name, counts)
     return counts
 

@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from garments.batch.walk import stamp_of
 from garments.store import Stamp
 
-_THUMBNAIL = (160, 160)
+_THUMBNAIL = (256, 256)  # large enough to judge by, and about 8 kB
+_QUALITY = 70
 _SMALL_ENOUGH = 4096  # bytes: a file of that size needs no smaller copy
 _SHOWN_ANYWHERE = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # how PNG and JPEG begin
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -72,14 +73,21 @@ def thumbnail(content: bytes) -> bytes | None:
             picture.draft("RGB", _THUMBNAIL)
             # In that order: a whole photo is slow to turn, and to lay on white.
             picture.thumbnail(_THUMBNAIL)
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
-        sheet = Image.new("RGBA", upright.size, "white")
-        sheet.alpha_composite(upright)
+            upright = ImageOps.exif_transpose(picture)
         file = io.BytesIO()
-        sheet.convert("RGB").save(file, "JPEG", quality=80)
+        _on_white(upright).save(file, "JPEG", quality=_QUALITY)
         return file.getvalue()
     except Exception:  # noqa: BLE001 (decoders fail in many ways; a missing preview harms nothing)
         return None
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    if picture.mode in ("RGB", "L") and "transparency" not in picture.info:
+        picture.info.clear()  # a comment would be saved with it
+        return picture
+    sheet = Image.new("RGBA", picture.size, "white")
+    sheet.alpha_composite(picture.convert("RGBA"))
+    return sheet.convert("RGB")
 
 
 def _with_heic() -> tuple[str, ...]:

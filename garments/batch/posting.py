@@ -19,6 +19,7 @@ from garments.batch import photo
 from garments.batch.client import Answer as Entry
 from garments.batch.client import Client
 from garments.batch.errors import ServiceError
+from garments.batch.people import is_sampled
 from garments.batch.walk import Findings, Found
 from garments.settings import Settings
 from garments.store import Answer, Photo, Store
@@ -201,21 +202,27 @@ class Night:
                 # Not kept as an answer: the service may do better next night.
                 problems[digest] = entry["error"]["detail"]
             else:
-                batch.answers.append(_as_answer(digest, entry, model, models, contents[digest]))
+                answer = _as_answer(digest, entry, model, models)
+                if self._is_for_people(answer):
+                    answer = replace(answer, thumbnail=photo.thumbnail(contents[digest]))
+                batch.answers.append(answer)
         batch.posted += len(asked)
         batch.photos = [
             replace(seen, problem=problems[seen.digest]) if seen.digest in problems else seen
             for seen in batch.photos
         ]
 
+    def _is_for_people(self, answer: Answer) -> bool:
+        return answer.decision == "review" or (
+            answer.decision == "accept" and is_sampled(answer.digest, self.settings.review_sample)
+        )
+
 
 def _size(contents: dict[bytes, bytes]) -> int:
     return sum(map(len, contents.values()))
 
 
-def _as_answer(
-    digest: bytes, entry: Entry, model: str, models: Mapping[str, str], content: bytes
-) -> Answer:
+def _as_answer(digest: bytes, entry: Entry, model: str, models: Mapping[str, str]) -> Answer:
     answered_by = entry.get("model", model)
     model = models.get(answered_by, model)
     if "error" in entry:
@@ -229,7 +236,6 @@ def _as_answer(
         label=entry["label"],
         confidence=float(entry["confidence"]),
         top=[[choice["label"], choice["confidence"]] for choice in entry["top"]],
-        thumbnail=photo.thumbnail(content) if entry["decision"] == "review" else None,
         answered_by=None if answered_by == model else answered_by,
     )
 

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from garments.batch.errors import ReconcileError
+from garments.batch.people import place_of
 from garments.batch.posting import Night
 from garments.batch.walk import Findings
-from garments.predictions import Row
+from garments.predictions import NONE, Row
 from garments.store import Outcome
 
 BINS = 20  # of confidence
 SHOWN = 200  # photos of a kind that the report shows
+_MOVED_AT_ONCE = 1_000
+_SURER_THAN_ANY_MODEL = -2.0
 
 
 class Least:
@@ -47,11 +50,19 @@ class Tally:
 
     classes: list[int]
     confidences: list[int] = field(default_factory=lambda: [0] * BINS)
+    _sum: float = 0.0
 
     def add(self, prediction: int, confidence: float) -> None:
         """Count one more."""
         self.classes[prediction] += 1
         self.confidences[min(int(confidence * BINS), BINS - 1)] += 1
+        self._sum += confidence
+
+    @property
+    def confidence(self) -> float | None:
+        """The mean; None of nothing."""
+        count = sum(self.classes)
+        return self._sum / count if count else None
 
 
 class Table:
@@ -63,10 +74,12 @@ class Table:
         self.decisions: Counter[str] = Counter()
         self.all, self.new = Tally([0] * len(labels)), Tally([0] * len(labels))
         self.review, self.unreadable, self.mismatched = Least(), Least(), Least()
+        self._moved: list[tuple[bytes, float | None]] = []
 
     def rows(self, findings: Findings) -> Iterator[Row]:
         """A row for every photo of `findings` but those that the night left, sorted by name.
 
+        On the way each photo is put at its place in the queue for people, or taken out.
         Raises ReconcileError where one has no answer, and StoreError.
         """
         outcomes = self.night.store.outcomes(self.night.directory, self.night.model)
@@ -77,7 +90,18 @@ class Table:
             outcome = next((known for known in outcomes if known.name >= name), None)
             if outcome is None or outcome.name != name:
                 raise self._lost(name)
+            place = place_of(outcome, self.night.settings.review_sample)
+            if place != outcome.waiting:
+                self._moved.append((name, place))
+                if len(self._moved) >= _MOVED_AT_ONCE:
+                    self._move()
             yield self._row(outcome)
+        self._move()
+
+    def _move(self) -> None:
+        if self._moved:
+            self.night.store.wait(self.night.directory, self._moved)
+            self._moved = []
 
     def _row(self, outcome: Outcome) -> Row:
         filename = os.fsdecode(outcome.name)
@@ -86,28 +110,56 @@ class Table:
             number, confidence = outcome.prediction, outcome.confidence
             if number is None or confidence is None or not 0 <= number < len(self.labels):
                 raise self._lost(outcome.name)
+            # Both tell of the model, whatever a person says of its answer.
             self.all.add(number, confidence)
             if outcome.new_in == self.night.run:
                 self.new.add(number, confidence)
-            if outcome.decision == "review":
-                self.review.add(outcome, confidence)
-            elif outcome.expected not in (None, number):
-                self.mismatched.add(outcome, -confidence)
-            self.decisions[outcome.decision] += 1
-            return Row(
-                filename=filename,
-                prediction=str(number),
-                label=str(outcome.label),
-                confidence=f"{confidence:.4f}",
-                decision=outcome.decision,
-                model=str(outcome.model),
-                expected=expected,
-            )
+            if not outcome.reviewed:
+                return self._answered(outcome, filename, number, confidence, expected)
+        if outcome.reviewed:
+            return self._reviewed(outcome, filename, expected)
         if not outcome.problem:
             raise self._lost(outcome.name)
         self.unreadable.add(outcome)
         self.decisions["unreadable"] += 1
         return Row(filename, expected=expected, error=outcome.problem)
+
+    def _answered(
+        self, outcome: Outcome, filename: str, number: int, confidence: float, expected: str
+    ) -> Row:
+        decision = str(outcome.decision)
+        if decision == "review":
+            self.review.add(outcome, confidence)
+        elif outcome.expected not in (None, number):
+            self.mismatched.add(outcome, -confidence)
+        self.decisions[decision] += 1
+        return Row(
+            filename=filename,
+            prediction=str(number),
+            label=str(outcome.label),
+            confidence=f"{confidence:.4f}",
+            decision=decision,
+            model=str(outcome.model),
+            expected=expected,
+        )
+
+    def _reviewed(self, outcome: Outcome, filename: str, expected: str) -> Row:
+        """The row of a person's answer, which has no confidence."""
+        if outcome.expected not in (None, outcome.answer):
+            self.mismatched.add(outcome, _SURER_THAN_ANY_MODEL)
+        self.decisions["reviewed"] += 1
+        return Row(
+            filename=filename,
+            prediction="" if outcome.answer is None else str(outcome.answer),
+            label=self.named(outcome.answer),
+            decision="reviewed",
+            model=str(outcome.model),
+            expected=expected,
+        )
+
+    def named(self, answer: int | None) -> str:
+        """The label of a person's answer."""
+        return NONE if answer is None else self.labels[answer]
 
     @staticmethod
     def _lost(name: bytes) -> ReconcileError:

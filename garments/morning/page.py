@@ -38,6 +38,7 @@ class Photo:
     label: str = ""
     """Empty where unreadable."""
     confidence: float | None = None
+    """None where a person answered, or nobody."""
     expected: str = ""
     """The label on the return slip; empty if there is none."""
     problem: str = ""
@@ -87,7 +88,7 @@ class Night:
     """name@version"""
     labels: tuple[str, ...]
     found: int
-    """Should be `accepted + review + unreadable + left`; the page warns if it is not."""
+    """Should be `accepted + review + reviewed + unreadable + left`; the page warns if it is not."""
     accepted: int
     review: int
     unreadable: int
@@ -96,19 +97,21 @@ class Night:
     posted: int
     """Sent to the service this night."""
     mismatched: int
-    """Accepted, and not what the return slip says."""
+    """Accepted or reviewed, and not what the return slip says."""
     slips_without_photo: int
     classes: tuple[int, ...]
     """Of all photos in the table, as in `Tally`."""
     confidences: tuple[int, ...]
     tally: Tally
     """Of the photos that are new this night."""
+    reviewed: int = 0
+    """Those that a person has answered for."""
     earlier: tuple[Tally, ...] = ()
     """Of the nights before, the oldest first. Those of other classes are passed over."""
 
     @property
     def counted(self) -> int:
-        return self.accepted + self.review + self.unreadable + self.left
+        return self.accepted + self.review + self.reviewed + self.unreadable + self.left
 
 
 def render(

@@ -18,6 +18,7 @@ from garments.store.tables import SCHEMA
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30
+_CONNECT_SECONDS = 10
 _WRITING = "garments_writing"
 
 _Rows = list[dict[str, Any]]
@@ -33,8 +34,12 @@ class Database:
     Every method raises StoreError where the database fails.
     """
 
-    def __init__(self, url: str) -> None:
-        """Prepare to connect. Raises StoreError for a URL that names no such database."""
+    def __init__(self, url: str, *, durable: bool = False, pooled: bool = True) -> None:
+        """Prepare to connect. Raises StoreError for a URL that names no such database.
+
+        A `durable` one is on the disk with every commit, whatever happens to the machine; one that
+        is not `pooled` holds no connection between two transactions.
+        """
         try:
             self.url = sa.make_url(url)
             if self.url.drivername in ("postgresql", "postgres"):
@@ -44,10 +49,12 @@ class Database:
             self.on_sqlite = self.url.get_backend_name() == "sqlite"
             if self.on_sqlite and self.file.name in ("", ":memory:"):
                 raise ValueError("it names no file")
-            options: dict[str, Any] = {"timeout": _BUSY_SECONDS} if self.on_sqlite else {}
+            bound = {"timeout": _BUSY_SECONDS}, {"connect_timeout": _CONNECT_SECONDS}
+            options: dict[str, Any] = bound[0] if self.on_sqlite else bound[1]
             self._engine = sa.create_engine(
                 self.url,
                 connect_args=options,
+                poolclass=None if pooled else sa.NullPool,
                 json_serializer=lambda value: orjson.dumps(value).decode(),
                 json_deserializer=orjson.loads,
             )
@@ -58,6 +65,8 @@ class Database:
             ) from error
         if self.on_sqlite:
             sa.event.listen(self._engine, "connect", _configure)
+            if durable:
+                sa.event.listen(self._engine, "connect", _sync_always)
             sa.event.listen(self._engine, "begin", _begin)
 
     def __str__(self) -> str:
@@ -67,6 +76,10 @@ class Database:
     def file(self) -> Path:
         """Where SQLite keeps the data."""
         return Path(self.url.database or "")
+
+    def exists(self) -> bool:
+        """Whether there is a database; to connect would make the file of one that is missing."""
+        return not self.on_sqlite or self.file.exists()
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that can say what is to be done where there is a row already."""
@@ -173,6 +186,10 @@ def _configure(connection: sqlite3.Connection, _: object) -> None:
     # and cannot damage the file; waiting for the disk at every commit would cost a third.
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
+
+
+def _sync_always(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA synchronous=FULL")
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -6,84 +6,21 @@ import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.lock import locked
-from garments.store.tables import answers, photos, runs
+from garments.store.nights import keep_report
+from garments.store.records import Answer, Known, Outcome, Photo, Stamp
+from garments.store.tables import answers, photos, reviews, runs
 
 _Insert = Callable[[sa.Table], Any]
 
 _PAGE = 5_000  # rows at a time: memory stays flat, and no transaction stays open
-
-
-class Stamp(NamedTuple):
-    """What tells a changed file from an unchanged one without reading it."""
-
-    size: int
-    modified: int
-    """Nanoseconds, as `changed`; together they show what a copy that keeps times would hide."""
-    changed: int
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One image file of a directory, as it was read."""
-
-    name: bytes
-    stamp: Stamp
-    digest: bytes | None
-    """SHA-256 of the content; None where it could not be read."""
-    problem: str | None = None
-    """Why this night has no answer for it."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a service with the models `model` said of a content."""
-
-    digest: bytes
-    model: str
-    """name@version of all that the service chooses from, joined by +."""
-    decision: str
-    prediction: int | None = None
-    label: str | None = None
-    confidence: float | None = None
-    top: list[list[Any]] | None = None
-    """[label, confidence] of the likeliest classes, best first."""
-    problem: str | None = None
-    thumbnail: bytes | None = None
-    answered_by: str | None = None
-    """name@version of the one that answered, where there are several."""
-
-
-class Known(NamedTuple):
-    """A photo that an earlier night, or this one, has dealt with."""
-
-    name: bytes
-    stamp: Stamp
-    answered_in: int | None
-    """The run that a model's answer is from; None without one."""
-
-
-class Outcome(NamedTuple):
-    """A photo with the answer of one model, if it has one."""
-
-    name: bytes
-    new_in: int
-    problem: str | None
-    expected: int | None
-    decision: str | None
-    prediction: int | None
-    label: str | None
-    confidence: float | None
-    model: str | None
-    """name@version of what answered."""
 
 
 class Store:
@@ -95,6 +32,14 @@ class Store:
         prepared, insert = self._database.prepared, self._database.insert
         self._keep_answers = prepared(_keeping_answers(insert))
         self._keep_photos = prepared(_keeping_photos(insert))
+        self._keep_places = prepared(
+            photos.update()
+            .where(
+                photos.c.directory == sa.bindparam("in"),
+                photos.c.name == sa.bindparam("of"),
+            )
+            .values(waiting=sa.bindparam("place"))
+        )
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep other nights off, until the block or this process ends. Raises Busy too."""
@@ -131,6 +76,10 @@ class Store:
             ended = {"ended": datetime.now(timezone.utc), "model": model, **kept}
             connection.execute(runs.update().where(runs.c.id == run).values(ended))
 
+    def keep_report(self, run: int, page: bytes) -> None:
+        """Keep the morning report of a run, as `nights.Packer` packs it."""
+        keep_report(self._database, run, page)
+
     def earlier(self, run: int, directory: bytes, most: int) -> list[dict[str, Any]]:
         """`started`, `classes` and `confidences` of the runs that ended before, oldest first.
 
@@ -153,7 +102,7 @@ class Store:
             yield Known(name, Stamp(size, modified, changed), run)
 
     def outcomes(self, directory: bytes, model: str) -> Iterator[Outcome]:
-        """Every known photo of `directory` with the answer of `model`, sorted by name."""
+        """Every known photo of `directory` with what `model` and people said, sorted by name."""
         columns = (
             photos.c.run,
             sa.func.coalesce(photos.c.problem, answers.c.problem),
@@ -162,9 +111,14 @@ class Store:
             answers.c.prediction,
             answers.c.label,
             answers.c.confidence,
-            sa.func.coalesce(answers.c.answered_by, answers.c.model),
+            sa.func.coalesce(answers.c.answered_by, answers.c.model, reviews.c.model),
+            photos.c.digest,
+            answers.c.thumbnail.is_not(None),
+            photos.c.waiting,
+            reviews.c.id.is_not(None),
+            reviews.c.answer,
         )
-        return (Outcome._make(row) for row in self._paged(directory, model, columns))
+        return (Outcome._make(row) for row in self._paged(directory, model, columns, reviewed=True))
 
     def classified(self, directory: bytes, model: str) -> Iterator[Photo]:
         """The known photos of `directory` that `model` could read, sorted by name."""
@@ -177,7 +131,12 @@ class Store:
                 yield Photo(name, Stamp(*stamp), digest)
 
     def _paged(
-        self, directory: bytes, model: str, columns: Sequence[sa.ColumnElement[Any]]
+        self,
+        directory: bytes,
+        model: str,
+        columns: Sequence[sa.ColumnElement[Any]],
+        *,
+        reviewed: bool = False,
     ) -> Iterator[tuple[Any, ...]]:
         """Rows of name and `columns` by name, read a page at a time.
 
@@ -188,9 +147,13 @@ class Store:
             & (answers.c.model == model)
             & photos.c.problem.is_(None)
         )
+        tables = photos.outerjoin(answers, answer)
+        if reviewed:
+            standing = (reviews.c.digest == photos.c.digest) & reviews.c.undone.is_(None)
+            tables = tables.outerjoin(reviews, standing)
         query = (
             sa.select(photos.c.name, *columns)
-            .select_from(photos.outerjoin(answers, answer))
+            .select_from(tables)
             .where(photos.c.directory == directory, photos.c.name > sa.bindparam("after"))
             .order_by(photos.c.name)
             .limit(_PAGE)
@@ -258,6 +221,24 @@ class Store:
             with self._database.writing() as connection:
                 connection.execute(update, values)
 
+    def wait(self, directory: bytes, places: Sequence[tuple[bytes, float | None]]) -> None:
+        """Put photos, by name, at their place in the queue for people; None takes them out."""
+        with self._database.writing() as connection:
+            self._keep_places(
+                connection,
+                [{"in": directory, "of": name, "place": place} for name, place in places],
+            )
+
+    def draw(self, model: str, thumbnails: Mapping[bytes, bytes]) -> None:
+        """Keep thumbnails of contents, by digest, that `model` has answered for."""
+        update = (
+            answers.update()
+            .where(answers.c.model == model, answers.c.digest == sa.bindparam("of"))
+            .values(thumbnail=sa.bindparam("small"))
+        )
+        with self._database.writing() as connection:
+            connection.execute(update, [{"of": d, "small": s} for d, s in thumbnails.items()])
+
 
 def _keeping_answers(insert: _Insert) -> Any:
     """Insert answers, or replace those of the same model for the same content."""
@@ -274,17 +255,18 @@ def _keeping_photos(insert: _Insert) -> Any:
     upsert = insert(photos)
     rest = ("size", "modified", "changed", "digest", "problem")
     same = photos.c.digest == upsert.excluded.digest
-    return upsert.values(_bound(photos, but="expected")).on_conflict_do_update(
+    return upsert.values(_bound(photos, but=("expected", "waiting"))).on_conflict_do_update(
         index_elements=[photos.c.directory, photos.c.name],
         set_={
             **{name: upsert.excluded[name] for name in rest},
             "run": sa.case((same, photos.c.run), else_=upsert.excluded.run),
+            "waiting": sa.case((same, photos.c.waiting)),
         },
     )
 
 
-def _bound(table: sa.Table, but: str = "") -> dict[str, sa.BindParameter[Any]]:
-    return {column.name: sa.bindparam(column.name) for column in table.c if column.name != but}
+def _bound(table: sa.Table, but: Collection[str] = ()) -> dict[str, sa.BindParameter[Any]]:
+    return {column.name: sa.bindparam(column.name) for column in table.c if column.name not in but}
 
 
 def _columns(run: int, directory: bytes, photo: Photo) -> dict[str, object]:

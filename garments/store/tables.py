@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -17,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The migration that makes the tables as they are here."""
 
 metadata = MetaData()
@@ -42,6 +43,9 @@ runs = Table(
     # Of the photos that were new: counts by class, and by twentieths of confidence.
     Column("classes", JSON),
     Column("confidences", JSON),
+    Column("confidence", Float),  # their mean
+    Column("reviewed", Integer),
+    Column("mismatched", Integer),
 )
 
 # Every image that was in a directory at the end of its last night. Names are bytes, since that
@@ -58,8 +62,19 @@ photos = Table(
     Column("problem", Text),  # why there may be no answer, for this night only
     Column("expected", Integer),  # the class on the return slip
     Column("run", Integer, ForeignKey("runs.id"), nullable=False),  # that first saw this content
+    # Its place in the queue for people, the lowest first; empty for what nobody needs to look at.
+    Column("waiting", Float),
     sqlite_with_rowid=False,
 )
+_WAITS = photos.c.waiting.is_not(None)
+# Of the few that wait alone: an index of all contents would slow the night down.
+Index(
+    "photos_waiting",
+    *(photos.c.waiting, photos.c.digest),
+    sqlite_where=_WAITS,
+    postgresql_where=_WAITS,
+)
+Index("photos_waiting_digest", photos.c.digest, sqlite_where=_WAITS, postgresql_where=_WAITS)
 
 # What a model said of a content, whichever files have it.
 answers = Table(
@@ -77,4 +92,61 @@ answers = Table(
     Column("problem", Text),  # why the service could not read it
     Column("thumbnail", LargeBinary),  # JPEG or PNG, of what goes to review
     Column("answered_by", String(200)),  # name@version of the one of them that did; or `model`
+)
+
+# What people said of a content, whichever model answers; nothing is ever taken out.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("request", String(64), nullable=False, unique=True),  # as the page calls this decision
+    Column("digest", LargeBinary, nullable=False),
+    Column("answer", Integer),  # empty for none of the classes
+    Column("who", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, index=True),
+    Column("undone", DateTime(timezone=True)),  # when the same person took it back
+    # Why it was shown, what stood there then, and what the model had said.
+    Column("kind", String(20), nullable=False),
+    Column("directory", LargeBinary),
+    Column("name", LargeBinary),
+    Column("expected", Integer),
+    Column("model", String(200), nullable=False),
+    Column("prediction", Integer),
+    Column("confidence", Float),
+    Column("decision", String(20), nullable=False),
+)
+_STANDS = reviews.c.undone.is_(None)
+# What makes sure that no decision overwrites another.
+Index(
+    "reviews_standing",
+    reviews.c.digest,
+    unique=True,
+    sqlite_where=_STANDS,
+    postgresql_where=_STANDS,
+)
+
+# Who has a content before them, so that nobody else gets it.
+leases = Table(
+    "leases",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("tab", String(64), nullable=False),
+    Column("until", Float, nullable=False),  # seconds since 1970
+)
+
+# What a person passed over; they get it again when nothing else is left.
+skips = Table(
+    "skips",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("who", Text, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+# The morning reports of the last nights, packed by zlib.
+reports = Table(
+    "reports",
+    metadata,
+    Column("run", Integer, ForeignKey("runs.id"), primary_key=True),
+    Column("page", LargeBinary, nullable=False),
 )

@@ -11,11 +11,9 @@ import asyncio
 import functools
 import io
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +22,11 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[att
 
 from garments.settings import Settings
 from garments.web.guard import HEADERS
-from garments.web.lifecycle import OUT_OF_TIME, UNTIL, Lifecycle
-from garments.web.line import BUSY, Line
+from garments.web.lifecycle import UNTIL, Lifecycle
+from garments.web.line import BUSY
+from garments.web.pages import OF_DATABASE
 from garments.web.problems import FAILED, Refusal, problem
+from garments.web.thread import Thread
 from garments.web.together import Group
 from garments.web.uploads import BODY
 from garments.web.watch import KEY, Visit, Watch
@@ -79,17 +79,18 @@ class Door:
         self._lifecycle = lifecycle
         self._watch = watch
         self._loop = asyncio.get_running_loop()
-        self._small = Group(settings.max_queue, settings.deadline_seconds, self._tell_depth)
-        self._large = Line(settings.max_queue, self._tell_depth)
-        self._thread = ThreadPoolExecutor(1, "large requests")
+        room = (settings.max_queue, settings.deadline_seconds, self._tell_depth)
+        self._small = Group(*room)
+        self._large = Thread("large requests", *room)
+        # Whoever waits for the database lets nobody else wait.
+        self._pages = Thread("pages", *room)
         self._reading: dict[asyncio.Task[Any] | None, Visit] = {}
         self._held = 0
-        self._thread_until = math.inf
         self._hurry()
 
     def stuck(self) -> bool:
-        """Whether what is in the thread goes on long after its time was up."""
-        return time.monotonic() > self._thread_until + self._settings.deadline_seconds
+        """Whether what is in a thread goes on long after its time was up."""
+        return self._large.stuck() or self._pages.stuck()
 
     async def answer(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request; the application of Granian's protocol RSGI."""
@@ -119,6 +120,8 @@ class Door:
         if size == 0 or size > self._settings.max_request_bytes:
             # What brings nothing needs no turn, like /health; what brings too much is refused by
             # its length, unread.
+            if size == 0 and visit.path.startswith(OF_DATABASE):
+                return await self._pages.work(self._work, environ, visit)
             return self._work(environ)
         if size > _SMALL:
             return await self._answer_large(protocol, visit, environ, size)
@@ -128,6 +131,8 @@ class Door:
         visit.received = size
         environ[BODY] = body
         environ["wsgi.input"] = io.BytesIO(body)
+        if visit.path.startswith(OF_DATABASE):
+            return await self._pages.work(self._work, environ, visit)
         arrived = time.monotonic()
         environ[UNTIL] = arrived + self._settings.deadline_seconds
 
@@ -157,30 +162,9 @@ class Door:
             body.seek(0)
             environ["CONTENT_LENGTH"] = str(visit.received)
             environ["wsgi.input"] = body
-            return await self._work_in_thread(environ, visit)
+            return await self._large.work(self._work, environ, visit)
         finally:
             self._held -= visit.received
-
-    async def _work_in_thread(self, environ: WSGIEnvironment, visit: Visit) -> Answer:
-        arrived = time.monotonic()
-        if self._large.taken:
-            await self._large.wait(self._settings.deadline_seconds)
-        self._large.taken = True
-        now = time.monotonic()
-        visit.waited = now - arrived
-        environ[UNTIL] = until = arrived + self._settings.deadline_seconds
-        self._thread_until = until
-        work = self._loop.run_in_executor(self._thread, self._work, environ)
-        # Its time may be up before the thread is free.
-        work.add_done_callback(self._leave_thread)
-        done, _ = await asyncio.wait({work}, timeout=until - now)
-        if not done:
-            raise Refusal("out_of_time", OUT_OF_TIME)
-        return work.result()
-
-    def _leave_thread(self, _: object) -> None:
-        self._thread_until = math.inf
-        self._large.leave()
 
     def _work(self, environ: WSGIEnvironment) -> Answer:
         """Call the application."""
@@ -216,7 +200,7 @@ class Door:
         self._loop.call_later(min(1.0, self._settings.body_seconds), self._hurry)
 
     def _tell_depth(self) -> None:
-        self._watch.metrics.waiting(len(self._small) + len(self._large))
+        self._watch.metrics.waiting(len(self._small) + len(self._large) + len(self._pages))
 
 
 class _Start:

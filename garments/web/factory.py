@@ -13,7 +13,7 @@ from flask.json.provider import JSONProvider
 from werkzeug.routing import MapAdapter
 
 from garments.settings import Settings
-from garments.web import api
+from garments.web import api, pages
 from garments.web.guard import guarded
 from garments.web.lifecycle import Lifecycle
 from garments.web.metrics import Metrics
@@ -83,6 +83,7 @@ def create_app(
     app.json = _Json(app)
     answer_errors_as_problems(app)
     api.register(app, settings, models, lifecycle or Lifecycle(), watch)
+    pages.register(app, settings, models)
     watch.over(app)
     app.wsgi_app = guarded(app.wsgi_app)  # type: ignore[assignment]
     return app

@@ -8,10 +8,12 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from garments.settings import Settings, SettingsError
 from garments.web.listener import listen
 from garments.web.log import configure
+from garments.web.pages.session import signing_key
 from garments.web.supervisor import Supervisor
 
 
@@ -46,6 +48,8 @@ def serve(settings: Settings) -> int:
     listeners = listen(address, settings.port, workers)
     configure()
     print(f"serving on {settings.host}:{settings.port} with {workers} workers", flush=True)
+    # Made once, so that all workers take each other's cookies.
+    settings = replace(settings, secret_key=settings.secret_key or signing_key(settings))
     return Supervisor(settings, listeners).run()
 
 

@@ -1,0 +1,192 @@
+"""Write the photos that people answered for into a folder that `train_model.py --photos` reads.
+
+Run as `python -m garments.export_reviews FOLDER`; README.md tells more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from garments.dataset import LABELS
+from garments.predictions import NONE, cell_of, replacing
+from garments.settings import Settings, SettingsError
+from garments.store import StoreError
+from garments.store.desk import Desk
+from garments.store.reviews import Review
+
+TABLE = "reviews.csv"
+COLUMNS = ("file", "answer", "source", "who", "at", "model", "said", "confidence", "name")
+_NONE_FOLDER = "none"
+# What training reads; anything else, such as HEIC, goes there as its thumbnail.
+_READABLE = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_OWN = re.compile(r"[\w-]+( [\w-]+)*/[0-9a-f]{64}\.[a-z]{3,4}")  # what an export before may drop
+
+
+class ExportError(Exception):
+    """Nothing can be exported; the text says why, and what to do."""
+
+
+@dataclass
+class Exported:
+    """How many files there are now, by where their pictures are from."""
+
+    photos: int = 0
+    thumbnails: int = 0
+    missing: int = 0
+    """Reviews without a picture: the photo is gone, and had no thumbnail."""
+    dropped: int = 0
+    """Files of an export before whose answer was taken back, or is another now."""
+
+    def __str__(self) -> str:
+        parts = [f"{self.photos:,} photos", f"{self.thumbnails:,} thumbnails"]
+        parts += [f"{self.missing:,} without a picture"] if self.missing else []
+        parts += [f"{self.dropped:,} of before dropped"] if self.dropped else []
+        return ", ".join(parts)
+
+
+def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) -> Exported:
+    """Have a file for every standing review in `folder`, in a folder a class, and `reviews.csv`.
+
+    Each is the photo itself where it still has the content that was answered for, in the night's
+    directory or in one of `archives`; else its thumbnail. Files that are there already are not
+    written again, and every one appears whole or not at all. Raises OSError and StoreError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    before, told, rows = _files_of(folder / TABLE), Exported(), []
+    for review in desk.reviews.standing():
+        found = _photo(review, archives, most_bytes)
+        source = "photo" if found else "thumbnail"
+        content, extension = found or _thumbnail(desk, review.digest)
+        if content is None:
+            told.missing += 1
+            continue
+        name = f"{_folder_of(review.answer)}/{review.digest.hex()}{extension}"
+        _keep(folder / name, content)
+        told.photos += source == "photo"
+        told.thumbnails += source == "thumbnail"
+        rows.append(_row(name, source, review))
+    for name in before - {row[0] for row in rows}:
+        with suppress(FileNotFoundError):
+            (folder / name).unlink()
+            told.dropped += 1
+    with replacing(folder / TABLE) as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    return told
+
+
+def _row(name: str, source: str, review: Review) -> tuple[str, ...]:
+    return (
+        name,
+        _label_of(review.answer),
+        source,
+        cell_of(review.who),
+        review.at.isoformat(timespec="seconds"),
+        review.model,
+        _label_of(review.prediction),
+        f"{review.confidence:.4f}",
+        cell_of(os.fsdecode(review.name or b"")),
+    )
+
+
+def _label_of(number: int | None) -> str:
+    return NONE if number is None else LABELS[number]
+
+
+def _folder_of(answer: int | None) -> str:
+    """A name that training understands, and every file system: `T-shirt_top`."""
+    return _NONE_FOLDER if answer is None else LABELS[answer].replace("/", "_")
+
+
+def _photo(review: Review, archives: Iterable[Path], most: int) -> tuple[bytes, str] | None:
+    """The photo as it was answered for, and its extension; None where it is nowhere any more."""
+    stem, extension = os.path.splitext(os.fsdecode(review.name or b""))
+    if review.directory is None or extension.lower() not in _READABLE:
+        return None
+    places = [Path(os.fsdecode(review.directory)) / f"{stem}{extension}"]
+    marked = (
+        f"{stem}-{review.digest.hex()[:12]}{extension}"  # as the archive names what would clash
+    )
+    places += [folder / name for folder in archives for name in (f"{stem}{extension}", marked)]
+    for content in filter(None, (_content(place, most) for place in places)):
+        if hashlib.sha256(content).digest() == review.digest:
+            return content, extension.lower()
+    return None
+
+
+def _content(path: Path, most: int) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            return None
+        return file.read()
+
+
+def _thumbnail(desk: Desk, digest: bytes) -> tuple[bytes | None, str]:
+    content = desk.queue.thumbnail(digest)
+    return content, ".png" if content and content.startswith(b"\x89PNG") else ".jpg"
+
+
+def _keep(path: Path, content: bytes) -> None:
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == content:
+            return
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")  # which training takes for no photo
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _files_of(table: Path) -> set[str]:
+    """The files that an export before has told of, as far as they are such as it writes."""
+    return {name for name in _names_in(table) if _OWN.fullmatch(name)}
+
+
+def _names_in(table: Path) -> Iterator[str]:
+    with suppress(FileNotFoundError), table.open(encoding="utf-8", newline="") as file:
+        yield from (row[0] for row in csv.reader(file) if row)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export, and say what; 2 where that cannot be done."""
+    parser = argparse.ArgumentParser(prog="garments.export_reviews", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the photos go, in a folder a class")
+    parser.add_argument(
+        "--archive", type=Path, action="append", default=[], help="where nights moved photos to"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment()
+        desk = Desk(settings.database_url)
+        if not desk.database.exists():
+            raise ExportError(f"there is no database {desk.database}: see GARMENTS_DATABASE_URL")
+        desk.open()
+        told = export(desk, given.folder, given.archive, settings.max_request_bytes)
+    except (ExportError, SettingsError, StoreError, OSError) as error:
+        print(f"nothing more was exported: {error}", file=sys.stderr)
+        return 2
+    print(f"{given.folder}: {told}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

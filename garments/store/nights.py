@@ -1,0 +1,79 @@
+"""How the last nights went, with the report of each."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+
+from garments.store.database import Database
+from garments.store.tables import reports, runs
+
+REPORTS = 90
+"""Nights whose reports are kept."""
+_MOST_BYTES = 8 * 2**20  # packed; the report beside the table is there in any case
+
+
+class Packer:
+    """Packs a page for the store, piece by piece."""
+
+    def __init__(self) -> None:
+        self._packer = zlib.compressobj(level=1)
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: str) -> None:
+        """Take in the next piece."""
+        if self._size <= _MOST_BYTES:
+            part = self._packer.compress(piece.encode())
+            self._parts.append(part)
+            self._size += len(part)
+
+    def packed(self) -> bytes | None:
+        """All of it; None if that is too large to be kept."""
+        return None if self._size > _MOST_BYTES else b"".join((*self._parts, self._packer.flush()))
+
+
+def keep_report(database: Database, run: int, page: bytes) -> None:
+    """Keep the page of a run, as Packer packs it, and drop what is too old. Raises StoreError."""
+    with database.writing() as connection:
+        connection.execute(reports.insert().values(run=run, page=page))
+        old = sa.select(reports.c.run).order_by(reports.c.run.desc()).offset(REPORTS).limit(1)
+        last = connection.scalar(old)
+        if last is not None:
+            connection.execute(reports.delete().where(reports.c.run <= last))
+
+
+class Nights:
+    """The runs; every method raises StoreError where the database fails."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from `database`, which is migrated."""
+        self._database = database
+
+    def last(self, most: int) -> list[dict[str, Any]]:
+        """The columns of the last runs, the oldest first, and whether there is a `report`."""
+        query = (
+            sa.select(runs, reports.c.run.is_not(None).label("report"))
+            .select_from(runs.outerjoin(reports))
+            .order_by(runs.c.id.desc())
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            found = [dict(row._mapping) for row in connection.execute(query)]
+        for run in found:
+            run["started"], run["ended"] = _aware(run["started"]), _aware(run["ended"])
+        return found[::-1]
+
+    def report(self, run: int) -> bytes | None:
+        """The morning report of a run, an HTML page, if it is kept."""
+        with self._database.reading() as connection:
+            page = connection.scalar(sa.select(reports.c.page).where(reports.c.run == run))
+        return None if page is None else zlib.decompress(page)
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """SQLite tells no time zone, and means UTC."""
+    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))

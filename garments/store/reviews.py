@@ -1,0 +1,170 @@
+"""What people said of photos: kept for good, one answer a content, none over another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from garments.store.database import Database
+from garments.store.queue import kind_of, last_answers
+from garments.store.tables import leases, photos, reviews
+
+_PAGE = 1_000  # rows at a time
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person says of a content."""
+
+    request: str
+    """What the page calls it: a decision that is sent again is the same one."""
+    digest: bytes
+    answer: int | None
+    """None for none of the classes."""
+    who: str
+
+
+class Review(NamedTuple):
+    """A decision that stands, and what the model had said then."""
+
+    id: int
+    digest: bytes
+    answer: int | None
+    who: str
+    at: datetime
+    """With its time zone."""
+    kind: str
+    """One of queue.KINDS."""
+    directory: bytes | None
+    """Where the photo was, with `name`; empty where it was gone before the decision came."""
+    name: bytes | None
+    expected: int | None
+    model: str
+    prediction: int
+    confidence: float
+    decision: str
+
+
+class Decided(Exception):
+    """Somebody has answered for that content already; `review` is that answer."""
+
+    def __init__(self, review: Review) -> None:
+        super().__init__(f"{review.who} has decided on it already")
+        self.review = review
+
+
+class Unknown(Exception):
+    """No model has ever answered for that content, or no such review is there."""
+
+
+_COLUMNS = [reviews.c[name] for name in Review._fields]
+_STANDS = reviews.c.undone.is_(None)
+
+
+class Reviews:
+    """The decisions; every method raises StoreError where the database fails."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from and write to `database`, which is migrated."""
+        self._database = database
+
+    def decide(self, decision: Decision) -> Review:
+        """Keep a decision, or find that it is kept. Raises Decided and Unknown.
+
+        It need not have a lease: what a person has said is kept unless somebody else was first.
+        """
+        with self._database.writing() as connection:
+            insert = self._database.insert(reviews).values(self._row(connection, decision))
+            # Whatever is there already, the same request or another decision, stays.
+            connection.execute(insert.on_conflict_do_nothing())
+            same = reviews.c.request == decision.request
+            kept = connection.execute(sa.select(*_COLUMNS).where(same)).first()
+            if kept is None:
+                standing = (reviews.c.digest == decision.digest) & _STANDS
+                first = connection.execute(sa.select(*_COLUMNS).where(standing)).one()
+                raise Decided(_review(first))
+            connection.execute(leases.delete().where(leases.c.digest == decision.digest))
+            return _review(kept)
+
+    @staticmethod
+    def _row(connection: sa.Connection, decision: Decision) -> dict[str, Any]:
+        said = last_answers(connection, [decision.digest]).get(decision.digest)
+        if said is None:
+            raise Unknown("no model has answered for that photo")
+        shown = connection.execute(
+            sa.select(photos)
+            .where(photos.c.digest == decision.digest, photos.c.waiting.is_not(None))
+            .order_by(photos.c.waiting, photos.c.directory, photos.c.name)
+        ).first()
+        return {
+            **vars(decision),
+            "at": datetime.now(timezone.utc),
+            "kind": kind_of(shown.waiting if shown else 0.0),
+            "directory": shown and shown.directory,
+            "name": shown and shown.name,
+            "expected": shown and shown.expected,
+            "model": said.model,
+            "prediction": said.prediction,
+            "confidence": said.confidence,
+            "decision": said.decision,
+        }
+
+    def undo(self, number: int, who: str) -> bytes:
+        """Take back a decision of one's own; the content that it was on. Raises Unknown.
+
+        To take back again what does not stand any more changes nothing.
+        """
+        own = (reviews.c.id == number) & (reviews.c.who == who)
+        with self._database.writing() as connection:
+            digest: bytes | None = connection.scalar(sa.select(reviews.c.digest).where(own))
+            if digest is None:
+                raise Unknown("there is no such decision of yours")
+            now = datetime.now(timezone.utc)
+            connection.execute(reviews.update().where(own, _STANDS).values(undone=now))
+            return digest
+
+    def latest(self, who: str, most: int) -> list[int]:
+        """The numbers of a person's last decisions that stand, the oldest first."""
+        query = (
+            sa.select(reviews.c.id)
+            .where(reviews.c.who == who, _STANDS)
+            .order_by(reviews.c.id.desc())
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))[::-1]
+
+    def recent(self, most: int) -> list[Review]:
+        """The last decisions that stand, the oldest first."""
+        query = sa.select(*_COLUMNS).where(_STANDS).order_by(reviews.c.id.desc()).limit(most)
+        with self._database.reading() as connection:
+            return [_review(row) for row in connection.execute(query)][::-1]
+
+    def standing(self) -> Iterator[Review]:
+        """All decisions that stand, the oldest first, read some at a time."""
+        query = (
+            sa.select(*_COLUMNS)
+            .where(_STANDS, reviews.c.id > sa.bindparam("after"))
+            .order_by(reviews.c.id)
+            .limit(_PAGE)
+        )
+        after = 0
+        while True:
+            with self._database.reading() as connection:
+                page = connection.execute(query, {"after": after}).all()
+            yield from map(_review, page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].id
+
+
+def _review(row: Any) -> Review:
+    review = Review._make(row)
+    # SQLite tells no time zone, and means UTC.
+    return (
+        review if review.at.tzinfo else review._replace(at=review.at.replace(tzinfo=timezone.utc))
+    )

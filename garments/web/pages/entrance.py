@@ -1,0 +1,107 @@
+"""The way in: who a person is, and whether they know the service's token."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import re
+from collections.abc import Callable
+from typing import ParamSpec
+
+from flask import Blueprint, Response, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from garments.settings import Settings
+from garments.web.pages.origin import form_token, require_own_form, require_own_host
+from garments.web.problems import Refusal
+
+LONGEST_NAME = 60
+# Everything that a page may load, run or send to: what the service itself has.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_WHO, _SIGNED_IN = "who", "signed_in"
+# Paths of this service and nothing else; not `//other.example`, which is another site.
+_OWN_PATH = re.compile(r"/|(/[A-Za-z0-9._-]+)+")
+
+_View = ParamSpec("_View")
+
+
+def who() -> str | None:
+    """The name of the person who asks, as they gave it."""
+    name = session.get(_WHO)
+    return str(name) if name else None
+
+
+def needs_name(view: Callable[_View, AnyResponse | str]) -> Callable[_View, AnyResponse | str]:
+    """A view that first asks for the person's name, where nobody has given one yet."""
+
+    @functools.wraps(view)
+    def asking(*args: _View.args, **kwargs: _View.kwargs) -> AnyResponse | str:
+        return view(*args, **kwargs) if who() else _to_sign_in("say who you are first")
+
+    return asking
+
+
+def add_to(pages: Blueprint, settings: Settings) -> None:
+    """Guard all `pages`, and add the one that lets people in."""
+    token = settings.api_token
+
+    @pages.before_request
+    def guard() -> AnyResponse | None:
+        if request.endpoint == "pages.static":
+            return None
+        if not token:
+            require_own_host(request)
+        elif not session.get(_SIGNED_IN) and request.endpoint != "pages.sign_in":
+            return _to_sign_in("sign in first")
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            # Werkzeug would write large files of such a form to the disk. Pictures come as a body.
+            if request.mimetype == "multipart/form-data":
+                raise Refusal("unsupported_media_type", "a form of ours has no files")
+            require_own_form(request)
+        return None
+
+    @pages.after_request
+    def confine(response: Response) -> Response:
+        response.headers.setdefault("Content-Security-Policy", _POLICY)
+        # With no referrer at all a browser would not tell either who sent a form.
+        response.headers["Referrer-Policy"] = "same-origin"
+        return response
+
+    @pages.app_context_processor
+    def known_to_templates() -> dict[str, object]:
+        return {"who": who, "form_token": form_token, "token_needed": bool(token)}
+
+    @pages.route("/sign-in", methods=["GET", "POST"])
+    def sign_in() -> AnyResponse | str | tuple[str, int]:
+        onward = request.values.get("next", "/")
+        onward = onward if _OWN_PATH.fullmatch(onward) else "/"
+        faults = {}
+        name = " ".join(request.form.get("name", who() or "").split())
+        if request.method == "POST":
+            given = request.form.get("token", "").strip()
+            if not name or len(name) > LONGEST_NAME or not name.isprintable():
+                faults["name"] = f"Give your name, in at most {LONGEST_NAME} letters."
+            if token and not hmac.compare_digest(given.encode(), token.encode()):
+                faults |= {"token": "This is not the service's token."}
+            if not faults:
+                session.clear()  # whatever was signed before cannot be used again
+                session[_WHO] = name
+                session[_SIGNED_IN] = bool(token)
+                return redirect(onward, 303)
+        page = render_template("sign_in.html", name=name, onward=onward, faults=faults)
+        return (page, 422) if faults else page
+
+    @pages.post("/sign-out")
+    def sign_out() -> AnyResponse:
+        session.clear()
+        return redirect(url_for("pages.sign_in") if token else "/", 303)
+
+
+def _to_sign_in(what: str) -> AnyResponse:
+    """Send a person to the sign-in; a form, whose content would be lost, is refused."""
+    if request.method not in ("GET", "HEAD"):
+        raise Refusal("signed_out", f"nothing was done: {what}, at /sign-in")
+    return redirect(url_for("pages.sign_in", next=request.path), 303)

@@ -1,0 +1,60 @@
+"""The nights' database, as the pages need it: opened late, and never required."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from garments.web.problems import Refusal
+
+if TYPE_CHECKING:
+    from garments.store.desk import Desk
+
+logger = logging.getLogger(__name__)
+
+
+class Records:
+    """The store at `url`; safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = Lock()
+        self._desk: Desk | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[Desk | None]:
+        """The store for the time of the block, None while no night has made one.
+
+        Raises Refusal, also for a StoreError in the block.
+        """
+        # Slow to import, and of no use to a service that only answers.
+        from garments.store import StoreError
+
+        try:
+            yield self._open()
+        except StoreError as error:
+            logger.error("a page cannot be shown: %s", error)
+            detail = "the database cannot be used; the service's log says why"
+            raise Refusal("no_database", detail) from error
+
+    @contextmanager
+    def required(self) -> Iterator[Desk]:
+        """As `opened`, but raises Refusal while there is none."""
+        with self.opened() as desk:
+            if desk is None:
+                raise Refusal("not_found", "no night has run yet, so that there is nothing here")
+            yield desk
+
+    def _open(self) -> Desk | None:
+        from garments.store.desk import Desk
+
+        with self._lock:
+            if self._desk is None:
+                desk = Desk(self._url)
+                if desk.database.exists():
+                    desk.open()
+                    self._desk = desk
+            return self._desk

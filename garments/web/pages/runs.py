@@ -1,0 +1,182 @@
+"""The page `/runs`: how the nights went, and what people's answers say of the models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, render_template, request
+
+from garments import evidence
+from garments.web.models import Models
+from garments.web.pages.plots import HEIGHT, WIDTH, Plot
+from garments.web.pages.records import Records
+from garments.web.problems import Refusal
+
+if TYPE_CHECKING:
+    from garments.store.reviews import Review
+
+_NIGHTS = 90
+_REVIEWS = 20_000  # the last ones that are counted
+_MODELS = 3  # that are told of
+_TARGETS = (0.01, 0.03)  # shares of wrong answers that the two models' cards allow
+# What the report is: one file with its own style, and nothing that runs.
+_REPORT_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'; sandbox"
+)
+
+Run = Mapping[str, Any]
+
+
+def add_to(pages: Blueprint, records: Records, models: Models) -> None:
+    """Add the page to `pages`, and the report of each night."""
+
+    @pages.get("/runs")
+    def runs() -> str:
+        with records.opened() as desk:
+            nights = desk.nights.last(_NIGHTS) if desk else []
+            reviews = desk.reviews.recent(_REVIEWS) if desk else []
+        labels = models.all()[0].card.labels
+        places = sorted({run["directory"] for run in nights})
+        chosen = request.args.get("of", "")
+        place = nights[-1]["directory"] if nights else b""
+        if chosen.isdecimal() and chosen.isascii() and int(chosen[:9]) < len(places):
+            place = places[int(chosen[:9])]
+        shown = [run for run in nights if run["directory"] == place]
+        ended = [run for run in shown if run["ended"]]
+        return render_template(
+            "runs.html",
+            nights=shown[::-1],
+            places=[one.decode(errors="replace") for one in places],
+            place=place.decode(errors="replace"),
+            plots=_plots(ended),
+            mix=_mix(ended, labels),
+            models=_of_models(reviews, ended, models),
+            labels=[*labels, "None of these"],
+            width=WIDTH,
+            height=HEIGHT,
+            share=_share,
+            percent=_percent,
+            mean=_confidence,
+        )
+
+    @pages.get("/runs/<int:run>/report")
+    def report(run: int) -> Response:
+        with records.required() as desk:
+            page = desk.nights.report(run) if run < 2**31 else None
+        if page is None:
+            detail = "the report of this night is not kept: it is too old, too large, or was never"
+            raise Refusal("not_found", f"{detail} written")
+        response = Response(page, content_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = _REPORT_POLICY
+        return response
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What people's answers say of one model."""
+
+    name: str
+    accepts_from: float | None
+    """The threshold on its card, where it is served here."""
+    doubtful: evidence.Rate
+    wrong: evidence.Rate
+    sample: evidence.Rate
+    overall: tuple[float, float, float] | None
+    by_class: list[evidence.Rate]
+    by_week: Plot
+    weeks: list[tuple[str, evidence.Rate]]
+    thresholds: list[evidence.Threshold]
+
+
+def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models) -> list[_Model]:
+    """The models that were looked at last, the latest first."""
+    names = list(dict.fromkeys(review.model for review in reversed(reviews)))[:_MODELS]
+    cards = {f"{e.card.name}@{e.card.version}": e.card for e in models.engines}
+    classes = len(models.all()[0].card.labels)
+    accepted = sum(run["accept"] or 0 for run in nights)
+    found = sum((run["found"] or 0) - (run["unreadable"] or 0) for run in nights)
+    told = []
+    for name in names:
+        own = [review for review in reviews if review.model == name]
+        doubtful, wrong, sample = (
+            evidence.rate(one for one in own if one.kind == kind)
+            for kind in ("doubtful", "wrong", "sample")
+        )
+        weeks = [(day.isoformat(), rate) for day, rate in evidence.by_week(own)]
+        shares = [rate.share for _, rate in weeks]
+        days = [day for day, _ in weeks]
+        told.append(
+            _Model(
+                name,
+                cards[name].accept_threshold if name in cards else None,
+                *(doubtful, wrong, sample),
+                evidence.overall(doubtful, sample, accepted / found if found else 0.0),
+                evidence.by_class(own, classes),
+                Plot("Right, by week", shares, days, _percent, 0, 1),
+                weeks,
+                [evidence.threshold(own, target) for target in _TARGETS],
+            )
+        )
+    return told
+
+
+def _plots(nights: Sequence[Run]) -> list[Plot]:
+    days = [_day(run) for run in nights]
+
+    def plot(title: str, values: list[float | None], told: Any, *ends: float) -> Plot:
+        return Plot(title, values, days, told, *ends)
+
+    return [
+        plot("Photos", [run["found"] for run in nights], _count),
+        plot("Accepted", [_share(run, "accept") for run in nights], _percent, 0, 1),
+        plot("For review", [_share(run, "review") for run in nights], _percent, 0, 1),
+        plot("Unreadable", [run["unreadable"] for run in nights], _count),
+        plot("Mean confidence", [_confidence(run) for run in nights], _percent, 0, 1),
+        plot("Possible wrong items", [run["mismatched"] for run in nights], _count),
+    ]
+
+
+def _mix(nights: Sequence[Run], labels: Sequence[str]) -> list[Plot]:
+    """The share of each class of the photos that were new, all on one scale."""
+    days = [_day(run) for run in nights]
+    shares = [_shares(run["classes"], len(labels)) for run in nights]
+    most = max((share for night in shares for share in night or ()), default=1.0)
+    return [
+        Plot(label, [night[place] if night else None for night in shares], days, _percent, 0, most)
+        for place, label in enumerate(labels)
+    ]
+
+
+def _shares(counts: Sequence[int] | None, classes: int) -> list[float] | None:
+    if not counts or len(counts) != classes or not sum(counts):
+        return None
+    return [count / sum(counts) for count in counts]
+
+
+def _share(run: Run, column: str) -> float | None:
+    return run[column] / run["found"] if run["found"] and run[column] is not None else None
+
+
+def _confidence(run: Run) -> float | None:
+    """The mean of the new photos; of nights from before it was kept, as near as can be told."""
+    bins = run["confidences"]
+    if run["confidence"] is not None or not bins or not sum(bins):
+        return float(run["confidence"]) if run["confidence"] is not None else None
+    middles = sum(count * (place + 0.5) / len(bins) for place, count in enumerate(bins))
+    return float(middles / sum(bins))
+
+
+def _day(run: Run) -> str:
+    return str(run["started"].astimezone().date())
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f}\u00a0%"

@@ -1,0 +1,371 @@
+// The page /review: shows a photo, takes an answer, and sends it without keeping anybody waiting.
+//
+// What is done is put into `unsent` and kept in the tab's storage until the service has it; it is
+// sent one by one, in order. So a reload or a failing connection loses nothing.
+import { announce, element, percent, post } from "./site.js";
+
+const FEWEST = 2; // photos that are loaded ahead
+const KEEP_MILLISECONDS = 60_000; // between two signs that this tab is still there
+const LOOK_MILLISECONDS = 20_000; // between two looks for more, when there is none
+const PAUSES = [1, 2, 4, 8, 15]; // seconds before a try after the first, second, … failure
+const GONE = new Set(["decided", "unknown_photo", "malformed_request", "not_found"]);
+const WHY = {
+  doubtful: "the model is in doubt",
+  wrong: "accepted, but not what the slip says",
+  sample: "a sample of the accepted",
+};
+
+const at = (id) => document.getElementById(id);
+const desk = at("desk");
+
+function made() {
+  // Not randomUUID, which only https and this machine itself have.
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((n) => n.toString(16).padStart(2, "0")).join("");
+}
+
+function kept(name, otherwise) {
+  try {
+    return JSON.parse(sessionStorage.getItem(name)) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+/** The name of this tab: the same after a reload, another in a tab that was duplicated. */
+function tabName() {
+  const live = sessionStorage.getItem("review-live");
+  const name = (!live && sessionStorage.getItem("review-tab")) || made();
+  sessionStorage.setItem("review-tab", name);
+  sessionStorage.setItem("review-live", "1");
+  addEventListener("pagehide", () => sessionStorage.removeItem("review-live"));
+  addEventListener("pageshow", () => sessionStorage.setItem("review-live", "1"));
+  return name;
+}
+
+class Review {
+  constructor() {
+    this.tab = tabName();
+    this.kind = desk.dataset.kind || null;
+    this.items = []; // the first is shown
+    this.unsent = kept("review-unsent", []);
+    this.done = kept("review-done", []); // {request, review, item, label}, the last last
+    this.failures = 0;
+    this.sending = false;
+    this.asked = false;
+    this.loaded = new Map();
+    this.until = 0; // the end of the last lease
+    // An answer of the service may have been under way while a photo was answered here.
+    this.passed = new Set(this.unsent.filter((one) => one.path !== "undo").map((one) => one.photo));
+    this.store();
+  }
+
+  store() {
+    sessionStorage.setItem("review-unsent", JSON.stringify(this.unsent));
+    sessionStorage.setItem("review-done", JSON.stringify(this.done.slice(-20)));
+    desk.dataset.unsent = this.unsent.length;
+  }
+
+  send(path, fields) {
+    return post(`/review/${path}`, { tab: this.tab, kind: this.kind, ...fields });
+  }
+
+  // What a person does
+
+  answer(choice) {
+    const item = this.items.shift();
+    if (!item) return;
+    const label = labelOf(choice);
+    const step = { path: "decide", request: made(), photo: item.photo, answer: choice };
+    this.passed.add(item.photo);
+    this.done.push({ request: step.request, review: null, item, label });
+    this.push(step);
+    this.show(`${label}. `);
+    at("last").textContent = `${label}: ${item.name}`;
+  }
+
+  skip() {
+    const item = this.items.shift();
+    if (!item) return;
+    this.passed.add(item.photo);
+    this.push({ path: "skip", photo: item.photo });
+    this.show("Skipped. ");
+    at("last").textContent = `Skipped: ${item.name}`;
+  }
+
+  undo() {
+    const last = this.done.pop();
+    if (!last) return;
+    this.push({ path: "undo", request: last.request, review: last.review, photo: last.item?.photo });
+    if (last.item) {
+      this.passed.delete(last.item.photo);
+      this.items.unshift(last.item);
+      this.show("Taken back. ");
+    }
+    at("last").textContent = last.item ? `Taken back: ${last.item.name}` : "Taken back";
+  }
+
+  // What is sent
+
+  push(step) {
+    this.unsent.push(step);
+    this.store();
+    this.pump();
+  }
+
+  async pump() {
+    if (this.sending) return;
+    this.sending = true;
+    while (this.unsent.length) {
+      try {
+        await this.sendStep(this.unsent[0]);
+        this.failures = 0;
+        this.tell(null);
+      } catch (refused) {
+        if (GONE.has(refused.code)) {
+          this.drop(this.unsent[0], refused.message);
+        } else {
+          this.explain(refused);
+          if (refused.code === "signed_out" || refused.code === "foreign_form") break;
+          const pause = PAUSES[Math.min(this.failures++, PAUSES.length - 1)];
+          await new Promise((go) => { this.go = go; setTimeout(go, 1000 * pause); });
+          continue;
+        }
+      }
+      this.unsent.shift();
+      this.store();
+      this.refresh();
+    }
+    this.sending = false;
+  }
+
+  async sendStep(step) {
+    if (step.path !== "undo") {
+      const answer = await this.send(step.path, step);
+      const entry = this.done.find((one) => one.request === step.request);
+      if (entry) entry.review = answer.review;
+      // It may have been taken back meanwhile.
+      const undoing = this.unsent.find((one) => one.path === "undo" && one.request === step.request);
+      if (undoing) undoing.review = answer.review;
+      if (step.path === "skip") this.passed.delete(step.photo); // it comes again at the end
+      this.take(answer);
+    } else if (step.review) {
+      const answer = await this.send("undo", step);
+      const { item } = answer;
+      if (item && !step.photo) { // it was answered before the page was loaded
+        this.items = [item, ...this.items.filter((one) => one.photo !== item.photo)];
+        this.show("Taken back. ");
+      }
+      this.take(answer);
+    }
+  }
+
+  drop(step, why) {
+    this.done = this.done.filter((one) => one.request !== step.request);
+    this.tell(`${why}.`, true);
+  }
+
+  async ask() {
+    if (this.asked) return;
+    this.asked = true;
+    try {
+      const answer = await this.send("next", {});
+      if (!this.done.length) this.done = answer.mine.map((review) => ({ request: null, review, item: null }));
+      this.take(answer);
+      if (!this.unsent.length) this.tell(null);
+    } catch (refused) {
+      this.explain(refused);
+    } finally {
+      this.asked = false;
+      this.ready = true;
+      this.refresh();
+    }
+  }
+
+  /** Have the photos that the service gives to this tab, but those that are answered already. */
+  take(answer) {
+    const here = new Set([...this.passed, ...this.items.map((item) => item.photo)]);
+    this.items.push(...answer.items.filter((item) => !here.has(item.photo)));
+    this.until = Math.max(this.until, ...answer.items.map((item) => item.until));
+    this.progress = answer;
+    this.ready = true;
+  }
+
+  // What is shown
+
+  tell(text, stays = false) {
+    if (text === null && this.told === "stays") return;
+    this.told = stays ? "stays" : "";
+    if (stays) setTimeout(() => { this.told = ""; if (!this.failures) at("trouble").hidden = true; }, 15_000);
+    at("trouble").hidden = text === null;
+    if (text !== null) at("trouble").replaceChildren(text);
+  }
+
+  explain(refused) {
+    const count = this.unsent.length;
+    const waiting = count ? ` ${count} ${count === 1 ? "answer is" : "answers are"} not saved yet, and kept here.` : "";
+    if (refused.code === "signed_out" || refused.code === "foreign_form") {
+      this.tell(`You are signed out.${waiting} `);
+      at("trouble").append(element("a", { href: `/sign-in?next=${location.pathname}` }, "Sign in again"));
+    } else {
+      this.tell(`${count ? "Saving does not work" : "No photos come"}: ${refused.message}.${waiting} Trying again.`);
+    }
+  }
+
+  refresh() {
+    if (this.items.length !== this.shownOf || this.items[0]?.photo !== this.shown) this.show("");
+    at("undo").disabled = at("undo-last").disabled = !this.done.length;
+    this.showProgress();
+    for (const item of this.items.slice(1, 1 + FEWEST)) this.load(item);
+  }
+
+  load(item) {
+    if (this.loaded.has(item.photo)) return;
+    const image = new Image();
+    image.src = `/review/photo/${item.photo}`;
+    this.loaded.set(item.photo, image);
+    if (this.loaded.size > 20) this.loaded.delete(this.loaded.keys().next().value);
+  }
+
+  show(said) {
+    const item = this.items[0];
+    this.shownOf = this.items.length;
+    desk.hidden = !item;
+    at("undo").disabled = at("undo-last").disabled = !this.done.length;
+    if (!item) {
+      this.shown = null;
+      if (this.ready) this.showDone(said);
+      return;
+    }
+    at("done").hidden = true;
+    if (item.photo === this.shown) return;
+    this.shown = item.photo;
+    const [label, confidence] = item.top[0];
+    const photo = at("photo");
+    photo.hidden = false;
+    at("no-photo").hidden = true;
+    photo.classList.remove("coarse");
+    photo.src = `/review/photo/${item.photo}`;
+    photo.alt = `The photo to sort; the model says ${label}, ${percent(confidence)}`;
+    at("name").textContent = item.name;
+    at("expected").textContent = item.expected ?? "none";
+    at("why").textContent = WHY[item.kind];
+    at("first").textContent = label;
+    at("top").replaceChildren(...item.top.map(([name, share]) => bar(name, share)));
+    const likely = new Set(item.top.map(([name]) => name));
+    for (const button of document.querySelectorAll("[data-answer]")) {
+      button.classList.toggle("likely", likely.has(button.lastElementChild.textContent));
+    }
+    const guesses = item.top.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
+    announce(`${said}Next: ${guesses}. Return slip: ${item.expected ?? "none"}.`);
+    for (const next of this.items.slice(1, 1 + FEWEST)) this.load(next);
+  }
+
+  showDone(said) {
+    const left = this.leftHere();
+    at("done-title").textContent = left ? "Others have the last ones" : "Nothing is left";
+    at("done-text").textContent = left
+      ? `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else, and come here if they are left there.`
+      : "Every photo of the last nights that should be looked at has an answer. It stands in the next table.";
+    at("done").hidden = false;
+    announce(`${said}${at("done-title").textContent}.`);
+  }
+
+  leftHere() {
+    const left = this.progress?.left ?? {};
+    const count = this.kind ? left[this.kind] : Object.values(left).reduce((a, b) => a + b, 0);
+    return Math.max(0, (count ?? 0) - this.unsent.filter((one) => one.path === "decide").length);
+  }
+
+  showProgress() {
+    if (!this.progress) return;
+    const { left, hour, own } = this.progress;
+    const all = Object.values(left).reduce((a, b) => a + b, 0);
+    for (const place of document.querySelectorAll("[data-left]")) {
+      place.textContent = (place.dataset.left === "all" ? all : left[place.dataset.left]).toLocaleString("en");
+    }
+    at("left").textContent = `${this.leftHere().toLocaleString("en")} left`;
+    at("rate").textContent = `In the last hour: ${own.toLocaleString("en")} by you, ${hour.toLocaleString("en")} by all`;
+  }
+}
+
+function bar(name, share) {
+  const line = element("span");
+  line.style.setProperty("--of", share);
+  return element("li", {},
+    element("span", {}, name),
+    element("span", { class: "track", "aria-hidden": "true" }, line),
+    element("span", { class: "n" }, percent(share)));
+}
+
+function labelOf(choice) {
+  const button = document.querySelector(`[data-answer="${choice ?? "none"}"]`);
+  return button.lastElementChild.textContent;
+}
+
+function start() {
+  const review = new Review();
+  const help = at("keys");
+  const first = () => review.items[0]?.prediction;
+  const confirm = () => { if (review.items.length) review.answer(first()); };
+
+  at("confirm").addEventListener("click", confirm);
+  at("undo").addEventListener("click", () => review.undo());
+  at("undo-last").addEventListener("click", () => review.undo());
+  at("skip").addEventListener("click", () => review.skip());
+  at("again").addEventListener("click", () => review.ask());
+  at("help").addEventListener("click", () => help.showModal());
+  at("close").addEventListener("click", () => help.close());
+  for (const button of document.querySelectorAll("[data-answer]")) {
+    const { answer } = button.dataset;
+    button.addEventListener("click", () => review.answer(answer === "none" ? null : Number(answer)));
+  }
+  desk.addEventListener("click", ({ detail }) => {
+    // After a click of the mouse Enter means the next photo's likeliest class, not that button again.
+    if (detail) document.activeElement.blur();
+  });
+  at("photo").addEventListener("load", ({ target }) => target.classList.toggle("coarse", target.naturalWidth < 64));
+  at("photo").addEventListener("error", ({ target }) => { target.hidden = true; at("no-photo").hidden = false; });
+
+  // Whoever dictates, or types into a field, must be able to do without single keys.
+  const shortcuts = at("shortcuts");
+  shortcuts.checked = localStorage.getItem("review-keys") !== "off";
+  shortcuts.addEventListener("change", () => localStorage.setItem("review-keys", shortcuts.checked ? "on" : "off"));
+  addEventListener("keydown", (event) => {
+    const taken = event.ctrlKey || event.metaKey || event.altKey || event.repeat || help.open || !shortcuts.checked;
+    if (taken || event.target.closest("input, select, textarea")) return;
+    const onButton = event.target.closest("a, button");
+    if (/^[0-9]$/.test(event.key)) review.answer(Number(event.key));
+    else if (event.key === "Enter" && !onButton) confirm();
+    else if (event.key === "n") review.answer(null);
+    else if (event.key === "u") review.undo();
+    else if (event.key === "s") review.skip();
+    else if (event.key === "?") help.showModal();
+    else return;
+    event.preventDefault();
+  });
+
+  addEventListener("online", () => review.go?.());
+  addEventListener("beforeunload", (event) => { if (review.failures) event.preventDefault(); });
+  // Whoever leaves lets others have the photos at once; a reload of this tab gets them again.
+  addEventListener("pagehide", () => {
+    const photos = review.items.map((item) => item.photo);
+    if (!photos.length) return;
+    fetch("/review/release", {
+      method: "POST",
+      keepalive: true,
+      headers: {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content,
+      },
+      body: JSON.stringify({ tab: review.tab, photos, until: review.until }),
+    }).catch(() => {});
+  });
+  addEventListener("pageshow", (event) => { if (event.persisted) { review.items = []; review.ask(); } });
+  setInterval(() => { if (!document.hidden) review.ask(); }, KEEP_MILLISECONDS);
+  setInterval(() => { if (!document.hidden && !review.items.length) review.ask(); }, LOOK_MILLISECONDS);
+  review.ask();
+  review.pump();
+}
+
+if (desk) start();

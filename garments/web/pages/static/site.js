@@ -1,0 +1,74 @@
+// What every page needs: to say what has changed, and to ask the service.
+
+const unsaid = [];
+
+/** Say `text` to those who hear the page rather than see it; what comes at once is said together. */
+export function announce(text) {
+  unsaid.push(text);
+  if (unsaid.length > 1) return;
+  setTimeout(() => {
+    document.getElementById("announcements").textContent = unsaid.splice(0).join(" ");
+  }, 100);
+}
+
+/** Why the service would not do what it was asked; `code` as in its problem documents. */
+export class Refused extends Error {
+  constructor(status, code, detail) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/**
+ * Send `body` (a Blob, FormData without files, URLSearchParams, or what becomes JSON) to `path`
+ * and return the JSON of the answer. Throws Refused, also where the service cannot be reached.
+ */
+export async function post(path, body) {
+  const headers = {
+    "Accept": "application/json",
+    "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content,
+  };
+  const plain = body instanceof Blob || body instanceof URLSearchParams;
+  if (!plain) headers["Content-Type"] = "application/json";
+  let answer;
+  try {
+    answer = await fetch(path, { method: "POST", headers, body: plain ? body : JSON.stringify(body) });
+  } catch {
+    throw new Refused(0, "unreachable", "the service cannot be reached: is it running?");
+  }
+  return read(answer);
+}
+
+/** The JSON at `path`. Throws Refused. */
+export async function get(path) {
+  let answer;
+  try {
+    answer = await fetch(path, { headers: { "Accept": "application/json" } });
+  } catch {
+    throw new Refused(0, "unreachable", "the service cannot be reached: is it running?");
+  }
+  return read(answer);
+}
+
+async function read(answer) {
+  const found = await answer.json().catch(() => ({}));
+  if (answer.ok) return found;
+  const detail = found.detail ?? `the service answered ${answer.status}`;
+  throw new Refused(answer.status, found.code ?? "unknown", detail);
+}
+
+/** A new element of `kind` with these attributes (`class`, `href`, …) and children. */
+export function element(kind, attributes = {}, ...children) {
+  const made = document.createElement(kind);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children); // strings become text, never markup
+  return made;
+}
+
+/** A share of one in per cent, with a digit behind the point, on one line: 0.9997 is "100.0 %". */
+export function percent(share) {
+  return `${(100 * share).toFixed(1)}\u00a0%`;
+}

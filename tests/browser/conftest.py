@@ -1,0 +1,149 @@
+"""A real browser before a real service, for all tests of pages.
+
+Playwright keeps an event loop for as long as it runs, beside which no test could use one of its
+own. So whatever needs it is in this folder, and it ends with the folder's last test.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+from tests.conftest import PROJECT, serving
+
+WORD = "open-sesame"
+_ARGUMENTS = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+expect.set_options(timeout=5_000)
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, which Debian keeps safe, rather than one that Playwright brings."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no browser: install Debian's package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=list(_ARGUMENTS),
+            chromium_sandbox=os.geteuid() != 0,  # it refuses to be root in its sandbox
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def both_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both committed models, whatever else has been trained into model/."""
+    folder = tmp_path_factory.mktemp("model")
+    for name in ("fashion-mnist", "photo"):
+        (folder / name).symlink_to(PROJECT / "model" / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database that nobody has made yet."""
+    return f"sqlite:///{tmp_path_factory.mktemp('database')}/predictions.db"
+
+
+@pytest.fixture(scope="module")
+def open_service(both_models: Path, database: str) -> Iterator[str]:
+    """The address of a service without a token."""
+    settings = {"GARMENTS_MODEL_DIR": str(both_models), "GARMENTS_DATABASE_URL": database}
+    with serving(**settings) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def closed_service(both_models: Path, database: str) -> Iterator[str]:
+    """The address of a service whose token is WORD."""
+    settings = {"GARMENTS_MODEL_DIR": str(both_models), "GARMENTS_DATABASE_URL": database}
+    with serving(GARMENTS_API_TOKEN=WORD, **settings) as (url, _):
+        yield url
+
+
+class Person:
+    """Somebody with a browser of their own; whatever it complains of is in `complaints`."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self.complaints: list[str] = []
+        self.provoked: set[str] = set()
+        """Parts of complaints that a test brings about."""
+        self.page = context.new_page()
+        self.page.on("console", self._heard)
+        # Playwright only catches windows to choose files while somebody listens, and to begin takes
+        # it longer than a key does.
+        self.page.on("filechooser", lambda _: None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        # A breach of the policy is told as an error too.
+        provoked = any(part in message.text for part in self.provoked)
+        if message.type in ("error", "warning") and not provoked:
+            self.complaints.append(message.text)
+
+    def sign_in(self, url: str, name: str = "Ann", token: str = "") -> None:
+        """Give a name, and a token if there is one to give."""
+        self.page.goto(f"{url}/sign-in")
+        self.page.get_by_label("Your name").fill(name)
+        if token:
+            self.page.get_by_label("Token").fill(token)
+        self.page.locator("main button").click()
+        self.page.wait_for_url(f"{url}/")
+
+
+NewPerson = Callable[..., Person]
+
+
+@pytest.fixture
+def person(chromium: Browser) -> Iterator[NewPerson]:
+    """Make people with windows so `wide`, `dark` or light; fails for what their browsers say."""
+    with ExitStack() as stack:
+        people = []
+
+        def make(wide: int = 1280, *, dark: bool = False, touch: bool = False) -> Person:
+            context = chromium.new_context(
+                viewport={"width": wide, "height": 900},
+                color_scheme="dark" if dark else "light",
+                reduced_motion="reduce",
+                has_touch=touch,
+            )
+            stack.callback(context.close)
+            people.append(Person(context))
+            return people[-1]
+
+        yield make
+        assert [each.complaints for each in people] == [[] for _ in people]
+
+
+def faults_of(page: Page) -> str:
+    """What axe-core finds wrong with a page, in words; nothing if all is well."""
+    found = Axe().run(page, options={"resultTypes": ["violations"]})
+    return found.generate_report() if found.violations_count else ""
+
+
+def assert_fits(page: Page) -> None:
+    """Nothing is wider than the window."""
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0, f"the page is {wide} pixels wider than its window"

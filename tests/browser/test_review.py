@@ -1,0 +1,380 @@
+"""The whole circle of a review: from a night, through people's hands, into the next table."""
+
+import io
+import re
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from playwright.sync_api import Page, Route, expect
+
+from garments import batch, export_reviews
+from garments.predictions import Row, read_predictions
+from garments.settings import Settings
+from garments.training.photos import read_photos
+from tests.browser.conftest import NewPerson, Person, assert_fits, faults_of
+from tests.conftest import IMAGES, hundred
+from tests.pictures import encoded
+
+
+class Shop:
+    """A directory of photos, whose nights the service of these tests answers."""
+
+    def __init__(self, root: Path, url: str, database: str) -> None:
+        self.url, self.photos, self.output = url, root / "photos", root / "predictions.csv"
+        self.settings = Settings(service_url=url, database_url=database, settle_seconds=0)
+        self.file = database.removeprefix("sqlite:///")
+
+    def night(self, **changes: object) -> batch.Counts:
+        return batch.run(self.photos, self.output, replace(self.settings, **changes))
+
+    def rows(self) -> dict[str, Row]:
+        return {row.filename: row for row in read_predictions(self.output, 10)}
+
+    def standing(self) -> list[tuple[str, int | None, str]]:
+        """Photo, answer and person of every decision that stands."""
+        query = "SELECT CAST(name AS TEXT), answer, who FROM reviews WHERE undone IS NULL"
+        with closing(sqlite3.connect(self.file)) as base:
+            return sorted(base.execute(query).fetchall(), key=lambda row: row[0])
+
+    def empty(self) -> None:
+        """Forget every decision, and who has what."""
+        with closing(sqlite3.connect(self.file)) as base, base:
+            for table in ("reviews", "leases", "skips"):
+                base.execute(f"DELETE FROM {table}")  # noqa: S608 (a name from above)
+
+
+@pytest.fixture(scope="module")
+def shop(open_service: str, database: str, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A night of the repository's hundred pictures has been; about twenty are for review."""
+    shop = Shop(tmp_path_factory.mktemp("shop"), open_service, database)
+    shop.photos.mkdir()
+    for path in hundred():
+        shutil.copy(path, shop.photos)
+    assert shop.night().review >= 12
+    return shop
+
+
+@pytest.fixture(autouse=True)
+def _nothing_decided(request: pytest.FixtureRequest) -> None:
+    if "shop" in request.fixturenames:
+        request.getfixturevalue("shop").empty()
+
+
+@pytest.fixture
+def reviewer(shop: Shop, person: NewPerson) -> Callable[..., Person]:
+    """Make a Person who has opened the review."""
+
+    def make(name: str = "Ann", wide: int = 1280, **how: object) -> Person:
+        made = person(wide, **how)
+        made.sign_in(shop.url, name)
+        made.page.goto(f"{shop.url}/review")
+        expect(made.page.locator("#name")).not_to_be_empty()
+        return made
+
+    return make
+
+
+def photo(page: Page) -> str:
+    """The name of the photo that is shown."""
+    return page.locator("#name").inner_text()
+
+
+def press(page: Page, key: str) -> str:
+    """Press a key, and wait until another photo is shown; the name of the one before."""
+    before = photo(page)
+    page.keyboard.press(key)
+    expect(page.locator("#name")).not_to_have_text(before)
+    return before
+
+
+def saved(page: Page) -> None:
+    """Wait until the service has all that was decided."""
+    expect(page.locator("#desk")).to_have_attribute("data-unsent", "0")
+
+
+def test_keys_answer_confirm_skip_and_take_back(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    first = press(page, "4")
+    likeliest = page.locator("#first").inner_text()
+    second = press(page, "Enter")
+    third = press(page, "n")
+    skipped = press(page, "s")
+    saved(page)
+    said = {name: answer for name, answer, _ in shop.standing()}
+    assert said.keys() == {first, second, third}
+    assert (said[first], said[third]) == (4, None)
+    assert page.locator(f"[data-answer='{said[second]}']").inner_text().endswith(likeliest)
+    press(page, "u")
+    assert photo(page) == third
+    press(page, "u")
+    assert photo(page) == second
+    press(page, "0")
+    saved(page)
+    assert {name: answer for name, answer, _ in shop.standing()} == {first: 4, second: 0}
+    assert skipped not in said
+
+
+def test_buttons_do_all_that_keys_do(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    name = photo(page)
+    page.get_by_role("button", name="Coat", exact=True).last.click()
+    expect(page.locator("#name")).not_to_have_text(name)
+    # The focus is not left on that button, where Enter would press it again.
+    press(page, "Enter")
+    other = photo(page)
+    page.get_by_role("button", name="Skip").click()
+    expect(page.locator("#name")).not_to_have_text(other)
+    page.get_by_role("button", name="None of these").click()
+    page.get_by_role("button", name="Undo").click()
+    saved(page)
+    page.get_by_role("button", name=re.compile("^Confirm")).click()
+    saved(page)
+    assert len(shop.standing()) == 3
+    assert shop.standing() == [(name, answer, "Ann") for name, answer, _ in shop.standing()]
+
+
+def test_two_people_at_once_never_have_the_same_photo(shop: Shop, reviewer) -> None:
+    waiting = shop.rows()
+    doubtful = {name for name, row in waiting.items() if row.decision == "review"}
+    ann, ben = reviewer("Ann").page, reviewer("Ben").page
+    seen: list[str] = []
+    while any(page.locator("#desk").is_visible() for page in (ann, ben)):
+        for page in (ann, ben):
+            if page.locator("#desk").is_visible():
+                seen.append(photo(page))
+                page.keyboard.press("1")
+        for page in (ann, ben):
+            saved(page)
+    ann.get_by_role("button", name="Look again").click()
+    expect(ann.get_by_role("heading", name="Nothing is left")).to_be_visible()
+    assert sorted(seen) == sorted(doubtful)
+    standing = shop.standing()
+    assert [name for name, _, _ in standing] == sorted(doubtful)
+    assert {who for _, _, who in standing} == {"Ann", "Ben"}
+
+
+def test_two_tabs_of_one_person_have_different_photos(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    other = ann.context.new_page()
+    other.goto(f"{shop.url}/review")
+    expect(other.locator("#name")).not_to_be_empty()
+    assert photo(other) != photo(ann.page)
+
+
+def test_a_decision_on_what_somebody_else_has_decided_is_refused_kindly(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer("Ann")
+    ann.provoked.add(" status of 409 ")
+    name = photo(ann.page)
+    with closing(sqlite3.connect(shop.file)) as base, base:
+        base.execute("DELETE FROM leases")  # as if Ann had been away for long
+    ben = reviewer("Ben").page
+    assert photo(ben) == name
+    press(ben, "2")
+    saved(ben)
+    press(ann.page, "3")
+    told = ann.page.get_by_role("alert")
+    expect(told).to_contain_text("Ben has answered Pullover for this photo already; that stands")
+    saved(ann.page)
+    assert shop.standing() == [(name, 2, "Ben")]
+
+
+def test_a_reload_in_the_middle_loses_nothing(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    first, second = press(page, "4"), press(page, "5")
+    third = photo(page)
+    page.reload()
+    expect(page.locator("#name")).to_have_text(third)
+    saved(page)
+    assert [name for name, _, _ in shop.standing()] == sorted([first, second])
+    page.keyboard.press("u")
+    expect(page.locator("#name")).to_have_text(second)
+    saved(page)
+    assert [name for name, _, _ in shop.standing()] == [first]
+
+
+def test_what_was_decided_before_the_window_was_closed_can_be_taken_back(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    name = press(ann.page, "4")
+    saved(ann.page)
+    ann.page.close()
+    page = ann.context.new_page()
+    page.goto(f"{shop.url}/review")
+    expect(page.locator("#name")).not_to_be_empty()
+    page.keyboard.press("u")
+    expect(page.locator("#name")).to_have_text(name)
+    saved(page)
+    assert shop.standing() == []
+
+
+def test_decisions_are_kept_while_the_service_fails_and_through_a_reload(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    ann.provoked.add(" status of 503 ")
+    page = ann.page
+    failing = {"is": True}
+
+    def fail(route: Route) -> None:
+        if failing["is"]:
+            route.fulfill(status=503, json={"code": "no_database", "detail": "it is away"})
+        else:
+            route.continue_()
+
+    page.route("**/review/decide", fail)
+    names = [press(page, key) for key in "123"]
+    told = page.get_by_role("alert")
+    expect(told).to_contain_text("Saving does not work: it is away. 3 answers are not saved yet")
+    assert shop.standing() == []
+    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    page.reload()
+    expect(told).to_contain_text("3 answers are not saved yet")
+    failing["is"] = False
+    saved(page)
+    expect(told).to_be_hidden()
+    assert {name: answer for name, answer, _ in shop.standing()} == dict(
+        zip(names, (1, 2, 3), strict=True)
+    )
+
+
+def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    ann.provoked |= {" status of 401 ", " status of 403 "}
+    ann.context.clear_cookies()
+    name = press(ann.page, "4")
+    expect(ann.page.get_by_role("alert")).to_contain_text("You are signed out.")
+    ann.page.get_by_role("link", name="Sign in again").click()
+    ann.page.get_by_label("Your name").fill("Ann")
+    ann.page.locator("main button").click()
+    expect(ann.page).to_have_url(f"{shop.url}/review")
+    saved(ann.page)
+    assert shop.standing() == [(name, 4, "Ann")]
+
+
+def test_keys_can_be_turned_off_and_are_explained(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    expect(dialog).to_be_visible()
+    assert not faults_of(page)
+    dialog.get_by_label("Use these keys").uncheck()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    name = photo(page)
+    page.keyboard.press("4")
+    page.wait_for_timeout(200)
+    assert photo(page) == name
+    assert shop.standing() == []
+
+
+def test_a_screen_reader_hears_what_comes_next(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    press(page, "4")
+    expect(page.get_by_role("status")).to_have_text(
+        re.compile(r"^Coat\. Next: .+ \d+\.\d.%, .+\. Return slip: none\.$")
+    )
+    likeliest = page.locator("#first").inner_text()
+    alt = page.locator("#photo").get_attribute("alt") or ""
+    assert alt.startswith(f"The photo to sort; the model says {likeliest}, ")
+
+
+def test_the_next_photo_is_loaded_already(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    page.wait_for_timeout(500)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    press(page, "4")
+    shown = page.locator("#photo").get_attribute("src") or ""
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.getElementById('photo').complete")
+    assert not [url for url in asked if url.endswith(shown)]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("wide", [360, 2560])
+def test_the_pages_are_open_to_all(wide: int, dark: bool, shop: Shop, reviewer) -> None:
+    page = reviewer(wide=wide, dark=dark).page
+    press(page, "4")
+    assert not faults_of(page)
+    assert_fits(page)
+    saved(page)
+    page.goto(f"{shop.url}/runs")
+    page.get_by_text("Right by true class").click()
+    assert not faults_of(page)
+    assert_fits(page)
+
+
+def test_the_answers_stand_in_the_next_table_and_can_be_trained_on(
+    shop: Shop, reviewer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = reviewer().page
+    coat, none = press(page, "4"), press(page, "n")
+    saved(page)
+    counts = shop.night()
+    assert (counts.reviewed, counts.posted) == (2, 0)
+    rows = shop.rows()
+    assert rows[coat][1:5] == ("4", "Coat", "", "reviewed")
+    assert rows[none][1:5] == ("", "none of these", "", "reviewed")
+    page.goto(f"{shop.url}/runs")
+    newest = page.locator(".nights tbody tr").first
+    assert newest.locator("td").nth(4).inner_text() == "2"
+    expect(page.locator(".model").first).to_contain_text("fashion-mnist@")
+    newest.get_by_role("link", name="Report").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Returned clothes")
+    expect(page.locator(".sum")).to_contain_text("2 reviewed")
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.settings.database_url)
+    assert export_reviews.main([str(tmp_path / "export")]) == 0
+    found = {(p.path.read_bytes(), p.accepted) for p in read_photos([tmp_path / "export"])}
+    assert found == {
+        ((IMAGES / coat).read_bytes(), frozenset({4})),
+        ((IMAGES / none).read_bytes(), frozenset({10})),
+    }
+
+
+@pytest.fixture
+def hundred_to_review(shop: Shop) -> Iterator[None]:
+    """A second night in which all of another hundred pictures are in the queue."""
+    before = shop.photos
+    shop.photos = before.with_name("many")
+    shop.photos.mkdir()
+    for number, path in enumerate(hundred()):
+        content = encoded_again(path.read_bytes(), number)
+        (shop.photos / f"{number:03}.png").write_bytes(content)
+    shop.night(review_sample=1.0)
+    yield
+    shop.photos = before
+
+
+def encoded_again(content: bytes, number: int) -> bytes:
+    """The same picture in a file of its own."""
+    note = PngInfo()
+    note.add_text("number", str(number))
+    return encoded(Image.open(io.BytesIO(content)), pnginfo=note)
+
+
+@pytest.mark.figures
+def test_a_hundred_reviews_by_keyboard(
+    shop: Shop, hundred_to_review: None, reviewer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = reviewer().page
+    started = time.monotonic()
+    for number in range(100):
+        press(page, "Enter" if number % 2 else str(number % 10))
+    shown = time.monotonic() - started
+    saved(page)
+    took = time.monotonic() - started
+    with capsys.disabled():
+        print(f"\n100 reviews by keyboard: {shown:.1f} s, all saved after {took:.1f} s")
+    assert len(shop.standing()) == 100
+    assert took < 30

@@ -1,0 +1,45 @@
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import WORD, NewPerson, assert_fits, faults_of
+
+
+def test_a_page_first_asks_for_the_token_and_a_name(closed_service: str, person: NewPerson) -> None:
+    ann = person()
+    ann.page.goto(closed_service)
+    expect(ann.page).to_have_url(f"{closed_service}/sign-in?next=/")
+    ann.page.keyboard.type("Ann <b>")
+    ann.page.keyboard.press("Tab")
+    ann.page.keyboard.type(WORD)
+    ann.page.keyboard.press("Enter")
+    expect(ann.page).to_have_url(f"{closed_service}/")
+    expect(ann.page.locator(".person bdi")).to_have_text("Ann <b>")
+
+
+def test_after_signing_out_no_page_is_shown(closed_service: str, person: NewPerson) -> None:
+    ann = person()
+    ann.sign_in(closed_service, token=WORD)
+    ann.page.get_by_role("button", name="Sign out").click()
+    expect(ann.page.get_by_label("Token")).to_be_visible()
+    ann.page.go_back()
+    expect(ann.page).to_have_url(f"{closed_service}/sign-in?next=/")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("wide", [360, 2560])
+def test_a_wrong_token_is_told_at_its_field(
+    wide: int, dark: bool, closed_service: str, person: NewPerson
+) -> None:
+    ann = person(wide, dark=dark)
+    ann.provoked.add("status of 422")
+    page = ann.page
+    page.goto(f"{closed_service}/sign-in")
+    assert not faults_of(page)
+    page.get_by_label("Your name").fill("Ann")
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_label("Token").press("Enter")
+    field = page.get_by_label("Token")
+    expect(field).to_have_accessible_description("This is not the service's token.")
+    expect(field).to_be_focused()
+    assert not faults_of(page)
+    assert_fits(page)

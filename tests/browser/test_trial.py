@@ -1,0 +1,224 @@
+"""The page "Try it", as a person uses it."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import FilePayload, Locator, Page, expect
+
+from tests.browser.conftest import WORD, NewPerson, Person, assert_fits, faults_of
+from tests.conftest import IMAGES, serving
+from tests.pictures import encoded
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8))
+# Puts a picture into what a mouse drags.
+DROP = """(base64) => {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt());
+    const dragged = new DataTransfer();
+    dragged.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
+    return dragged;
+}"""
+
+
+def file(name: str, data: bytes, kind: str = "image/png") -> FilePayload:
+    return {"name": name, "mimeType": kind, "buffer": data}
+
+
+BOOT = file("boot.png", (IMAGES / "image_0_label_9.png").read_bytes())
+SHIRT = file("shirt.png", (IMAGES / "image_4_label_6.png").read_bytes())
+
+
+def choose(page: Page, *files: FilePayload) -> None:
+    """Press the button, and choose files in the window that opens."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose photos").click()
+    chooser.value.set_files(list(files))
+
+
+def cards(page: Page) -> Locator:
+    return page.get_by_role("main").get_by_role("listitem").filter(has=page.get_by_role("heading"))
+
+
+@pytest.fixture
+def ann(open_service: str, person: NewPerson) -> Person:
+    """Somebody who looks at the page."""
+    ann = person()
+    ann.page.goto(open_service)
+    return ann
+
+
+def test_each_of_several_photos_gets_its_answer_in_the_order_given(ann: Person) -> None:
+    choose(ann.page, BOOT, SHIRT, file("noise.png", encoded(NOISE)))
+    expect(cards(ann.page).get_by_role("heading")).to_have_text(
+        ["boot.png", "shirt.png", "noise.png"]
+    )
+    first, second, third = cards(ann.page).all()
+    expect(first.get_by_role("strong")).to_have_text("Ankle boot")
+    expect(first).to_contain_text("Accepted")
+    expect(first.get_by_role("listitem").first).to_have_text("Ankle boot100.0 %")
+    expect(first.get_by_role("listitem")).to_have_count(5)
+    expect(first).to_contain_text("fashion-mnist@")
+    expect(second).to_contain_text("Needs a look")
+    expect(third).to_contain_text("photo@")
+    for card in (first, second, third):
+        for name in ("The photo", "The photo as the model sees it"):
+            expect(card.get_by_role("img", name=name, exact=True)).to_have_js_property(
+                "complete", True
+            )
+            assert card.get_by_role("img", name=name, exact=True).evaluate("i => i.naturalWidth")
+
+
+def test_the_length_of_a_bar_is_the_confidence(ann: Person) -> None:
+    choose(ann.page, SHIRT)
+    rows = cards(ann.page).get_by_role("listitem")
+    expect(rows).to_have_count(5)
+    for row in rows.all():
+        told = float(row.locator(".n").inner_text().removesuffix("%").strip()) / 100
+        shares = row.locator(".track").evaluate(
+            "t => t.firstElementChild.offsetWidth / t.offsetWidth"
+        )
+        assert shares == pytest.approx(told, abs=0.01)
+
+
+def test_a_photo_is_dropped(ann: Person) -> None:
+    dragged = ann.page.evaluate_handle(DROP, base64.b64encode(BOOT["buffer"]).decode())
+    ann.page.dispatch_event("#zone", "dragover", {"dataTransfer": dragged})
+    expect(ann.page.locator("#zone")).to_have_class("zone over")
+    ann.page.dispatch_event("#zone", "drop", {"dataTransfer": dragged})
+    expect(cards(ann.page)).to_contain_text("dropped.png")
+    expect(cards(ann.page)).to_contain_text("Ankle boot")
+
+
+def test_a_photo_is_pasted(ann: Person, open_service: str) -> None:
+    ann.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=open_service)
+    ann.page.evaluate("""async () => {
+        const icon = document.querySelector(".brand img");
+        const canvas = new OffscreenCanvas(28, 28);
+        canvas.getContext("2d").drawImage(icon, 0, 0, 28, 28);
+        const blob = await canvas.convertToBlob({ type: "image/png" });
+        await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+    }""")
+    ann.page.keyboard.press("Control+V")
+    expect(cards(ann.page)).to_contain_text("fashion-mnist@")
+
+
+def test_a_photo_is_taken_where_there_is_a_camera_to_hold(
+    open_service: str, person: NewPerson
+) -> None:
+    page = person(360, touch=True).page
+    page.goto(open_service)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Take a photo").tap()
+    assert chooser.value.element.get_attribute("capture") == "environment"
+    chooser.value.set_files(BOOT)
+    expect(cards(page)).to_contain_text("Ankle boot")
+
+
+def test_an_unreadable_one_says_why_and_harms_no_other(ann: Person) -> None:
+    choose(ann.page, file("notes.png", b"#!/bin/sh"), BOOT, file("half.png", encoded(NOISE)[:99]))
+    first, second, third = cards(ann.page).all()
+    expect(first).to_contain_text("Cannot be read")
+    expect(first).to_contain_text("The file is not a picture of a type that is served")
+    expect(second).to_contain_text("Ankle boot")
+    expect(third).to_contain_text("Cannot be read")
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "TIFF"])
+def test_what_the_browser_cannot_show_the_service_shows(kind: str, ann: Person) -> None:
+    choose(ann.page, file("photo.bin", encoded(NOISE, kind), ""))
+    expect(cards(ann.page)).to_contain_text("photo@")
+    photo = cards(ann.page).get_by_role("img", name="The photo", exact=True)
+    expect(photo).to_have_js_property("naturalWidth", NOISE.width)
+
+
+def test_a_name_is_text_and_never_markup(ann: Person) -> None:
+    name = "<img src=x onerror=alert(1)>.png"
+    choose(ann.page, file(name, BOOT["buffer"]))
+    expect(cards(ann.page).get_by_role("heading")).to_have_text(name)
+    expect(cards(ann.page)).to_contain_text("Ankle boot")
+
+
+def test_even_markup_that_slipped_in_does_not_run(ann: Person) -> None:
+    ann.provoked.add("Content Security Policy")
+    ann.page.evaluate("""() => {
+        document.body.insertAdjacentHTML("beforeend", "<b style='top: 9px' onclick='ran = 1'>b");
+        document.body.append(Object.assign(document.createElement("script"), { text: "ran = 1" }));
+        document.querySelector("body > b").click();
+    }""")
+    assert ann.page.evaluate("[typeof ran, document.querySelector('body > b').style.top]") == [
+        "undefined",
+        "",
+    ]
+
+
+def test_what_is_too_much_is_told_before_it_is_sent(both_models: Path, person: NewPerson) -> None:
+    settings = {"GARMENTS_MODEL_DIR": str(both_models), "GARMENTS_MAX_REQUEST_BYTES": "100000"}
+    with serving(**settings) as (url, _):
+        page = person().page
+        sent = []
+        page.on("request", lambda request: sent.append(request.url))
+        page.goto(url)
+        choose(page, file("large.png", bytes(100_001)))
+        expect(cards(page)).to_contain_text("Too large")
+        assert f"{url}/look" not in sent
+        choose(page, *[file(f"{n}.png", BOOT["buffer"]) for n in range(30)])
+        expect(cards(page)).to_have_count(25)
+        expect(page.locator("#notices")).to_contain_text("At most 24 photos at a time")
+        expect(page.locator("#notices")).to_contain_text("6 are left out")
+        expect(page.locator("[aria-busy]")).to_have_count(0)
+        assert sent.count(f"{url}/look") == 24
+
+
+def test_a_photo_can_be_asked_for_again_when_the_service_was_away(ann: Person) -> None:
+    ann.provoked.add("net::ERR_FAILED")
+    ann.page.route("**/look", lambda route: route.abort())
+    choose(ann.page, BOOT)
+    expect(cards(ann.page)).to_contain_text("The service cannot be reached")
+    ann.page.unroute("**/look")
+    cards(ann.page).get_by_role("button", name="Try again").click()
+    expect(cards(ann.page)).to_contain_text("Ankle boot")
+
+
+def test_whose_sign_in_has_ended_is_told_so(closed_service: str, person: NewPerson) -> None:
+    ann = person()
+    ann.provoked.add("status of 401")
+    ann.sign_in(closed_service, token=WORD)
+    ann.context.clear_cookies()
+    choose(ann.page, BOOT)
+    cards(ann.page).get_by_role("link", name="Sign in").click()
+    expect(ann.page.get_by_label("Token")).to_be_visible()
+
+
+def test_all_is_done_by_keyboard_and_said_aloud(ann: Person) -> None:
+    said = ann.page.get_by_role("status")
+    ann.page.keyboard.press("Tab")
+    expect(ann.page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    ann.page.keyboard.press("Enter")
+    ann.page.keyboard.press("Tab")
+    expect(ann.page.get_by_role("button", name="Choose photos")).to_be_focused()
+    with ann.page.expect_file_chooser() as chooser:
+        ann.page.keyboard.press("Enter")
+    chooser.value.set_files(BOOT)
+    expect(said).to_contain_text("boot.png: Ankle boot, 100.0 %. Accepted.")
+    ann.page.keyboard.press("Tab")
+    expect(ann.page.get_by_role("button", name="Clear all")).to_be_focused()
+    ann.page.keyboard.press("Enter")
+    expect(cards(ann.page)).to_have_count(0)
+    expect(said).to_have_text("All answers are cleared.")
+    expect(ann.page.get_by_role("button", name="Choose photos")).to_be_focused()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("wide", [360, 2560])
+def test_axe_finds_nothing_and_all_fits(
+    wide: int, dark: bool, open_service: str, person: NewPerson
+) -> None:
+    page = person(wide, dark=dark).page
+    page.goto(open_service)
+    choose(page, BOOT, SHIRT, file(f"{'long name ' * 20}.png", b"#!/bin/sh"))
+    expect(page.locator("[aria-busy]")).to_have_count(0)
+    expect(cards(page)).to_have_count(3)
+    assert not faults_of(page)
+    assert_fits(page)

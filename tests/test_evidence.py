@@ -1,0 +1,91 @@
+import math
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+
+from garments import evidence
+from garments.evidence import Rate
+
+MONDAY = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
+
+
+@dataclass
+class Judged:
+    prediction: int
+    answer: int | None
+    confidence: float = 0.5
+    kind: str = "doubtful"
+    at: datetime = MONDAY
+
+
+@given(count=st.integers(1, 3000), data=st.data())
+def test_an_interval_is_wilsons(count: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, count))
+    known = binomtest(right, count).proportion_ci(method="wilson")
+    assert Rate(right, count).interval == pytest.approx((known.low, known.high), abs=1e-6)
+
+
+def test_of_nothing_nothing_is_known() -> None:
+    assert math.isnan(evidence.rate([]).share)
+    assert evidence.rate([]).interval == (0, 1)
+
+
+def test_the_rate_by_class_is_by_what_it_really_was() -> None:
+    judged = [Judged(0, 0), Judged(1, 0), Judged(1, 1), Judged(1, None)]
+    rates = evidence.by_class(judged, 2)
+    assert [(one.right, one.count) for one in rates] == [(1, 2), (1, 1), (0, 1)]
+
+
+def test_the_rate_by_week_leaves_out_weeks_without_answers() -> None:
+    judged = [Judged(0, 0), Judged(0, 1, at=MONDAY + timedelta(days=6, hours=15))]
+    judged.append(Judged(0, 0, at=MONDAY + timedelta(days=21)))
+    weeks = evidence.by_week(judged)
+    assert [(day, one.count) for day, one in weeks] == [
+        (date(2026, 11, 23), 2),
+        (date(2026, 12, 14), 1),
+    ]
+
+
+def test_the_tail_is_that_of_the_binomial_distribution() -> None:
+    for count, share in ((300, 0.01), (5000, 0.03), (40_000, 0.01)):
+        for wrong in range(int(count * share)):
+            known = binom.cdf(wrong, count, share)
+            assert evidence._tail(wrong, count, share) == pytest.approx(known, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(("count", "enough"), [(298, False), (299, True)])
+def test_a_threshold_needs_enough_answers(count: int, enough: bool) -> None:
+    found = evidence.threshold([Judged(0, 0)] * count, 0.01)
+    assert (found.confidence is not None) is enough
+
+
+def test_a_threshold_is_the_lowest_from_which_few_enough_are_wrong() -> None:
+    random = np.random.default_rng(0)
+    confidences = random.uniform(0, 1, 20_000)
+    wrong = random.uniform(0, 1, 20_000) > 0.5 + confidences / 2  # from 0.88 on, 3 %
+    judged = [Judged(0, int(w), c) for w, c in zip(wrong, confidences, strict=True)]
+    found = evidence.threshold(judged, 0.03)
+    assert found.confidence == pytest.approx(0.9, abs=0.02)
+    above = [one for one in judged if found.confidence and one.confidence >= found.confidence]
+    assert (found.count, found.wrong) == (len(above), sum(one.answer != 0 for one in above))
+    upper = binomtest(found.wrong, found.count, alternative="less").proportion_ci(0.95).high
+    assert found.bound == pytest.approx(upper, abs=1e-5)
+    assert found.bound <= 0.03
+
+
+def test_answers_that_were_chosen_for_being_wrong_do_not_count_against_a_threshold() -> None:
+    judged = [Judged(0, 0)] * 400 + [Judged(0, 1, kind="wrong")] * 400
+    assert evidence.threshold(judged, 0.01).count == 400
+
+
+def test_all_answers_together_are_weighed_by_how_many_there_are() -> None:
+    found = evidence.overall(Rate(50, 100), Rate(99, 100), 0.9)
+    assert found is not None
+    assert found[0] == pytest.approx(0.1 * 0.5 + 0.9 * 0.99)
+    assert found[1] < found[0] < found[2]
+    assert evidence.overall(Rate(50, 100), Rate(0, 0), 0.9) is None

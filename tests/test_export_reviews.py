@@ -1,0 +1,159 @@
+"""Answers of people, from the store to the folder that training reads."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from garments import export_reviews
+from garments.batch.photo import thumbnail
+from garments.export_reviews import export
+from garments.store import Photo, Stamp, Store
+from garments.store.desk import Desk
+from garments.store.queue import place
+from garments.store.reviews import Decision
+from garments.training.photos import NONE, read_photos
+from tests.pictures import encoded
+from tests.test_store import answer
+
+MANY = 2**20
+
+
+class Shop:
+    """A directory of photos that wait for people, and a folder for what they say."""
+
+    def __init__(self, root: Path) -> None:
+        self.photos, self.folder = root / "photos", root / "export"
+        self.photos.mkdir()
+        self.url = f"sqlite:///{root}/predictions.db"
+        self.store = Store(self.url)
+        self.store.open()
+        self.desk = Desk(self.url)
+
+    def add(self, name: str, said: int | None, who: str = "Ana", form: str = "JPEG") -> int:
+        """A photo, and what a person says of it; the number of that review."""
+        noise = Image.effect_noise((200, 150), 80).convert("RGB")
+        content = encoded(noise, form)
+        (self.photos / name).write_bytes(content)
+        digest = hashlib.sha256(content).digest()
+        directory, run = os.fsencode(self.photos), self.store.begin(os.fsencode(self.photos))
+        photo = Photo(os.fsencode(name), Stamp(1, 2, 3), digest)
+        small = thumbnail(content)
+        self.store.record(
+            run, directory, [photo], [answer(digest=digest, decision="review", thumbnail=small)]
+        )
+        self.store.wait(directory, [(photo.name, place("doubtful", 0.5))])
+        return self.desk.reviews.decide(Decision(name, digest, said, who)).id
+
+    def export(self, *archives: Path) -> str:
+        return str(export(self.desk, self.folder, archives, MANY))
+
+    def labels(self) -> list[frozenset[int]]:
+        """What training finds."""
+        return sorted((photo.accepted for photo in read_photos([self.folder])), key=min)
+
+    def files(self) -> set[str]:
+        return {str(p.relative_to(self.folder)) for p in self.folder.rglob("*.*") if p.is_file()}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path)
+    yield shop
+    shop.store.close()
+
+
+def test_training_reads_what_people_said(shop: Shop) -> None:
+    shop.add("a.jpg", 0)
+    shop.add("b.JPG", 9)
+    shop.add("c.png", None, form="PNG")
+    assert shop.export() == "3 photos, 0 thumbnails"
+    assert shop.labels() == [frozenset({0}), frozenset({9}), frozenset({NONE})]
+    found = {photo.digest for photo in read_photos([shop.folder])}
+    assert found == {hashlib.sha256(p.read_bytes()).hexdigest() for p in shop.photos.iterdir()}
+
+
+def test_a_correction_wins_over_the_photo_that_it_corrects(shop: Shop, tmp_path: Path) -> None:
+    shop.add("a.jpg", 4)
+    shop.export()
+    old = tmp_path / "old" / "Dress"
+    old.mkdir(parents=True)
+    (old / "a.jpg").write_bytes((shop.photos / "a.jpg").read_bytes())
+    (photo,) = read_photos([tmp_path / "old", shop.folder])
+    assert photo.accepted == {4}
+
+
+def test_a_photo_that_is_gone_changed_or_unreadable_to_training_goes_in_little(shop: Shop) -> None:
+    for name in ("gone.jpg", "changed.jpg", "link.jpg", "phone.heic"):
+        shop.add(name, 3)
+    (shop.photos / "gone.jpg").unlink()
+    (shop.photos / "changed.jpg").write_bytes(b"another")
+    (shop.photos / "link.jpg").rename(shop.photos / "target.jpg")
+    (shop.photos / "link.jpg").symlink_to("target.jpg")
+    assert shop.export() == "0 photos, 4 thumbnails"
+    assert len(shop.labels()) == 4
+    text = (shop.folder / "reviews.csv").read_text()
+    assert text.count(",thumbnail,Ana,") == 4
+
+
+def test_a_photo_in_the_archive_is_found(shop: Shop, tmp_path: Path) -> None:
+    shop.add("a.jpg", 3)
+    shop.add("b.jpg", 3)
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (shop.photos / "a.jpg").rename(archive / "a.jpg")
+    digest = hashlib.sha256((shop.photos / "b.jpg").read_bytes()).hexdigest()
+    (shop.photos / "b.jpg").rename(archive / f"b-{digest[:12]}.jpg")
+    assert shop.export(archive) == "2 photos, 0 thumbnails"
+
+
+def test_a_second_export_writes_only_what_is_new(shop: Shop) -> None:
+    shop.add("a.jpg", 3)
+    shop.export()
+    (name,) = shop.files() - {"reviews.csv"}
+    written = (shop.folder / name).stat()
+    shop.add("b.jpg", 3)
+    shop.export()
+    assert len(shop.files()) == 3
+    again = (shop.folder / name).stat()
+    assert (again.st_mtime_ns, again.st_ino) == (written.st_mtime_ns, written.st_ino)
+
+
+def test_what_was_taken_back_is_dropped_and_nothing_else(shop: Shop) -> None:
+    number = shop.add("a.jpg", 3)
+    shop.export()
+    (shop.folder / "Dress" / "own.jpg").write_bytes(b"somebody's own")
+    with (shop.folder / "reviews.csv").open("a") as table:
+        table.write("../photos/a.jpg,x,x,x,x,x,x,x,x\nDress/own.jpg,x,x,x,x,x,x,x,x\n")
+    shop.desk.reviews.undo(number, "Ana")
+    assert shop.export() == "0 photos, 0 thumbnails, 1 of before dropped"
+    assert shop.files() == {"reviews.csv", "Dress/own.jpg"}
+    assert (shop.photos / "a.jpg").exists()
+
+
+def test_no_name_runs_in_a_spreadsheet(shop: Shop) -> None:
+    shop.add("=1+1.jpg", 3, who="@SUM(A1)")
+    shop.export()
+    cells = (shop.folder / "reviews.csv").read_text().splitlines()[1].split(",")
+    assert not any(cell.startswith(("=", "@", "+", "-")) for cell in cells)
+
+
+def test_the_command_says_what_it_did(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.add("a.jpg", 3)
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    assert export_reviews.main([str(shop.folder)]) == 0
+    assert capsys.readouterr().out == f"{shop.folder}: 1 photos, 0 thumbnails\n"
+
+
+def test_without_a_database_the_command_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
+    assert export_reviews.main([str(tmp_path / "export")]) == 2
+    assert "there is no database" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []

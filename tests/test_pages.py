@@ -1,0 +1,330 @@
+"""Who is let into the pages, by which requests, and what they answer with."""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.sessions import SecureCookieSessionInterface
+from flask.testing import FlaskClient
+from PIL import Image
+from werkzeug.test import TestResponse
+
+from garments.engine import Engine
+from garments.preprocess import Limits, to_array
+from garments.settings import Settings
+from garments.web.pages import entrance
+from garments.web.pages.session import AGE, COOKIE, signing_key
+from tests.pictures import as_jpeg
+
+MakeClient = Callable[..., FlaskClient]
+WORD = "open-sesame"
+
+
+def form_token(client: FlaskClient) -> str:
+    """What the forms of a session carry."""
+    found = re.search(r'name="csrf-token" content="([^"]+)"', client.get("/sign-in").text)
+    assert found
+    return found[1]
+
+
+def sign_in(client: FlaskClient, onward: str = "/", **changes: str) -> TestResponse:
+    fields = {"name": "Ann", "token": WORD, "next": onward, "csrf_token": form_token(client)}
+    return client.post("/sign-in", data=fields | changes)
+
+
+def look(client: FlaskClient, data: bytes, **headers: str) -> TestResponse:
+    given = {"X-CSRF-Token": form_token(client), "Accept": "application/json", **headers}
+    return client.post("/look", data=data, content_type="application/octet-stream", headers=given)
+
+
+@pytest.fixture
+def closed(make_client: MakeClient) -> FlaskClient:
+    return make_client(api_token=WORD)
+
+
+# Who is let in
+
+
+def test_the_token_and_a_name_let_a_person_in(closed: FlaskClient) -> None:
+    assert closed.get("/").headers["Location"] == "/sign-in?next=/"
+    assert sign_in(closed).headers["Location"] == "/"
+    assert "Ann" in closed.get("/").text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"token": "open-sesam"},
+        {"token": ""},
+        {"name": " "},
+        {"name": "x" * 61},
+        {"name": "a\u202eb"},
+    ],
+)
+def test_nothing_else_does(wrong: dict[str, str], closed: FlaskClient) -> None:
+    assert sign_in(closed, **wrong).status_code == 422
+    assert closed.get("/").status_code == 303
+
+
+def test_signing_in_compares_the_token_in_constant_time(
+    closed: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    compare = entrance.hmac.compare_digest
+    monkeypatch.setattr(
+        entrance.hmac, "compare_digest", lambda a, b: compared.append(b) or compare(a, b)
+    )
+    answer = sign_in(closed, token="open-sesam")
+    assert compared[-1] == WORD.encode()
+    assert "sesam" not in answer.text
+
+
+def test_a_sign_in_lets_nobody_into_the_api(closed: FlaskClient) -> None:
+    sign_in(closed)
+    assert closed.post("/predict", data=b"").status_code == 401
+    assert closed.get("/metrics").status_code == 401
+
+
+def test_without_a_token_only_the_name_is_asked_for(client: FlaskClient) -> None:
+    assert client.get("/").status_code == 200
+    assert 'name="token"' not in client.get("/sign-in").text
+
+
+def test_after_signing_out_the_way_is_closed(closed: FlaskClient) -> None:
+    sign_in(closed)
+    answer = closed.post("/sign-out", data={"csrf_token": form_token(closed)})
+    assert answer.headers["Location"] == "/sign-in"
+    assert closed.get("/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", ""]
+)
+def test_a_sign_in_leads_to_no_other_site(elsewhere: str, closed: FlaskClient) -> None:
+    assert sign_in(closed, elsewhere).headers["Location"] == "/"
+
+
+def test_a_sign_in_leads_back_to_the_page(closed: FlaskClient) -> None:
+    assert sign_in(closed, "/runs/7").headers["Location"] == "/runs/7"
+
+
+# The cookie
+
+
+def test_no_script_and_no_other_site_gets_at_the_cookie(closed: FlaskClient) -> None:
+    cookie = sign_in(closed).headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "Secure" not in cookie
+
+
+@pytest.mark.parametrize(
+    "secure", [{"base_url": "https://localhost"}, {"headers": {"X-Forwarded-Proto": "https"}}]
+)
+def test_over_https_the_cookie_is_sent_over_nothing_else(
+    secure: dict[str, object], closed: FlaskClient
+) -> None:
+    assert "Secure" in closed.get("/sign-in", **secure).headers["Set-Cookie"]
+
+
+def test_a_sign_in_ends_after_a_shift(closed: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in(closed)
+    monkeypatch.setattr(closed.application, "permanent_session_lifetime", -AGE)
+    assert closed.get("/").status_code == 303
+
+
+def test_a_cookie_that_was_altered_is_none(closed: FlaskClient) -> None:
+    sign_in(closed)
+    cookie = closed.get_cookie(COOKIE)
+    assert cookie
+    closed.set_cookie(COOKIE, "x" + cookie.value)
+    assert closed.get("/").status_code == 303
+
+
+def test_whoever_knows_token_and_key_signs_alike_and_nobody_else() -> None:
+    """Workers and restarts agree; a new token or key signs everybody out."""
+    keys = [
+        signing_key(Settings(api_token=token, secret_key=key))
+        for token in ("a", "b")
+        for key in ("", "k", "l")
+    ]
+    assert len(set(keys)) == 6
+    assert signing_key(Settings(api_token="a")) == keys[0]
+    assert signing_key(Settings()) != signing_key(Settings())
+
+
+def test_the_api_never_opens_the_cookie(
+    client: FlaskClient, boot: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(client)
+    monkeypatch.setattr(SecureCookieSessionInterface, "get_signing_serializer", None)
+    answer = client.post("/predict", data=boot, content_type="image/png")
+    assert answer.status_code == 200
+    assert "Set-Cookie" not in answer.headers
+
+
+# Whose request it is
+
+
+@pytest.mark.parametrize("path", ["/look", "/sign-in", "/sign-out"])
+@pytest.mark.parametrize("given", ["", "wrong"])
+def test_a_form_without_the_token_of_the_session_is_refused(
+    given: str, path: str, client: FlaskClient
+) -> None:
+    form_token(client)
+    answer = client.post(path, data={"csrf_token": given, "name": "Ann"})
+    assert (answer.status_code, answer.json["code"]) == (403, "foreign_form")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://localhost:8000"},
+        {"Origin": "null"},
+    ],
+)
+def test_a_form_that_another_site_sends_is_refused_even_with_the_token(
+    told: dict[str, str], client: FlaskClient, boot: bytes
+) -> None:
+    assert look(client, boot, **told).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "told", [{"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://localhost"}]
+)
+def test_a_form_of_our_own_is_taken(told: dict[str, str], client: FlaskClient, boot: bytes) -> None:
+    assert look(client, boot, **told).status_code == 200
+
+
+def test_a_token_of_another_session_is_worth_nothing(closed: FlaskClient, client) -> None:
+    other = form_token(client)
+    form_token(closed)
+    assert sign_in(closed, csrf_token=other).status_code == 403
+
+
+def test_a_sign_in_begins_a_session_of_its_own(closed: FlaskClient) -> None:
+    before = form_token(closed)
+    sign_in(closed)
+    assert form_token(closed) != before
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("127.0.0.1:5001", True),
+        ("localhost", True),
+        ("[::1]:5001", True),
+        ("desk.localhost:5001", True),
+        ("evil.example:5001", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example", False),
+        ("192.0.2.7", False),
+    ],
+)
+def test_without_a_token_the_pages_answer_to_names_of_this_machine_alone(
+    host: str, own: bool, client: FlaskClient
+) -> None:
+    answer = client.get("/", headers={"Host": host})
+    assert answer.status_code == (200 if own else 403)
+    assert own or answer.json["code"] == "foreign_host"
+
+
+def test_with_a_token_they_answer_to_any_name(closed: FlaskClient) -> None:
+    assert closed.get("/", headers={"Host": "sorting.example"}).status_code == 303
+
+
+# What they answer with
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/static/site.js"])
+def test_a_page_may_load_and_run_only_what_the_service_has(path: str, client: FlaskClient) -> None:
+    with client.get(path) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives.pop("img-src") == "'self' blob: data:"
+    assert directives.pop("default-src") == "'none'"
+    assert directives.pop("frame-ancestors") == directives.pop("base-uri") == "'none'"
+    assert set(directives.values()) == {"'self'"}
+    assert {"script-src", "style-src", "connect-src", "form-action"} == directives.keys()
+
+
+PAGES = Path(entrance.__file__).parent
+
+
+@pytest.mark.parametrize("template", sorted(PAGES.glob("templates/*.html")), ids=lambda p: p.name)
+def test_no_template_has_a_script_or_a_style_in_it_or_turns_escaping_off(template: Path) -> None:
+    text = template.read_text(encoding="utf-8")
+    assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?! type=\"module\" src=)", text)
+    assert not re.search(r"\|\s*safe|autoescape|https?://", text)
+
+
+@pytest.mark.parametrize("script", sorted(PAGES.glob("static/*.js")), ids=lambda p: p.name)
+def test_no_script_makes_markup_of_text(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", text)
+
+
+def test_a_browser_gets_a_fault_as_a_page_and_a_script_as_a_problem(client: FlaskClient) -> None:
+    page = client.post("/sign-out", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, page.mimetype) == (403, "text/html")
+    assert "<h1>The request did not come from this page</h1>" in page.text
+    answer = client.post("/sign-out", headers={"Accept": "application/json"})
+    assert answer.mimetype == "application/problem+json"
+
+
+def test_a_name_is_escaped(client: FlaskClient) -> None:
+    sign_in(client, name="<script>alert(1)</script>")
+    assert "&lt;script&gt;alert" in client.get("/").text
+    assert "<script>alert" not in client.get("/").text
+
+
+# Looking at a photo
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_look_says_what_predict_says_and_shows_what_the_model_saw(
+    kind: str, client: FlaskClient, engine: Engine, boot: bytes
+) -> None:
+    data = boot if kind == "PNG" else as_jpeg(np.asarray(Image.open(io.BytesIO(boot))))
+    found = look(client, data).json
+    told = client.post("/predict?top=5", data=data, content_type="image/png").json
+    (row,) = told["predictions"]
+    assert found["model"] == f"{told['model']['name']}@{told['model']['version']}"
+    assert found["decision"] == row["decision"]
+    assert found["top"] == [
+        [choice["label"], pytest.approx(choice["confidence"], abs=1e-6)] for choice in row["top"]
+    ]
+    card = engine.card
+    seen = to_array(data, card.height, card.width, card.preprocessing, limits=Limits())
+    file = base64.b64decode(found["seen"].removeprefix("data:image/png;base64,"))
+    assert (np.asarray(Image.open(io.BytesIO(file))) == seen[..., 0]).all()
+
+
+def test_a_picture_that_cannot_be_read_is_an_answer_too(client: FlaskClient) -> None:
+    answer = look(client, b"#!/bin/sh")
+    assert answer.status_code == 200
+    assert answer.json["error"]["code"] == "unsupported_type"
+
+
+def test_a_look_is_counted_like_any_answer(client: FlaskClient, boot: bytes) -> None:
+    look(client, boot).close()
+    look(client, b"#!/bin/sh").close()
+    numbers = client.get("/metrics").text
+    assert 'garments_requests_total{code="200",endpoint="/look"} 2.0' in numbers
+    assert 'garments_rejections_total{reason="unsupported_type"} 1.0' in numbers
+    assert re.search(r"^garments_predictions_total\{.*Ankle boot.*\} 1\.0$", numbers, re.MULTILINE)
+
+
+def test_a_form_with_files_is_refused_since_it_would_reach_the_disk(client: FlaskClient) -> None:
+    answer = client.post(
+        "/look",
+        data={"f": (io.BytesIO(bytes(1000)), "x.png")},
+        headers={"X-CSRF-Token": form_token(client)},
+    )
+    assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type")

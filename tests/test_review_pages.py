@@ -1,0 +1,309 @@
+"""The pages `/review` and `/runs` without a browser: what they answer, and what they refuse."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from garments.store.nights import Packer
+from tests.conftest import hundred
+from tests.test_reviews import Desk
+from tests.test_store import HERE, MODEL, digest
+
+TAB, OTHER = "tab-00000001", "tab-00000002"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(f"sqlite:///{tmp_path}/predictions.db")
+    yield desk
+    desk.close()
+
+
+class Person:
+    """Somebody who has given a name, and whose page asks the service."""
+
+    def __init__(self, client: FlaskClient, name: str) -> None:
+        self.client = client
+        self._token = re.search(r'csrf-token" content="([^"]+)"', self.get("/sign-in"))
+        form = {"name": name, "csrf_token": self.token}
+        assert client.post("/sign-in", data=form).status_code == 303
+        self._token = re.search(r'csrf-token" content="([^"]+)"', self.get("/review"))
+
+    @property
+    def token(self) -> str:
+        assert self._token is not None
+        return self._token[1]
+
+    def get(self, path: str) -> str:
+        return self.client.get(path).get_data(as_text=True)
+
+    def ask(self, what: str, tab: str = TAB, **fields: object) -> tuple[int, dict]:
+        headers = {"X-CSRF-Token": self.token, "Accept": "application/json"}
+        body = {"tab": tab, "kind": None, **fields}
+        response = self.client.post(f"/review/{what}", json=body, headers=headers)
+        return response.status_code, response.get_json()
+
+    def decide(self, content: str, answer: int | None, **fields: object) -> tuple[int, dict]:
+        request = f"request-{content}-{answer}"
+        photo = digest(content).hex()
+        return self.ask("decide", request=request, photo=photo, answer=answer, **fields)
+
+
+NewPerson = Callable[[str], Person]
+
+
+@pytest.fixture
+def person(desk: Desk, make_client: Callable[..., FlaskClient]) -> NewPerson:
+    app = make_client(database_url=desk.url).application
+    return lambda name: Person(app.test_client(), name)
+
+
+def test_before_any_night_the_pages_say_so(
+    make_client: Callable[..., FlaskClient], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/none.db"
+    ana = Person(make_client(database_url=url).application.test_client(), "Ana")
+    assert "No night has run yet" in ana.get("/review")
+    assert "No night has run yet" in ana.get("/runs")
+    assert ana.ask("next")[0] == 404
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_review_needs_a_name(desk: Desk, make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(database_url=desk.url)
+    assert client.get("/review").headers["Location"] == "/sign-in?next=/review"
+
+
+def test_a_page_of_another_site_can_do_nothing(desk: Desk, person: NewPerson) -> None:
+    desk.add("a")
+    ana = person("Ana")
+    for what in ("next", "decide", "undo", "skip", "release"):
+        body = {"tab": TAB, "photo": digest("a").hex(), "answer": 1, "request": "request-1"}
+        assert ana.client.post(f"/review/{what}", json=body).status_code == 403
+    assert desk.taken("other") == ["a"]
+
+
+def test_the_next_photos_come_with_all_that_is_shown(desk: Desk, person: NewPerson) -> None:
+    desk.add("a", "b")
+    desk.store.expect(HERE, [(b"a", 4)])
+    status, answer = person("Ana").ask("next")
+    assert status == 200
+    first, second = answer["items"]
+    assert (first["name"], first["expected"], first["kind"]) == ("a", "Coat", "doubtful")
+    assert first["top"] == [["Dress", 0.9], ["Coat", 0.1]]
+    assert (first["prediction"], first["model"]) == (3, MODEL)
+    assert second["expected"] is None
+    assert answer["left"] == {"doubtful": 2, "wrong": 0, "sample": 0}
+
+
+def test_a_decision_is_kept_under_the_name_of_the_person(desk: Desk, person: NewPerson) -> None:
+    desk.add("a", "b")
+    status, answer = person("Ana").decide("a", 9)
+    assert status == 200
+    assert [item["name"] for item in answer["items"]] == ["b"]
+    assert (answer["own"], answer["hour"]) == (1, 1)
+    (review,) = desk.reviews.standing()
+    assert (review.who, review.answer) == ("Ana", 9)
+
+
+def test_who_was_later_is_told_kindly_what_stands(desk: Desk, person: NewPerson) -> None:
+    desk.add("a")
+    assert person("Ben").decide("a", None)[0] == 200
+    status, problem = person("Ana").decide("a", 3)
+    assert (status, problem["code"]) == (409, "decided")
+    assert problem["detail"] == (
+        "Ben has answered none of these for this photo already; that stands, and yours was not kept"
+    )
+
+
+def test_what_is_taken_back_comes_again(desk: Desk, person: NewPerson) -> None:
+    desk.add("a")
+    ana, ben = person("Ana"), person("Ben")
+    _, answer = ana.decide("a", 3)
+    assert ben.ask("undo", OTHER, review=answer["review"])[0] == 404
+    status, taken = ana.ask("undo", review=answer["review"])
+    assert (status, taken["item"]["name"]) == (200, "a")
+    assert ana.ask("next")[1]["mine"] == []
+
+
+def test_after_a_reload_there_is_still_what_can_be_taken_back(
+    desk: Desk, person: NewPerson
+) -> None:
+    desk.add("a", "b")
+    ana = person("Ana")
+    numbers = [ana.decide(name, 3)[1]["review"] for name in ("a", "b")]
+    assert ana.ask("next", OTHER)[1]["mine"] == numbers
+
+
+def test_two_tabs_have_different_photos(desk: Desk, person: NewPerson) -> None:
+    desk.add(*"abcdef")
+    ana = person("Ana")
+    here, there = ana.ask("next")[1]["items"], ana.ask("next", OTHER)[1]["items"]
+    assert [item["name"] for item in here] == ["a", "b", "c", "d"]
+    assert [item["name"] for item in there] == ["e", "f"]
+    ana.ask("release", photos=[item["photo"] for item in here], until=here[0]["until"])
+    assert [i["name"] for i in ana.ask("next", OTHER)[1]["items"]] == ["a", "b", "c", "d"]
+
+
+def test_what_a_page_lets_go_at_its_end_is_not_taken_from_the_one_loaded_anew(
+    desk: Desk, person: NewPerson
+) -> None:
+    desk.add("a")
+    ana = person("Ana")
+    (old,) = ana.ask("next")[1]["items"]
+    ana.ask("next")
+    ana.ask("release", photos=[old["photo"]], until=old["until"])
+    assert ana.ask("next", OTHER)[1]["items"] == []
+
+
+def test_one_kind_can_be_looked_at_alone(desk: Desk, person: NewPerson) -> None:
+    desk.add("a")
+    desk.add("w", kind="wrong", decision="accept")
+    _, answer = person("Ana").ask("next", kind="wrong")
+    assert [item["name"] for item in answer["items"]] == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("what", "fields"),
+    [
+        ("next", {"tab": None}),
+        ("next", {"tab": "../../etc"}),
+        ("decide", {"answer": 10}),
+        ("decide", {"answer": -1}),
+        ("decide", {"answer": True}),
+        ("decide", {"answer": "3"}),
+        ("decide", {"photo": "ab"}),
+        ("decide", {"photo": "z" * 64}),
+        ("decide", {"request": "x" * 65}),
+        ("undo", {"review": "1"}),
+        ("undo", {"review": 2**40}),
+        ("release", {"photos": ["ab"], "until": 1}),
+        ("release", {"photos": [], "until": "now"}),
+        ("release", {"photos": ["ab"] * 101, "until": 1}),
+    ],
+)
+def test_what_the_page_never_sends_is_refused(
+    what: str, fields: dict[str, object], desk: Desk, person: NewPerson
+) -> None:
+    desk.add("a")
+    good = {"photo": digest("a").hex(), "answer": 1, "request": "request-1"}
+    status, problem = person("Ana").ask(what, **{"tab": TAB, **good, **fields})
+    assert (status, problem["code"]) == (400, "malformed_request")
+    assert list(desk.reviews.standing()) == []
+
+
+def test_a_photo_is_sent_as_what_it_is(desk: Desk, person: NewPerson) -> None:
+    png = hundred()[0].read_bytes()
+    desk.add("a", thumbnail=png)
+    desk.add("b", thumbnail=b"\xff\xd8\xff rest")
+    desk.add("c", thumbnail=None)
+    client = person("Ana").client
+    found = [client.get(f"/review/photo/{digest(name).hex()}") for name in "abc"]
+    assert [response.status_code for response in found] == [200, 200, 404]
+    assert [response.content_type for response in found[:2]] == ["image/png", "image/jpeg"]
+    assert found[0].data == png
+    assert found[0].headers["Cache-Control"].startswith("private, ")
+    assert found[0].headers["X-Content-Type-Options"] == "nosniff"
+    for odd in ("ab", "z" * 64, "..%2F" * 16):
+        assert client.get(f"/review/photo/{odd}").status_code == 404
+
+
+def test_a_database_that_fails_is_told_and_nothing_of_the_inside(
+    person: NewPerson, desk: Desk
+) -> None:
+    desk.add("a")
+    ana = person("Ana")
+    with desk.database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE leases")
+    status, problem = ana.ask("next")
+    assert (status, problem["code"]) == (503, "no_database")
+    assert "leases" not in problem["detail"]
+
+
+# Nights
+
+
+def night(desk: Desk, **columns: object) -> int:
+    """A night that ended, with its report."""
+    run = desk.store.begin(HERE)
+    told = {
+        "found": 10,
+        "accept": 6,
+        "review": 3,
+        "reviewed": 0,
+        "unreadable": 1,
+        "posted": 10,
+        "mismatched": 2,
+        "seconds": 1.5,
+        "classes": [9, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        "confidences": [0] * 18 + [9, 0],
+        "confidence": 0.93,
+    }
+    desk.store.finish(run, MODEL, told | columns)
+    packer = Packer()
+    packer.add("<title>Report</title>")
+    desk.store.keep_report(run, packer.packed() or b"")
+    return run
+
+
+def test_the_nights_are_a_table_and_plots_that_say_what_they_show(
+    desk: Desk, person: NewPerson
+) -> None:
+    night(desk)
+    run = night(desk, found=20, accept=15)
+    desk.store.begin(HERE)  # which never ends
+    page = person("Ana").get("/runs")
+    assert f'<a href="/runs/{run}/report">' in page
+    for text in ("75.0\u00a0%", "93.0\u00a0%", "did not end, or is still running", MODEL):
+        assert text in page
+    descriptions = re.findall(r"<title[^>]*>(.*?)</title>\s*<desc[^>]*>(.*?)</desc>", page)
+    assert re.fullmatch(r"\S+ 10; \S+ 20", dict(descriptions)["Photos"])
+    assert len(descriptions) == 16
+
+
+def test_nights_from_before_a_column_was_kept_are_shown_too(desk: Desk, person: NewPerson) -> None:
+    night(desk, confidence=None, reviewed=None, mismatched=None, found=0, classes=None)
+    assert "92.5\u00a0%" in person("Ana").get("/runs")  # the middle of its bin
+
+
+def test_a_report_is_shown_under_a_policy_of_its_own(desk: Desk, person: NewPerson) -> None:
+    run = night(desk)
+    client = person("Ana").client
+    response = client.get(f"/runs/{run}/report")
+    assert response.get_data(as_text=True) == "<title>Report</title>"
+    policy = response.headers["Content-Security-Policy"]
+    assert "script-src" not in policy
+    assert policy.startswith("default-src 'none'")
+    assert "sandbox" in policy
+    for unknown in (run + 1, 2**60):
+        assert client.get(f"/runs/{unknown}/report").status_code == 404
+
+
+def test_names_are_shown_and_never_run(desk: Desk, person: NewPerson) -> None:
+    run = desk.store.begin(b"/<script>alert(1)</script>\xff")
+    desk.store.finish(run, "<b>m</b>@1", {"found": 1, "accept": 1})
+    page = person("<i>Ana</i>").get("/runs")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert "<b>m</b>" not in page
+    assert "<i>Ana" not in page
+
+
+def test_what_people_said_becomes_the_accuracy_and_a_threshold(
+    desk: Desk, person: NewPerson
+) -> None:
+    night(desk)
+    names = [f"{number}" for number in range(120)]
+    desk.add(*names)
+    for name in names:
+        desk.decide(name, 3)
+    desk.add("s", kind="sample", decision="accept")
+    desk.decide("s", None)
+    page = " ".join(re.sub(r"<[^>]+>", " ", person("Ana").get("/runs")).split())
+    assert "100.0 % (120 of 120; 96.9 % to 100.0 %)" in page
+    assert "0.0 % (0 of 1;" in page
+    assert "At most 1.0 % wrong: no threshold can be told yet." in page
+    assert "Dress 100.0 % (120 of 120;" in page

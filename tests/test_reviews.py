@@ -1,0 +1,490 @@
+"""People before the queue: what each gets, what is kept of what they say, and what is refused."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from hypothesis import HealthCheck
+from hypothesis import settings as how
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from garments.store import Database, Stamp, Store, database
+from garments.store.nights import REPORTS, Nights, Packer
+from garments.store.queue import LEASE_SECONDS, Queue, place
+from garments.store.reviews import Decided, Decision, Reviews, Unknown
+from tests.conftest import PROJECT
+from tests.test_store import HERE, MODEL, answer, digest, photo
+
+
+@dataclass
+class Desk:
+    """A database with photos that wait, a clock that stands, and what works on it."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        self.now = 1_000_000.0
+        self.store = Store(self.url)
+        self.store.open()
+        self.database = Database(self.url, durable=True)
+        self.queue = Queue(self.database, lambda: self.now)
+        self.reviews = Reviews(self.database)
+
+    def add(self, *contents: str, kind: str = "doubtful", **changes: object) -> None:
+        """Put photos of these contents, in this order, into the queue."""
+        run = self.store.begin(HERE)
+        said = {"decision": "review", "thumbnail": b"small", **changes}
+        self.store.record(
+            run,
+            HERE,
+            [photo(content.encode(), content) for content in contents],
+            [answer(content, **said) for content in contents],
+        )
+        places = [
+            (content.encode(), place(kind, number / 1000))
+            for number, content in enumerate(contents)
+        ]
+        self.store.wait(HERE, places)
+
+    def taken(
+        self, tab: str, most: int = 1, who: str = "Ana", kind: str | None = None
+    ) -> list[str]:
+        """The names of what a tab gets."""
+        return [item.name.decode() for item in self.queue.take(tab, who, most, kind)]
+
+    def decide(
+        self, content: str, answer: int | None = 3, who: str = "Ana", request: str = ""
+    ) -> int:
+        decision = Decision(request or f"{who} {content} {answer}", digest(content), answer, who)
+        return self.reviews.decide(decision).id
+
+    def close(self) -> None:
+        self.store.close()
+        self.database.close()
+
+
+@pytest.fixture
+def desk(database_url: str) -> Iterator[Desk]:
+    desk = Desk(database_url)
+    yield desk
+    desk.close()
+
+
+# Who gets what
+
+
+def test_the_most_doubtful_comes_first(desk: Desk) -> None:
+    desk.add("s", kind="sample", decision="accept")
+    desk.add("w", kind="wrong", decision="accept")
+    desk.add("a", "b")
+    assert desk.taken("tab", 9) == ["a", "b", "w", "s"]
+    assert desk.taken("tab", 9, kind="wrong") == ["w"]
+
+
+def test_an_item_says_what_the_last_model_said(desk: Desk) -> None:
+    desk.add("a")
+    desk.store.record(desk.store.begin(HERE), HERE, [], [answer("a", model="m@2", label="Coat")])
+    desk.store.expect(HERE, [(b"a", 4)])
+    (item,) = desk.queue.take("tab", "Ana", 1)
+    assert (item.kind, item.expected, item.model, item.label) == ("doubtful", 4, "m@2", "Coat")
+    assert (item.directory, item.top) == (HERE, [["Dress", 0.9], ["Coat", 0.1]])
+    assert desk.queue.thumbnail(item.digest) == b"small"
+
+
+def test_what_one_has_nobody_else_gets(desk: Desk) -> None:
+    desk.add("a", "b", "c")
+    assert desk.taken("one", 2) == ["a", "b"]
+    assert desk.taken("two", 2) == ["c"]
+    assert desk.taken("one", 2) == ["a", "b"]
+
+
+def test_a_tab_that_is_never_heard_of_again_keeps_nothing(desk: Desk) -> None:
+    desk.add("a")
+    assert desk.taken("one") == ["a"]
+    desk.now += LEASE_SECONDS - 1
+    assert desk.taken("two") == []
+    desk.now += 1
+    assert desk.taken("two") == ["a"]
+    assert desk.taken("one") == []
+
+
+def test_whoever_asks_for_more_keeps_what_they_have(desk: Desk) -> None:
+    desk.add("a")
+    for _ in range(5):
+        assert desk.taken("one") == ["a"]
+        desk.now += LEASE_SECONDS - 1
+    assert desk.taken("two") == []
+
+
+def test_what_is_released_is_there_for_others(desk: Desk) -> None:
+    desk.add("a", "b")
+    desk.taken("one", 2)
+    desk.queue.release("one", [digest("a")])
+    desk.queue.release("three", [digest("b")])  # which is not theirs
+    assert desk.taken("two", 2) == ["a"]
+
+
+def test_what_is_skipped_comes_again_at_the_end(desk: Desk) -> None:
+    desk.add("a", "b")
+    desk.taken("one")
+    desk.queue.skip("one", "Ana", digest("a"))
+    assert desk.taken("one") == ["b"]
+    assert desk.taken("two", who="Ben") == ["a"]
+    desk.queue.release("two", [digest("a")])
+    assert desk.taken("one", 2) == ["b", "a"]
+
+
+def test_a_content_with_several_files_is_looked_at_once(desk: Desk) -> None:
+    desk.add("a", "b")
+    desk.store.record(desk.store.begin(HERE), HERE, [photo(b"twin", "a")], [])
+    desk.store.wait(HERE, [(b"twin", place("doubtful", 0.0))])
+    assert desk.taken("tab", 9) == ["a", "b"]
+    assert desk.queue.progress("Ana").left == {"doubtful": 2, "wrong": 0, "sample": 0}
+    desk.decide("a")
+    assert desk.taken("tab", 9) == ["b"]
+
+
+def test_more_than_a_handful_of_twins_hide_nothing_behind_them(desk: Desk) -> None:
+    desk.add("a", "b")
+    twins = [photo(b"twin %d" % number, "a") for number in range(60)]
+    desk.store.record(desk.store.begin(HERE), HERE, twins, [])
+    desk.store.wait(HERE, [(twin.name, 0.0) for twin in twins])
+    assert desk.taken("tab", 2) == ["a", "b"]
+
+
+def test_a_photo_that_is_forgotten_or_changed_waits_no_more(desk: Desk) -> None:
+    desk.add("a", "b", "c")
+    desk.store.forget(HERE, [b"a"])
+    desk.store.record(desk.store.begin(HERE), HERE, [photo(b"b", "new")], [])
+    desk.store.record(desk.store.begin(HERE), HERE, [photo(b"c", "c")], [])
+    assert desk.taken("tab", 9) == ["c"]
+
+
+def test_the_progress_counts_what_is_left_and_the_last_hour(desk: Desk) -> None:
+    desk.add("a", "b", "c", "d")
+    desk.decide("a")
+    desk.decide("b", who="Ben")
+    desk.reviews.undo(desk.decide("c"), "Ana")
+    progress = desk.queue.progress("Ana")
+    assert (progress.left["doubtful"], progress.hour, progress.own) == (2, 2, 1)
+
+
+# What is kept
+
+
+def test_a_decision_is_kept_with_what_the_model_had_said(desk: Desk) -> None:
+    desk.add("a", confidence=0.4)
+    desk.store.expect(HERE, [(b"a", 4)])
+    desk.decide("a", 8)
+    (review,) = desk.reviews.recent(9)
+    assert (review.answer, review.who, review.kind) == (8, "Ana", "doubtful")
+    assert (review.directory, review.name, review.expected) == (HERE, b"a", 4)
+    assert (review.model, review.prediction, review.confidence) == (MODEL, 3, 0.4)
+    assert review.at.utcoffset() == timedelta(0)
+
+
+def test_a_decision_that_is_sent_again_is_the_same_one(desk: Desk) -> None:
+    desk.add("a")
+    assert desk.decide("a", request="r") == desk.decide("a", request="r")
+    assert len(desk.reviews.recent(9)) == 1
+
+
+def test_no_decision_overwrites_another(desk: Desk) -> None:
+    desk.add("a")
+    desk.taken("one")
+    desk.now += LEASE_SECONDS
+    desk.taken("two")
+    desk.decide("a", 1, "Ben")
+    with pytest.raises(Decided) as refused:
+        desk.decide("a", 2, "Ana")
+    assert (refused.value.review.who, refused.value.review.answer) == ("Ben", 1)
+    assert [review.answer for review in desk.reviews.standing()] == [1]
+
+
+def test_a_decision_that_comes_late_is_kept_if_nobody_was_first(desk: Desk) -> None:
+    desk.add("a")
+    desk.taken("one")
+    desk.now += LEASE_SECONDS
+    desk.taken("two")
+    desk.store.forget(HERE, [b"a"])
+    desk.decide("a", 1)
+    (review,) = desk.reviews.standing()
+    assert (review.answer, review.name) == (1, None)
+
+
+def test_what_no_model_has_seen_cannot_be_decided(desk: Desk) -> None:
+    with pytest.raises(Unknown, match="no model has answered"):
+        desk.decide("never seen")
+
+
+def test_what_is_taken_back_waits_again_and_can_be_decided_anew(desk: Desk) -> None:
+    desk.add("a", "b")
+    number = desk.decide("a", 1)
+    assert desk.reviews.undo(number, "Ana") == digest("a")
+    assert desk.reviews.undo(number, "Ana") == digest("a")  # as when the answer was lost
+    assert desk.queue.claim("one", digest("a")) is not None
+    assert desk.queue.claim("two", digest("a")) is None
+    desk.decide("a", 2)
+    assert [review.answer for review in desk.reviews.standing()] == [2]
+    with desk.database.reading() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM reviews")) == 2
+
+
+def test_nobody_takes_back_what_another_has_said(desk: Desk) -> None:
+    desk.add("a")
+    number = desk.decide("a", who="Ana")
+    with pytest.raises(Unknown, match="no such decision of yours"):
+        desk.reviews.undo(number, "Ben")
+    assert desk.reviews.latest("Ana", 9) == [number]
+    assert desk.reviews.latest("Ben", 9) == []
+
+
+def test_an_answer_is_for_the_content_whatever_model_comes(desk: Desk) -> None:
+    desk.add("a")
+    desk.decide("a", 7)
+    newer = replace(answer("a"), model="m@2", decision="accept")
+    desk.store.record(desk.store.begin(HERE), HERE, [photo(b"a", "a")], [newer])
+    for model in (MODEL, "m@2", "m@3"):
+        (outcome,) = desk.store.outcomes(HERE, model)
+        assert (outcome.reviewed, outcome.answer) == (True, 7)
+
+
+def test_standing_decisions_are_all_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garments.store.reviews._PAGE", 3)
+    names = [f"{number}" for number in range(7)]
+    desk.add(*names)
+    numbers = [desk.decide(name) for name in names]
+    assert [review.id for review in desk.reviews.standing()] == numbers
+
+
+# Several at once
+
+
+def test_two_hundred_photos_for_four_people_at_once(desk: Desk) -> None:
+    names = {f"{number:03}" for number in range(200)}
+    desk.add(*sorted(names))
+
+    def work(who: str) -> list[str]:
+        database = Database(desk.url, durable=True)
+        queue, reviews, done = Queue(database), Reviews(database), []
+        while items := queue.take(who, who, 3):
+            for item in items:
+                name = item.name.decode()
+                reviews.decide(Decision(f"{who} {name}", item.digest, 1, who))
+                done.append(name)
+        database.close()
+        return done
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(work, ("Ana", "Ben", "Cid", "Dee")))
+    assert sorted(name for some in done for name in some) == sorted(names)
+    assert sum(1 for _ in desk.reviews.standing()) == 200
+
+
+def test_of_many_who_decide_on_one_photo_at_once_one_is_kept(desk: Desk) -> None:
+    desk.add("a")
+
+    def decide(number: int) -> int | None:
+        database = Database(desk.url)
+        try:
+            decision = Decision(f"{number}", digest("a"), number, f"{number}")
+            return Reviews(database).decide(decision).answer
+        except Decided:
+            return None
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        kept = [answer for answer in pool.map(decide, range(8)) if answer is not None]
+    assert [review.answer for review in desk.reviews.standing()] == kept
+
+
+DECIDER = textwrap.dedent("""
+    import sys
+    from garments.store import Database
+    from garments.store.queue import Queue
+    from garments.store.reviews import Decision, Reviews
+    database = Database(sys.argv[1], durable=True)
+    queue, reviews = Queue(database), Reviews(database)
+    while items := queue.take("tab", "Ana", 1):
+        name = items[0].name.decode()
+        print("begins", name, flush=True)
+        reviews.decide(Decision(name, items[0].digest, 1, "Ana"))
+        print("kept", name, flush=True)
+""")
+
+
+def test_a_kill_in_the_middle_of_a_decision_loses_nothing_that_was_told(desk: Desk) -> None:
+    names = [f"{number:03}" for number in range(300)]
+    desk.add(*names)
+    told: list[str] = []
+    for pause in (0.0, 0.005, 0.02):
+        command = [sys.executable, "-c", DECIDER, desk.url]
+        with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(pause)
+            process.send_signal(signal.SIGKILL)
+            told += [line.split()[1] for line in process.stdout if line.startswith("kept")]
+    kept = [str(review.name, "ascii") for review in desk.reviews.standing() if review.name]
+    assert set(told) <= set(kept)
+    desk.now = time.time() + LEASE_SECONDS
+    assert desk.taken("two", 300) == [name for name in names if name not in kept]
+
+
+class People(RuleBasedStateMachine):
+    """Two tabs that do whatever they like: nothing is with both, lost or decided twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk = Desk(f"sqlite:///{FOLDER}/{time.monotonic_ns()}.db")
+        self.names = [f"{number}" for number in range(5)]
+        self.desk.add(*self.names)
+        self.answers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
+        self.has: dict[str, dict[str, float]] = {"Ana": {}, "Ben": {}}
+
+    @rule(tab=st.sampled_from(["Ana", "Ben"]), most=st.integers(1, 3))
+    def take(self, tab: str, most: int) -> None:
+        taken = self.desk.taken(tab, most, tab)
+        (other,) = {"Ana", "Ben"} - {tab}
+        live = {n for n, until in self.has[other].items() if until > self.desk.now}
+        assert not live & set(taken)
+        assert not self.answers.keys() & set(taken)
+        assert len(taken) == min(most, len(set(self.names) - live - self.answers.keys()))
+        self.has[tab].update(dict.fromkeys(taken, self.desk.now + LEASE_SECONDS))
+        for name in taken:
+            self.has[other].pop(name, None)
+
+    @rule(
+        tab=st.sampled_from(["Ana", "Ben"]), name=st.sampled_from("01234"), answer=st.integers(0, 9)
+    )
+    def decide(self, tab: str, name: str, answer: int) -> None:
+        request = f"{time.monotonic_ns()}"
+        if name in self.answers:
+            with pytest.raises(Decided) as refused:
+                self.desk.decide(name, answer, tab, request)
+            assert refused.value.review.answer == self.answers[name]
+            return
+        self.numbers[name] = self.desk.decide(name, answer, tab, request)
+        self.answers[name] = answer
+        for had in self.has.values():
+            had.pop(name, None)
+
+    @precondition(lambda self: self.numbers)
+    @rule(data=st.data())
+    def undo(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.numbers)))
+        number = self.numbers[name]
+        who = next(r.who for r in self.desk.reviews.standing() if r.id == number)
+        self.desk.reviews.undo(number, who)
+        del self.numbers[name], self.answers[name]
+
+    @rule(tab=st.sampled_from(["Ana", "Ben"]), name=st.sampled_from("01234"))
+    def skip(self, tab: str, name: str) -> None:
+        self.desk.queue.skip(tab, tab, digest(name))
+        self.has[tab].pop(name, None)
+
+    @rule(seconds=st.sampled_from([1.0, LEASE_SECONDS]))
+    def wait(self, seconds: float) -> None:
+        self.desk.now += seconds
+
+    @invariant()
+    def what_stands_is_what_was_said(self) -> None:
+        standing = {r.name.decode(): r.answer for r in self.desk.reviews.standing() if r.name}
+        assert standing == self.answers
+
+    def teardown(self) -> None:
+        self.desk.close()
+
+
+FOLDER = ""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "FOLDER", str(tmp_path))
+
+
+class TestPeople(People.TestCase):  # type: ignore[name-defined, misc]
+    settings = how(
+        max_examples=30,
+        stateful_step_count=20,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+# Nights, and databases from before
+
+
+def test_a_report_is_kept_for_so_many_nights(desk: Desk) -> None:
+    for number in range(REPORTS + 2):
+        packer = Packer()
+        packer.add(f"<p>{number}")
+        packer.add("ü")
+        page = packer.packed()
+        assert page is not None
+        desk.store.keep_report(desk.store.begin(HERE), page)
+    nights = Nights(desk.database)
+    last = nights.last(REPORTS + 2)
+    assert [run["report"] for run in last] == [False] * 2 + [True] * REPORTS
+    assert nights.report(last[-1]["id"]) == f"<p>{REPORTS + 1}ü".encode()
+    assert nights.report(last[0]["id"]) is None
+
+
+def test_a_report_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garments.store.nights._MOST_BYTES", 10)
+    packer = Packer()
+    for number in range(20_000):
+        packer.add(f"{number} ")
+    assert packer.packed() is None
+
+
+OF_BEFORE = """
+INSERT INTO runs (id, directory, host, process, started) VALUES (1, :here, 'h', 1, '2026-01-01')
+INSERT INTO photos VALUES (:here, :name, 10, 20, 30, :digest, NULL, NULL, 1)
+INSERT INTO answers (digest, model, run, decision) VALUES (:digest, 'm@1', 1, 'review')
+"""
+
+
+def test_a_database_from_before_reviews_opens_with_all_that_it_holds(database_url: str) -> None:
+    old = Database(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(database._MIGRATIONS))
+    with old.writing() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        values = {"here": HERE, "name": b"a", "digest": digest("a")}
+        for statement in OF_BEFORE.strip().splitlines():
+            wanted = {name: value for name, value in values.items() if f":{name}" in statement}
+            connection.execute(sa.text(statement), wanted)
+    old.close()
+    store = Store(database_url)
+    store.open()
+    (outcome,) = store.outcomes(HERE, MODEL)
+    assert (outcome.name, outcome.decision, outcome.reviewed) == (b"a", "review", False)
+    assert list(store.known(HERE, MODEL)) == [(b"a", Stamp(10, 20, 30), 1)]
+    store.close()
+
+
+def test_what_is_kept_by_a_durable_database_is_on_the_disk(tmp_path: Path) -> None:
+    found = []
+    for durable in (False, True):
+        base = Database(f"sqlite:///{tmp_path}/p.db", durable=durable)
+        with base.connect() as connection:
+            found.append(connection.scalar(sa.text("PRAGMA synchronous")))
+        base.close()
+    assert found == [1, 2]  # NORMAL and FULL
