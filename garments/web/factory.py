@@ -78,7 +78,7 @@ def create_app(
     for engine in models.engines:
         watch.metrics.loaded(engine.card, models.seconds[engine.card.name])
     app = _Service("garments", static_folder=None)
-    app.url_map.merge_slashes = False  # //predict is nothing here, rather than a redirect
+    app.url_map.merge_slashes = False  # /v2//models is nothing here, rather than a redirect
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.json = _Json(app)
     answer_errors_as_problems(app)
