@@ -94,14 +94,14 @@ class Table:
             elif outcome.expected not in (None, number):
                 self.mismatched.add(outcome, -confidence)
             self.decisions[outcome.decision] += 1
-            return Row(
-                filename=filename,
-                prediction=str(number),
-                label=str(outcome.label),
-                confidence=f"{confidence:.4f}",
-                decision=outcome.decision,
-                model=str(outcome.model),
-                expected=expected,
+            return Row.answered(
+                filename,
+                number,
+                str(outcome.label),
+                confidence,
+                outcome.decision,
+                str(outcome.model),
+                expected,
             )
         if not outcome.problem:
             raise self._lost(outcome.name)
