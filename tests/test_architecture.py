@@ -29,11 +29,23 @@ MAY_IMPORT = {
     "report": set(),
     "accuracy": {"predictions", "report"},
     "engine": {"card"},
+    "answering": {"engine", "preprocess"},
     "training": {"card", "dataset", "engine", "network", "preprocess", "report"},
-    "web": {"card", "engine", "preprocess", "routing", "settings"},
+    "web": {"answering", "card", "engine", "preprocess", "routing", "settings"},
     "store": set(),
     "morning": set(),
     "batch": {"card", "morning", "predictions", "settings", "store"},
+    "cluster": {
+        "answering",
+        "batch",
+        "card",
+        "engine",
+        "predictions",
+        "preprocess",
+        "routing",
+        "settings",
+        "store",
+    },
 }
 ONLY_IN = {
     "keras": {"network", "training"},
@@ -46,16 +58,28 @@ ONLY_IN = {
     "granian": {"web"},
     "prometheus_client": {"web"},
     "uvloop": {"web"},
+    "ray": {"cluster"},
+    "pyarrow": {"cluster"},
     "onnxruntime": {"engine", "training"},
     "requests": {"batch", "dataset"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
-    "urllib": {"predictions", "settings"},
+    "urllib": {"cluster", "predictions", "settings"},
     "multipart": {"web"},
     "urllib3": set(),
     "http": set(),
 }
-QUIET = {"preprocess", "routing", "engine", "report", "predictions", "accuracy", "store", "morning"}
+QUIET = {
+    "answering",
+    "preprocess",
+    "routing",
+    "engine",
+    "report",
+    "predictions",
+    "accuracy",
+    "store",
+    "morning",
+}
 
 
 def room_of(path: Path) -> str:
