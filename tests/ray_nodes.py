@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from tests.conftest import free_port
 
@@ -30,7 +31,9 @@ def descendants(pid: int) -> list[int]:
 class Node:
     """One `ray start --block`; `within` is a command that runs it elsewhere, in a namespace say."""
 
-    def __init__(self, *arguments: str, environment: dict[str, str], within: Sequence[str]) -> None:
+    def __init__(
+        self, *arguments: str, environment: dict[str, str], within: Sequence[str], log: IO[bytes]
+    ) -> None:
         self.process = subprocess.Popen(
             [
                 *within,
@@ -44,10 +47,9 @@ class Node:
             ],
             env=environment,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=log,
             start_new_session=True,
         )
-        self._known: set[int] = set()
 
     def kill(self) -> None:
         """End all of it at once, as a power cut does."""
@@ -75,6 +77,7 @@ class Cluster:
             **environment,
         }
         self.nodes: list[Node] = []
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         starting = {key: self.environment[key] for key in self.environment if key != "RAY_ADDRESS"}
         self._starting = starting
         self._add(
@@ -97,7 +100,7 @@ class Cluster:
         )
 
     def _add(self, *arguments: str, within: Sequence[str]) -> Node:
-        node = Node(*arguments, environment=self._starting, within=within)
+        node = Node(*arguments, environment=self._starting, within=within, log=self._log)
         self.nodes.append(node)
         return node
 
@@ -109,7 +112,7 @@ class Cluster:
         )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            assert all(node.process.poll() is None for node in self.nodes), "a node ended"
+            assert all(node.process.poll() is None for node in self.nodes), self._told()
             done = subprocess.run(
                 [*within, sys.executable, "-W", "ignore", "-c", program],
                 check=False,
@@ -123,11 +126,16 @@ class Cluster:
             time.sleep(0.5)
         raise AssertionError(f"the cluster is not there: {done.stderr[-2000:]}")
 
+    def _told(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")[-3000:]
+
     def close(self) -> None:
         """End all nodes, and remove what they leave."""
         for node in self.nodes:
             if node.process.poll() is None:
                 node.kill()
+        self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -136,9 +144,10 @@ def cluster(workers: int, **environment: str) -> Iterator[Cluster]:
     """Run a cluster on loopback."""
     made = Cluster(environment)
     try:
-        for _ in range(workers):
+        made.wait_for(0)  # a worker that finds no head gives up
+        for count in range(1, workers + 1):  # two that start at once may get in each other's way
             made.add()
-        made.wait_for(workers)
+            made.wait_for(count)
         yield made
     finally:
         made.close()

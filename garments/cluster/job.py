@@ -17,7 +17,7 @@ from garments.batch.errors import UsageError
 from garments.batch.night import scratch
 from garments.card import CARD_NAME, CardError, read_model
 from garments.cluster.parts import SIZE, Parts, cut
-from garments.cluster.places import Place
+from garments.cluster.places import Place, path_of
 from garments.cluster.sorter import Work
 from garments.cluster.table import Table, write
 from garments.engine import Engine, EngineError
@@ -93,7 +93,7 @@ def run(
             sorted=looked_at,
             seconds=time.monotonic() - clock,
         )
-    logger.info("%s: %s", output.rsplit("/", 1)[-1], counts)
+    logger.info("%s: %s", path_of(output).rsplit("/", 1)[-1], counts)
     return counts
 
 
@@ -121,7 +121,7 @@ def _refuse(others: dict[str, Any]) -> None:
 
 def _check_output(output: str) -> None:
     """Refuse now what a whole job's work could not be written to. Raises UsageError."""
-    if not output.endswith((".csv", ".parquet")):
+    if not path_of(output).endswith((".csv", ".parquet")):
         raise UsageError(f"{output} must end in .csv or .parquet: choose another --output")
     if output.startswith("s3://"):
         return
@@ -133,7 +133,8 @@ def _check_output(output: str) -> None:
 
 def _beside(output: str) -> str:
     """Where the parts of an output are."""
-    return f"{output}.parts"
+    path = path_of(output)
+    return f"{path}.parts{output[len(path) :]}"
 
 
 @contextmanager

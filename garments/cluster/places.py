@@ -39,9 +39,8 @@ class Place:
     @classmethod
     def of(cls, text: str) -> Place:
         """Understand what was given on a command line. Raises UsageError."""
-        path, _, options = text.partition("?") if text.startswith(_S3) else (text, "", "")
-        if text.startswith(_S3) and "=" not in options:
-            path, options = text, ""  # that was a wildcard
+        path = path_of(text)
+        options = text[len(path) + 1 :]
         if "://" in path and not path.startswith(_S3):
             scheme = urlsplit(path).scheme
             raise UsageError(f"{scheme}:// is not served: name a folder, a glob or an s3:// URL")
@@ -138,11 +137,18 @@ class Place:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
 
 
+def path_of(text: str) -> str:
+    """A path as it is, and a URL without its query, which has a `=`: a `?` may be a wildcard."""
+    path, _, options = text.rpartition("?")
+    return path if text.startswith(_S3) and "=" in options else text
+
+
 def file_system(url: str) -> tuple[Any, str]:
     """The store and the path in it that an `s3://` URL names. Raises UsageError."""
     from pyarrow import ArrowInvalid, fs
 
-    path, _, options = url.partition("?")
+    path = path_of(url)
+    options = url[len(path) + 1 :]
     bucket = urlsplit(path).netloc
     try:
         # A key is no URL: only the bucket is, so that no character of a key is taken for an escape.

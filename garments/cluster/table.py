@@ -12,7 +12,7 @@ from typing import Any
 
 from garments.batch.errors import ReconcileError, UsageError
 from garments.cluster.parts import Part, Parts
-from garments.cluster.places import file_system
+from garments.cluster.places import file_system, path_of
 from garments.predictions import COLUMNS, DECISIONS, Row, cell_of, put_in_place, write_predictions
 
 _ROWS_AT_ONCE = 50_000
@@ -56,7 +56,7 @@ def write(rows: Iterable[Row], output: str) -> None:
 
     Whatever `rows` raises passes through. Raises UsageError where the output cannot be written.
     """
-    form = write_parquet if output.endswith(".parquet") else write_predictions
+    form = write_parquet if path_of(output).endswith(".parquet") else write_predictions
     try:
         if output.startswith("s3://"):
             _upload(form, rows, output)
