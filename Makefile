@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos bench-overload bench-restarts
+.PHONY: cluster bench-scale run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos bench-overload bench-restarts
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -40,6 +40,15 @@ torch: $(VENV)/.everything
 	$(PIP) torch==2.13.0
 	$(PIP) --no-deps efficientnet_lite_pytorch==0.1.0
 
+# For `batch_request.py --engine ray`, and an object store for its tests.
+cluster: $(VENV)/.everything .venv-peers/s3/.made
+	$(PIP) -r requirements-cluster.txt
+
+.venv-peers/s3/.made: tests/requirements-s3.txt
+	$(PYTHON) -m venv .venv-peers/s3
+	.venv-peers/s3/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 images: $(VENV)/.serving
 	$(BIN)/python generate_image.py
 
@@ -65,6 +74,10 @@ bench: $(VENV)/.everything
 
 bench-memory: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.memory
+
+# Needs make cluster. A hundred thousand files and a quarter of an hour.
+bench-scale: cluster
+	$(BIN)/python -m benchmarks.scale
 
 bench-photos: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.photos $(PHOTOS)
@@ -108,13 +121,16 @@ lint: $(VENV)/.everything
 check: lint
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
-# Needs uv. The bounds stand in pyproject.toml; these two files pin what was tested.
+# Needs uv. The bounds stand in pyproject.toml; these three files pin what was tested.
 lock:
 	uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header \
 		--no-annotate pyproject.toml --output-file requirements-serve.txt
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--no-annotate pyproject.toml --extra train --extra test \
 		--constraint requirements-serve.txt --output-file requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--no-annotate pyproject.toml --extra cluster \
+		--constraint requirements.txt --output-file requirements-cluster.txt
 
 # What may be somebody's own stays: pictures in images/, CSVs in Data/, the nights in predictions.db.
 clean:

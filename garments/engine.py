@@ -29,6 +29,11 @@ class Choice(NamedTuple):
     label: str
     confidence: float
 
+    @property
+    def told(self) -> float:
+        """The confidence in as many digits as anybody is told."""
+        return round(self.confidence, 6)
+
 
 class Answer(NamedTuple):
     """What the model says of one picture: the likeliest classes, best first."""

@@ -31,6 +31,21 @@ class Row(NamedTuple):
     expected: str = ""
     error: str = ""
 
+    @classmethod
+    def answered(
+        cls,
+        filename: str,
+        prediction: int,
+        label: str,
+        confidence: float,
+        decision: str,
+        model: str,
+        expected: str = "",
+    ) -> Row:
+        """The row of an image that `model`, name@version, has an answer for."""
+        shown = f"{confidence:.4f}"
+        return cls(filename, str(prediction), label, shown, decision, model, expected)
+
 
 DECISIONS = ("accept", "review", "reviewed", "unreadable")
 """`reviewed`: prediction and label are a person's answer, confidence is empty."""
@@ -83,20 +98,29 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
     One process at a time may do so. What a killed one left behind is written over.
     """
+    with put_in_place(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextmanager
+def put_in_place(path: Path) -> Iterator[Path]:
+    """Give the name of a file to be written and closed, and do with it as `replacing` does."""
     partial = path.with_name(f".{path.name}.part")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
+        _sync(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def read_predictions(path: Path, classes: int) -> list[Row]:

@@ -36,7 +36,7 @@ CODES: Mapping[type[BaseException], int] = {
 """The exit code that each stands for; README.md explains them."""
 
 
-def explain(error: BaseException, output: Path) -> str:
+def explain(error: BaseException, output: Path | str) -> str:
     """What the log says of a night that `error` ended: why, and what became of its table."""
     afterwards = isinstance(error, AfterwardsError | KeyboardInterrupt) and str(error)
     return afterwards or f"{str(error) or 'interrupted'}; {output} was not written"

@@ -57,6 +57,11 @@ class Counts:
     """Classified ones that could not be archived."""
     seconds: float
 
+    @property
+    def amiss(self) -> int:
+        """How many photos somebody has to see to."""
+        return self.unreadable + self.stuck
+
     def __str__(self) -> str:
         parts = [
             f"{self.found:,} images: {self.accept:,} accepted",
@@ -74,8 +79,8 @@ class Counts:
 
 
 def run(
-    directory: Path,
-    output: Path,
+    directory: Path | str,
+    output: Path | str,
     settings: Settings,
     *,
     expected: Path | None = None,
@@ -93,13 +98,13 @@ def run(
     AfterwardsError where it fails when `output` is written already.
     """
     started, clock = datetime.now().astimezone(), time.monotonic()
-    output = output.absolute()
+    directory, output = Path(directory), Path(output).absolute()
     _check_output(output)
     if archive:
         _check_archive(directory, archive)
     card = _card(settings, model or settings.model)
     store = Store(settings.database_url)
-    with store.locked(), closing(store), _scratch() as findings:
+    with store.locked(), closing(store), scratch() as findings:
         findings.add(walk(os.fsencode(directory)))
         logger.info("%s images in %s", f"{len(findings):,}", directory)
         if expected:
@@ -135,7 +140,7 @@ def run(
 
 
 @contextmanager
-def _scratch() -> Iterator[Findings]:
+def scratch() -> Iterator[Findings]:
     """Findings in a temporary file, and a way out where there is no room for it."""
     try:
         with closing(Findings()) as findings:

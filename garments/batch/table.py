@@ -133,15 +133,8 @@ class Table:
         elif outcome.expected not in (None, number):
             self.mismatched.add(outcome, -confidence)
         self.decisions[decision] += 1
-        return Row(
-            filename=filename,
-            prediction=str(number),
-            label=str(outcome.label),
-            confidence=f"{confidence:.4f}",
-            decision=decision,
-            model=str(outcome.model),
-            expected=expected,
-        )
+        label, model = str(outcome.label), str(outcome.model)
+        return Row.answered(filename, number, label, confidence, decision, model, expected)
 
     def _reviewed(self, outcome: Outcome, filename: str, expected: str) -> Row:
         """The row of a person's answer, which has no confidence."""

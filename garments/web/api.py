@@ -142,7 +142,7 @@ def _row(result: Result) -> dict[str, Any]:
         {
             "prediction": choice.prediction,
             "label": choice.label,
-            "confidence": round(choice.confidence, 6),
+            "confidence": choice.told,
         }
         for choice in result.top
     ]

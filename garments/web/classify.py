@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
+from garments.answering import answer_each
 from garments.engine import Answer, Engine
-from garments.preprocess import BadImage, Limits, to_array
+from garments.preprocess import BadImage, Limits
 from garments.web.lifecycle import OUT_OF_TIME
 from garments.web.problems import Refusal
 from garments.web.together import ask
@@ -31,29 +30,18 @@ def classify(
     Raises the fault of an upload that is the request's only one, and Refusal once
     `time.monotonic()` is past `until`.
     """
-    card = engine.card
-    results: list[Result | None] = [None] * len(uploads)
-    arrays = []
-    for place, upload in enumerate(uploads):
+    found = iter(answer_each(engine, _contents(uploads, until), limits=limits, top=top, ask=ask))
+    results: list[Result] = [
+        upload.content if isinstance(upload.content, Refusal) else next(found) for upload in uploads
+    ]
+    if len(results) == 1 and not isinstance(results[0], Answer):
+        raise results[0]
+    return results
+
+
+def _contents(uploads: Sequence[Upload], until: float) -> Iterator[bytes]:
+    for upload in uploads:
         if time.monotonic() > until:
             raise Refusal("out_of_time", OUT_OF_TIME)
-        try:
-            if isinstance(upload.content, Refusal):
-                raise upload.content
-            arrays.append(
-                to_array(
-                    upload.content,
-                    card.height,
-                    card.width,
-                    card.preprocessing,
-                    limits=limits,
-                )
-            )
-        except (BadImage, Refusal) as fault:
-            if len(uploads) == 1:
-                raise
-            results[place] = fault
-    # To stack a single picture takes as long as to look at it.
-    pictures = arrays[0][None] if len(arrays) == 1 else np.stack(arrays) if arrays else None
-    answers = iter(() if pictures is None else ask(engine, pictures, top))
-    return [next(answers) if result is None else result for result in results]
+        if not isinstance(upload.content, Refusal):
+            yield upload.content

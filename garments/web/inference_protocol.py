@@ -30,7 +30,7 @@ from garments.web.watch import answered
 OUTPUTS: Mapping[str, tuple[str, Callable[[Answer], Any]]] = {
     "prediction": ("INT64", lambda answer: answer.top[0].prediction),
     "label": ("BYTES", lambda answer: answer.top[0].label),
-    "confidence": ("FP32", lambda answer: round(answer.top[0].confidence, 6)),
+    "confidence": ("FP32", lambda answer: answer.top[0].told),
     "decision": ("BYTES", lambda answer: answer.decision),
     "probabilities": ("FP32", lambda answer: _probabilities(answer)),
 }
@@ -214,7 +214,7 @@ def _pixels(card: Card, shape: list[int], data: Sequence[Any]) -> npt.NDArray[np
 
 def _probabilities(answer: Answer) -> list[float]:
     """One for each class, in the order of the classes."""
-    return [round(choice.confidence, 6) for choice in sorted(answer.top, key=_number)]
+    return [choice.told for choice in sorted(answer.top, key=_number)]
 
 
 def _number(choice: Choice) -> int:

@@ -1,0 +1,185 @@
+"""One job: every photo of a place through the workers of a Ray cluster, and into one table."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from garments.batch.errors import UsageError
+from garments.batch.night import scratch
+from garments.card import CARD_NAME, CardError, read_model
+from garments.cluster.parts import SIZE, Parts, cut
+from garments.cluster.places import Place, path_of
+from garments.cluster.sorter import Work
+from garments.cluster.table import Table, write
+from garments.engine import Engine, EngineError
+from garments.preprocess import PREPROCESSING, Limits
+from garments.settings import Settings
+from garments.store import Busy
+
+_FORM = 1
+"""Of a part; to be raised whenever the same photos and models would give other rows."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the job ended; `accept`, `review` and `unreadable` add up to `found`."""
+
+    found: int
+    accept: int
+    review: int
+    unreadable: int
+    sorted: int
+    """Photos that were looked at; the rows of the others were known."""
+    seconds: float
+
+    @property
+    def amiss(self) -> int:
+        """How many photos somebody has to see to."""
+        return self.unreadable
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found:,} images: {self.accept:,} accepted, {self.review:,} for review, "
+            f"{self.unreadable:,} unreadable, {self.sorted:,} of them looked at in "
+            f"{self.seconds:.1f} s ({self.found / max(self.seconds, 1e-9):,.0f} images/s)"
+        )
+
+
+def run(
+    directory: str, output: str, settings: Settings, *, model: str | None = None, **others: Any
+) -> Counts:
+    """Classify every image in `directory`, a folder, a glob or an `s3://` URL; write `output`.
+
+    It is what `garments.batch.run` would write of the same photos, and appears whole or not at
+    all. A job that died goes on with the parts that are missing, and so does one whose photos
+    have changed. `model` names what answers for all photos; `others` are options of the nightly
+    client that a job does not have. Raises UsageError, ServiceError, ReconcileError and Busy.
+    """
+    clock = time.monotonic()
+    _refuse(others)
+    _check_output(output)
+    engine = _ray()
+    place = Place.of(directory)
+    work = _work(place, settings, model)
+    made_by = _made_by(work, directory)
+    with _alone(output), scratch() as findings:
+        findings.add(place.without_unsettled(place.listed(), settings.settle_seconds))
+        logger.info("%s images in %s", f"{len(findings):,}", directory)
+        try:
+            parts = Parts(_beside(output))
+            parts.forget_unfinished()
+            looked_at = engine.sort(work, cut(findings, made_by), parts)
+        except OSError as error:
+            raise UsageError(f"{_beside(output)} cannot be used: {error}") from error
+        table = Table(parts)
+        write(table.rows(cut(findings, made_by)), output)
+        parts.keep(table.names)
+        counts = Counts(
+            found=len(findings),
+            accept=table.decisions["accept"],
+            review=table.decisions["review"],
+            unreadable=table.decisions["unreadable"],
+            sorted=looked_at,
+            seconds=time.monotonic() - clock,
+        )
+    logger.info("%s: %s", path_of(output).rsplit("/", 1)[-1], counts)
+    return counts
+
+
+def _ray() -> Any:
+    """The part of this room that needs Ray. Raises UsageError where it is not installed."""
+    try:
+        from garments.cluster import engine
+    except ModuleNotFoundError as error:
+        if error.name not in ("ray", "pyarrow"):
+            raise
+        raise UsageError(
+            f"--engine ray needs {error.name}: pip install -r requirements-cluster.txt"
+        ) from error
+    return engine
+
+
+def _refuse(others: dict[str, Any]) -> None:
+    given = [f"--{name}" for name, value in others.items() if value]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} cannot be had with --engine ray: it needs no service and keeps "
+            "no database; leave it out, or run without --engine"
+        )
+
+
+def _check_output(output: str) -> None:
+    """Refuse now what a whole job's work could not be written to. Raises UsageError."""
+    if not path_of(output).endswith((".csv", ".parquet")):
+        raise UsageError(f"{output} must end in .csv or .parquet: choose another --output")
+    if output.startswith("s3://"):
+        return
+    path = Path(output).absolute()
+    replaceable = path.is_file() or not os.path.lexists(path)
+    if not (replaceable and os.access(path.parent, os.W_OK | os.X_OK)):
+        raise UsageError(f"{output} cannot be written: choose another --output")
+
+
+def _beside(output: str) -> str:
+    """Where the parts of an output are."""
+    path = path_of(output)
+    return f"{path}.parts{output[len(path) :]}"
+
+
+@contextmanager
+def _alone(output: str) -> Iterator[None]:
+    """Keep other jobs on this machine off an output that is a file. Raises Busy."""
+    if output.startswith("s3://"):
+        yield
+        return
+    folder = _beside(output)
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/lock", "a+b", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().decode(errors="replace")
+            raise Busy(f"another job writes {output}: process {holder}") from None
+        file.truncate(0)
+        file.write(str(os.getpid()).encode())
+        yield
+
+
+def _work(place: Place, settings: Settings, model: str | None) -> Work:
+    """What the workers need: the models that the service would answer with. Raises UsageError."""
+    small = model or settings.model
+    photo = settings.photo_model
+    if model or not (settings.model_dir / photo / CARD_NAME).exists():
+        photo = small  # the only one there is
+    try:
+        models = {name: read_model(settings.model_dir / name) for name in (small, photo)}
+        for name, found in models.items():
+            card = Engine(settings.model_dir / name, found).card
+            if card.name != name or card.preprocessing not in PREPROCESSING:
+                raise EngineError(f"{settings.model_dir / name} is no model of that name")
+    except (CardError, EngineError) as error:
+        raise UsageError(str(error)) from error
+    limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
+    return Work(
+        place, models, small, photo, limits, settings.max_request_bytes, settings.batch_bytes
+    )
+
+
+def _made_by(work: Work, directory: str) -> str:
+    """All that decides about a row beside the photo itself."""
+    models = sorted(f"{card.name}@{card.version}" for card, _ in work.models.values())
+    return json.dumps(
+        [_FORM, directory, work.small, work.photo, models, vars(work.limits), work.max_bytes, SIZE]
+    )

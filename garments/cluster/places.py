@@ -1,0 +1,172 @@
+"""Where photos are: a folder, a glob, or below an `s3://` URL; to be listed and read there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+from garments.batch import photo
+from garments.batch.errors import UsageError
+from garments.batch.walk import EXTENSIONS, Found, stamp_of, walk
+from garments.store import Stamp
+
+_S3 = "s3://"
+_WILD = re.compile(r"[*?\[]")
+
+
+class Changed(Exception):
+    """A photo is no longer what was listed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder or prefix, and which of the names in it are meant; made anew on every machine."""
+
+    root: str
+    """A path, or the URL of a bucket or prefix without its query."""
+    options: str = ""
+    """The query of the URL: `region=…`, `endpoint_override=…` and the like, as pyarrow has them."""
+    pattern: str = ""
+    """A glob for names relative to `root`; "" stands for all."""
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """Understand what was given on a command line. Raises UsageError."""
+        path = path_of(text)
+        options = text[len(path) + 1 :]
+        if "://" in path and not path.startswith(_S3):
+            scheme = urlsplit(path).scheme
+            raise UsageError(f"{scheme}:// is not served: name a folder, a glob or an s3:// URL")
+        if path.startswith(_S3) and not urlsplit(path).netloc:
+            raise UsageError(f"{text} names no bucket: write s3://bucket/prefix")
+        if os.path.isdir(path) or not (wild := _WILD.search(path)):
+            return cls(path.rstrip("/") or "/", options)
+        cut = path.rfind("/", 0, wild.start()) + 1
+        root = path[:cut].rstrip("/") or ("/" if cut else ".")
+        return cls(root, options, path[cut:])
+
+    @property
+    def remote(self) -> bool:
+        """Whether the photos are in an object store."""
+        return self.root.startswith(_S3)
+
+    def listed(self) -> Iterator[Found]:
+        """The image files here, in any order. Raises UsageError."""
+        found = self._objects() if self.remote else walk(os.fsencode(self.root))
+        if not self.pattern:
+            return found
+        matches = re.compile(_regex(self.pattern)).fullmatch
+        return (one for one in found if matches(os.fsdecode(one.name)))
+
+    def read(self, name: str, stamp: Stamp, most: int) -> bytes:
+        """The bytes of one photo. Raises Changed, and OSError; also beyond `most` bytes."""
+        if stamp.size > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
+        if self.remote:
+            content = self._read_object(name)
+            if len(content) != stamp.size:
+                raise Changed
+            return content
+        try:
+            path = os.path.join(os.fsencode(self.root), os.fsencode(name))
+            return photo.read(path, stamp, settle_seconds=0)
+        except photo.StillWritten as error:
+            raise Changed from error
+
+    def without_unsettled(self, found: Iterable[Found], seconds: float) -> Iterator[Found]:
+        """`found`, but for files that were changed in the last `seconds` and change again.
+
+        They are looked at a second time when all others have been given. An object appears
+        whole, so none of them is waited for.
+        """
+        if self.remote or not seconds:
+            yield from found
+            return
+        late = []
+        for one in found:
+            if abs(time.time() - one.stamp.modified / 1e9) < seconds:
+                late.append(one)
+            else:
+                yield one
+        if late:
+            time.sleep(seconds)
+        for one in late:
+            try:
+                status = os.lstat(os.path.join(os.fsencode(self.root), one.name))
+            except FileNotFoundError:
+                continue  # taken away meanwhile, as if it had never been there
+            if stamp_of(status) == one.stamp:
+                yield one
+
+    @cached_property
+    def _store(self) -> tuple[Any, str]:
+        return file_system(self.root + (f"?{self.options}" if self.options else ""))
+
+    def _objects(self) -> Iterator[Found]:
+        """Walk from prefix to prefix, so that no more than one of them is in memory."""
+        from pyarrow import fs
+
+        store, root = self._store
+        folders = [root]
+        while folders:
+            folder = folders.pop()
+            try:
+                entries = store.get_file_info(fs.FileSelector(folder))
+            except OSError as error:
+                raise UsageError(f"{_S3}{folder} cannot be listed: {error}") from error
+            for entry in entries:
+                name = entry.path[len(root) :].lstrip("/")
+                if entry.type == fs.FileType.Directory:
+                    folders.append(entry.path)
+                elif name.lower().endswith(EXTENSIONS):
+                    yield Found(os.fsencode(name), Stamp(entry.size, entry.mtime_ns or 0, 0))
+
+    def _read_object(self, name: str) -> bytes:
+        store, root = self._store
+        try:
+            with store.open_input_stream(f"{root}/{name}", compression=None) as file:
+                return bytes(file.readall())
+        except FileNotFoundError as error:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
+
+
+def path_of(text: str) -> str:
+    """A path as it is, and a URL without its query, which has a `=`: a `?` may be a wildcard."""
+    path, _, options = text.rpartition("?")
+    return path if text.startswith(_S3) and "=" in options else text
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The store and the path in it that an `s3://` URL names. Raises UsageError."""
+    from pyarrow import ArrowInvalid, fs
+
+    path = path_of(url)
+    options = url[len(path) + 1 :]
+    bucket = urlsplit(path).netloc
+    try:
+        # A key is no URL: only the bucket is, so that no character of a key is taken for an escape.
+        store, _ = fs.FileSystem.from_uri(f"{_S3}{bucket}" + (f"?{options}" if options else ""))
+    except (ArrowInvalid, OSError) as error:
+        raise UsageError(f"{url} cannot be used: {error}") from error
+    return store, path.removeprefix(_S3).rstrip("/")
+
+
+def _regex(pattern: str) -> str:
+    """A glob as a regular expression: `**/` is any number of folders, `*` stays within one."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]]*\])", pattern)
+    known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "": ""}
+    return "(?s:" + "".join(known.get(part) or _literal(part) for part in parts) + ")"
+
+
+def _literal(part: str) -> str:
+    if part.startswith("[") and part.endswith("]") and len(part) > 2:
+        body = part[1:-1].replace("\\", r"\\")
+        return f"[^{body[1:]}]" if body[0] in "!^" else f"[{body}]"
+    return re.escape(part)

@@ -1,0 +1,97 @@
+"""The parts of a job as one table, once it is sure that each photo has its row, and one only."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from garments.batch.errors import ReconcileError, UsageError
+from garments.cluster.parts import Part, Parts
+from garments.cluster.places import file_system, path_of
+from garments.predictions import COLUMNS, DECISIONS, Row, cell_of, put_in_place, write_predictions
+
+_ROWS_AT_ONCE = 50_000
+_BYTES_AT_ONCE = 2**22
+
+
+class Table:
+    """The rows of a job in order, and how they were decided once all of them have been taken."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.decisions: Counter[str] = Counter()
+        self.names: set[str] = set()
+        """Of the parts that were taken."""
+
+    def rows(self, listing: Iterable[Part]) -> Iterator[Row]:
+        """A row for every photo of `listing`. Raises ReconcileError where they do not add up."""
+        for part in listing:
+            try:
+                rows = [*self._parts.rows(part.name)] if part.name in self._parts else []
+            except (OSError, ValueError) as error:
+                raise ReconcileError(f"{error}: remove that file and run the job again") from error
+            names = [row.filename for row in rows]
+            if names != [os.fsdecode(found.name) for found in part.photos]:
+                raise ReconcileError(
+                    f"the part {part.name} has {len(rows):,} rows for {len(part.photos):,} photos, "
+                    "or for others: remove that file and run the job again"
+                )
+            for row in rows:
+                if row.decision not in DECISIONS or (row.decision == "unreadable") != bool(
+                    row.error
+                ):
+                    raise ReconcileError(f"{row.filename!r} has no answer: run the job again")
+                self.decisions[row.decision] += 1
+                yield row
+            self.names.add(part.name)
+
+
+def write(rows: Iterable[Row], output: str) -> None:
+    """Write a `.csv` or `.parquet` file or object, which appears whole or stays as it was.
+
+    Whatever `rows` raises passes through. Raises UsageError where the output cannot be written.
+    """
+    form = write_parquet if path_of(output).endswith(".parquet") else write_predictions
+    try:
+        if output.startswith("s3://"):
+            _upload(form, rows, output)
+        else:
+            form(rows, Path(output))
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror or error}") from error
+
+
+def write_parquet(rows: Iterable[Row], path: Path) -> None:
+    """Write what `write_predictions` writes as Parquet: numbers as such, null for what is empty."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = {"prediction": pa.int32(), "confidence": pa.float64()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    rows = iter(rows)
+    with put_in_place(path) as partial, parquet.ParquetWriter(partial, schema) as writer:
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist([*map(_typed, some)], schema))
+
+
+def _typed(row: Row) -> dict[str, Any]:
+    cells: dict[str, Any] = {name: cell or None for name, cell in row._asdict().items()}
+    cells["filename"] = cell_of(row.filename)
+    for name, kind in (("prediction", int), ("confidence", float)):
+        cells[name] = None if cells[name] is None else kind(cells[name])
+    return cells
+
+
+def _upload(form: Callable[[Iterable[Row], Path], None], rows: Iterable[Row], url: str) -> None:
+    store, path = file_system(url)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "table"
+        form(rows, made)
+        with made.open("rb") as file, store.open_output_stream(path) as stream:
+            while block := file.read(_BYTES_AT_ONCE):
+                stream.write(block)

@@ -1,0 +1,339 @@
+import csv
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from garments import batch, cluster
+from garments.batch.walk import Found
+from garments.cluster.parts import cut
+from garments.cluster.places import Place
+from garments.predictions import name_of, read_predictions
+from garments.settings import Settings
+from garments.store import Busy, Stamp
+from tests import hostile
+from tests.conftest import IMAGES, PROJECT, hundred, script, serving
+from tests.ray_nodes import Cluster
+from tests.ray_nodes import cluster as ray_cluster
+from tests.s3 import CREDENTIALS, Bucket, bucket
+
+needs_ray = pytest.mark.skipif(
+    find_spec("ray") is None or find_spec("pyarrow") is None,
+    reason="Ray is not here: pip install -r requirements-cluster.txt",
+)
+ODD_NAMES = (
+    b"=1+1.png", b"a,b.png", b'quo"te.PNG', b"new\nline.png", b"caf\xe9.png", b"file:x.png",
+    "männer/ü.png".encode(), b"per%20cent.png",
+    b"back\\slash.png", b" space .png", b"deep/er/still.png",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The hundred pictures, odd files and odd names."""
+    folder = tmp_path_factory.mktemp("cluster") / "photos"
+    folder.mkdir()
+    contents = {path.name.encode(): path.read_bytes() for path in hundred()}
+    contents |= {name.encode(): data for name, data in hostile.readable().items()}
+    contents |= {name.encode(): data for name, (data, _) in hostile.refused().items()}
+    boot = (IMAGES / "image_0_label_9.png").read_bytes()
+    for name, data in (contents | dict.fromkeys(ODD_NAMES, boot)).items():
+        path = os.path.join(os.fsencode(folder), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def nightly(photos: Path) -> bytes:
+    """The table that the nightly client writes of `photos`."""
+    output = photos.parent / "nightly.csv"
+    with serving() as (url, _):
+        done = script(
+            "batch_request.py",
+            photos,
+            "--output",
+            output,
+            "--url",
+            url,
+            GARMENTS_DATABASE_URL=f"sqlite:///{output}.db",
+        )
+    assert done.returncode == 1, done.stderr
+    return output.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    """A head and two workers."""
+    with ray_cluster(2, **CREDENTIALS) as made:
+        yield made
+
+
+def command(photos: object, output: object) -> list[str]:
+    program = [sys.executable, str(PROJECT / "batch_request.py"), str(photos)]
+    return [*program, "--engine", "ray", "--output", str(output)]
+
+
+def job(nodes: Cluster, photos: object, output: object) -> subprocess.CompletedProcess[str]:
+    """Run a job to its end."""
+    return subprocess.run(
+        command(photos, output),
+        env=nodes.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@needs_ray
+def test_a_job_writes_what_the_nightly_client_writes_byte_for_byte(
+    nodes: Cluster, photos: Path, nightly: bytes, tmp_path: Path
+) -> None:
+    done = job(nodes, photos, tmp_path / "p.csv")
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "p.csv").read_bytes() == nightly
+
+
+@needs_ray
+def test_parquet_has_the_same_rows(
+    nodes: Cluster, photos: Path, nightly: bytes, tmp_path: Path
+) -> None:
+    done = job(nodes, photos, tmp_path / "p.parquet")
+    assert done.returncode == 1, done.stderr
+    from pyarrow import parquet
+
+    rows = parquet.read_table(tmp_path / "p.parquet").to_pylist()
+    told = list(csv.DictReader(nightly.decode().splitlines(keepends=True)))
+    for row in rows:
+        if row["confidence"] is not None:
+            row["confidence"] = f"{row['confidence']:.4f}"
+    assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows] == told
+
+
+@needs_ray
+def test_another_job_looks_only_at_the_part_that_changed(nodes: Cluster, tmp_path: Path) -> None:
+    photos = many(tmp_path / "photos", 2000)
+    first = job(nodes, photos, tmp_path / "p.csv")
+    assert "2,000 of them looked at" in first.stderr
+    again = job(nodes, photos, tmp_path / "p.csv")
+    assert "0 of them looked at" in again.stderr
+    (photos / "00017_new.png").write_bytes(hundred()[0].read_bytes())
+    third = job(nodes, photos, tmp_path / "p.csv")
+    looked_at = int(third.stderr.split(" of them looked at")[0].rsplit(" ", 1)[1].replace(",", ""))
+    assert 1 <= looked_at <= 2001 * 0.9, third.stderr
+    check(tmp_path / "p.csv", photos)
+
+
+def many(folder: Path, count: int) -> Path:
+    """As many names for the hundred pictures."""
+    folder.mkdir()
+    originals = hundred()
+    copies = [folder.parent / f"{folder.name}-{path.name}" for path in originals]
+    for path, copy in zip(originals, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+    for number in range(count):
+        (folder / f"{number:05}_{originals[number % 100].name}").hardlink_to(copies[number % 100])
+    return folder
+
+
+def check(table: Path, photos: Path) -> None:
+    """Every photo has one row, and copies of a picture have the same answer."""
+    rows = read_predictions(table, 10)
+    assert [row.filename for row in rows] == sorted(path.name for path in photos.iterdir())
+    answers: dict[str, set[tuple[str, ...]]] = {}
+    for row in rows:
+        answers.setdefault(row.filename.partition("_")[2], set()).add(row[1:])
+    assert all(len(found) == 1 for found in answers.values())
+    assert all(row.decision != "unreadable" for row in rows)
+
+
+def running(nodes: Cluster, photos: Path, output: Path, parts: int) -> subprocess.Popen[str]:
+    """A job that has written some parts, but not all."""
+    process = subprocess.Popen(
+        command(photos, output),
+        env=nodes.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    folder = output.with_name(f"{output.name}.parts")
+    deadline = time.monotonic() + 60
+    while len([*folder.glob("*.csv")]) < parts:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert not output.exists()
+    return process
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_job_whose_driver_dies_is_finished_by_the_next(
+    number: signal.Signals, nodes: Cluster, tmp_path: Path
+) -> None:
+    photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
+    process = running(nodes, photos, output, parts=3)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGTERM else -9)
+    assert not output.exists()
+    kept = sum(
+        len(path.read_bytes().splitlines()) for path in tmp_path.glob("p.csv.parts/*[!.].csv")
+    )
+    done = job(nodes, photos, output)
+    assert done.returncode == 0, done.stderr
+    assert 0 < kept < 12_000
+    assert f"{12_000 - kept:,} of them looked at" in done.stderr
+    check(output, photos)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_job_outlives_a_node_that_is_killed(nodes: Cluster, tmp_path: Path) -> None:
+    photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
+    doomed = nodes.add()
+    nodes.wait_for(3)
+    process = running(nodes, photos, output, parts=3)
+    doomed.kill()
+    nodes.nodes.remove(doomed)
+    _, told = process.communicate(timeout=150)
+    assert process.returncode == 0, told
+    check(output, photos)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    with bucket(tmp_path_factory.mktemp("s3")) as made:
+        yield made
+
+
+@needs_ray
+def test_photos_of_a_bucket_get_the_same_rows_in_a_bucket(
+    nodes: Cluster, store: Bucket, photos: Path, nightly: bytes
+) -> None:
+    for path in photos.rglob("*"):
+        name = os.fsencode(path.relative_to(photos))
+        if path.is_file() and name.decode("latin-1").isprintable() and name.isascii():
+            store.put(f"returns/{name.decode()}", path.read_bytes())
+    done = job(nodes, store.url("returns"), store.url("tables/p.csv"))
+    assert done.returncode == 1, done.stderr
+    header, *rows = csv.reader(nightly.decode().splitlines(keepends=True))
+    wanted = [row for row in rows if row[0].isascii() and row[0].isprintable()]
+    wanted = [row for row in wanted if not row[0].startswith("file:")]
+    found = csv.reader(store.get("tables/p.csv").decode().splitlines(keepends=True))
+    assert [*found] == [header, *wanted]
+
+
+@needs_ray
+def test_an_object_that_is_overwritten_is_looked_at_again(
+    nodes: Cluster, store: Bucket, tmp_path: Path
+) -> None:
+    first, other = hundred()[0], hundred()[95]
+    store.put("again/a.png", first.read_bytes())
+    job(nodes, store.url("again/*.png"), tmp_path / "p.csv")
+    (before,) = read_predictions(tmp_path / "p.csv", 10)
+    store.put("again/a.png", other.read_bytes())
+    job(nodes, store.url("again/*.png"), tmp_path / "p.csv")
+    (after,) = read_predictions(tmp_path / "p.csv", 10)
+    assert (before.prediction, after.prediction) == (first.stem[-1], other.stem[-1])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"archive": Path("x")}, "--archive cannot be had with --engine ray"),
+        ({"fresh": True, "url": "http://x"}, "--fresh, --url cannot be had"),
+        ({"output": "p.txt"}, "must end in .csv or .parquet"),
+        ({"output": "none/p.csv"}, "none/p.csv cannot be written"),
+        ({"directory": "gs://bucket"}, "gs:// is not served"),
+        ({"directory": "s3:///x"}, "names no bucket"),
+        ({"directory": "none"}, "none cannot be listed"),
+        ({"model": "none"}, "none is no model folder"),
+    ],
+)
+@needs_ray
+def test_a_job_refuses_what_it_cannot_do(
+    chosen: dict[str, object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"directory": str(IMAGES), "output": "p.csv", "settings": Settings(), **chosen}
+    with pytest.raises(batch.UsageError, match=told):
+        cluster.run(**given)  # type: ignore[arg-type]
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_a_job_without_ray_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no ray', name='ray')")
+    (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError('none', name='pyarrow')")
+    done = script("batch_request.py", "--engine", "ray", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "pip install -r requirements-cluster.txt" in done.stderr
+
+
+@needs_ray
+def test_one_job_at_a_time_writes_an_output(tmp_path: Path) -> None:
+    (tmp_path / "p.csv.parts").mkdir()
+    with (tmp_path / "p.csv.parts" / "lock").open("w") as held:
+        held.write("17")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match="process 17"):
+            cluster.run(str(IMAGES), str(tmp_path / "p.csv"), Settings())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched"),
+    [
+        ("*.png", ["a.png"]),
+        ("**/*.png", ["a.png", "x/b.png", "x/y/c.png"]),
+        ("x/*", ["x/b.png"]),
+        ("?.png", ["a.png"]),
+        ("[!b-z].png", ["a.png"]),
+        ("x/**", ["x/b.png", "x/y/c.png"]),
+    ],
+)
+def test_a_glob_names_photos(pattern: str, matched: list[str], tmp_path: Path) -> None:
+    for name in ("a.png", "x/b.png", "x/y/c.png", "note.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    place = Place.of(f"{tmp_path}/{pattern}")
+    names = {os.path.join(place.root, os.fsdecode(found.name)) for found in place.listed()}
+    assert names == {str(tmp_path / name) for name in matched}
+
+
+def test_a_photo_that_comes_changes_one_part() -> None:
+    listing = [Found(f"{number:06}.png".encode(), Stamp(1, 2, 3)) for number in range(20_000)]
+    before = [part.name for part in cut(listing, "")]
+    listing.insert(5_000, Found(b"004999b.png", Stamp(1, 2, 3)))
+    after = [part.name for part in cut(listing, "")]
+    assert len(before) > 20
+    assert len(set(after) - set(before)) <= 2
+    assert [found.name for part in cut(listing, "") for found in part.photos] == [
+        found.name for found in listing
+    ]
+
+
+def test_another_model_changes_all_parts() -> None:
+    listing = [Found(f"{number:06}.png".encode(), Stamp(1, 2, 3)) for number in range(5_000)]
+    assert not {part.name for part in cut(listing, "m@1")} & {
+        part.name for part in cut(listing, "m@2")
+    }
+
+
+def test_a_file_that_is_being_written_waits_for_the_next_job(tmp_path: Path) -> None:
+    (tmp_path / "whole.png").write_bytes(b"x")
+    (tmp_path / "growing.png").write_bytes(b"x")
+    place = Place.of(str(tmp_path))
+    listed = [*place.listed()]
+    (tmp_path / "growing.png").write_bytes(b"xx")
+    found = place.without_unsettled(listed, 0.2)
+    assert [name_of(os.fsdecode(one.name)) for one in found] == ["whole.png"]

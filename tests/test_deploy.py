@@ -1,0 +1,212 @@
+"""What stands in `deploy/`, run for real."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from garments.predictions import read_predictions
+from garments.settings import Settings
+from tests.conftest import PROJECT, free_port, hundred, script, serving, wait_until_ready
+from tests.databases import postgresql
+from tests.ray_nodes import descendants
+
+DEPLOY = PROJECT / "deploy"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+needs_nginx = pytest.mark.skipif(
+    NGINX is None, reason="nginx is not here: install Debian's package nginx"
+)
+
+
+class Instance:
+    """A service at an address of its own, that can be ended in any way and started again."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.url = f"http://{host}:{port}"
+        self._command = [sys.executable, "app.py", "--host", host, "--port", str(port)]
+        self.start()
+
+    def start(self) -> None:
+        """Start it; it is ready when this returns."""
+        self.process = subprocess.Popen(
+            [*self._command, "--workers", "1"],
+            cwd=PROJECT,
+            env={**os.environ, "GARMENTS_REQUEST_LOG": "0"},
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until_ready(self.url, self.process)
+
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal: SIGKILL to all of its processes at once, as a power cut ends them."""
+        everyone = descendants(self.process.pid)
+        for pid in everyone if number == signal.SIGKILL else everyone[:1]:
+            os.kill(pid, number)
+        self.process.wait(timeout=40)
+
+
+def configuration() -> str:
+    return (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+
+
+@contextmanager
+def nginx(folder: Path, port: int, behind: int) -> Iterator[str]:
+    """Run nginx with `deploy/nginx.conf`, but for its ports."""
+    assert NGINX is not None
+    text = configuration().replace(":5001", f":{behind}").replace(":8080", f":{port}")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;\n"
+        f"events {{}}\nhttp {{ access_log {folder}/access.log; {places}\n{text}\n}}\n"
+    )
+    command = [NGINX, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+    # Its workers must get into a folder that belongs to whoever runs the tests.
+    command += ["-g", "user root;"] if os.geteuid() == 0 else []
+    process = subprocess.Popen(command)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def instances() -> Iterator[list[Instance]]:
+    """Two services with the same port and other addresses."""
+    port = free_port()
+    made: list[Instance] = []
+    try:
+        for host in ("127.0.0.2", "127.0.0.3"):
+            made.append(Instance(host, port))
+        yield made
+    finally:
+        for instance in made:
+            if instance.process.poll() is None:
+                instance.end(signal.SIGTERM)
+
+
+def port_of(instance: Instance) -> int:
+    return int(instance.url.rpartition(":")[2])
+
+
+def many(folder: Path, count: int) -> Path:
+    """Pictures that all differ, so that every one of them has to be sent."""
+    folder.mkdir()
+    originals = [np.asarray(Image.open(path)) for path in hundred()]
+    for number in range(count):
+        pixels = originals[number % 100].copy()
+        pixels[0, :3] = [number >> 8 & 255, number & 255, number % 7]
+        Image.fromarray(pixels).save(folder / f"{number:05}.png")
+    return folder
+
+
+@needs_nginx
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_night_loses_nothing_while_one_of_two_services_is_ended_again_and_again(
+    number: signal.Signals, instances: list[Instance], tmp_path: Path
+) -> None:
+    photos = many(tmp_path / "photos", 4000)
+    with (
+        tempfile.TemporaryDirectory() as data,
+        postgresql(Path(data)) as database,
+        nginx(tmp_path, free_port(), port_of(instances[0])) as url,
+    ):
+        through = tmp_path / "through.csv"
+        command = [sys.executable, PROJECT / "batch_request.py", photos, "--url", url]
+        small = {"GARMENTS_BATCH_SIZE": "4", "GARMENTS_CONNECTIONS": "4"}
+        night = subprocess.Popen(
+            [*command, "--output", through],
+            env={**os.environ, "GARMENTS_DATABASE_URL": database, **small},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        ended = 0
+        while night.poll() is None:
+            instance = instances[ended % 2]
+            instance.end(number)
+            ended += night.poll() is None
+            instance.start()
+            time.sleep(1.2)  # until nginx asks it again
+        _, told = night.communicate()
+        assert night.returncode == 0, told
+    print(f"{ended} times ended by {number.name}, {told.count('trying again')} requests sent again")
+    assert ended >= 3
+    assert "4,000 of them sent" in told
+    with serving() as (url, _):
+        done = script(
+            "batch_request.py",
+            photos,
+            "--output",
+            tmp_path / "alone.csv",
+            "--url",
+            url,
+            GARMENTS_DATABASE_URL=f"sqlite:///{tmp_path}/alone.db",
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(read_predictions(through, 10)) == 4000
+    assert through.read_bytes() == (tmp_path / "alone.csv").read_bytes()
+
+
+@needs_nginx
+def test_the_proxy_keeps_an_id_takes_what_the_service_takes_and_hides_numbers(
+    instances: list[Instance], boot: bytes, tmp_path: Path
+) -> None:
+    with nginx(tmp_path, free_port(), port_of(instances[0])) as url:
+        picture = {"Content-Type": "image/png"}
+        named = {**picture, "X-Request-ID": "mine-17"}
+        answer = requests.post(f"{url}/predict", boot, headers=named, timeout=10)
+        assert (answer.status_code, answer.headers["X-Request-ID"]) == (200, "mine-17")
+        answer = requests.post(f"{url}/predict", boot, headers=picture, timeout=10)
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])
+        assert requests.get(f"{url}/metrics", timeout=10).status_code == 404
+        most = Settings.max_request_bytes
+        answer = requests.post(f"{url}/predict", bytes(most), headers=picture, timeout=30)
+        assert answer.json()["code"] == "unsupported_type"
+        answer = requests.post(f"{url}/predict", bytes(most + 1), headers=picture, timeout=30)
+        assert answer.status_code == 413
+
+
+def test_the_proxy_waits_longer_than_a_service_may_work_and_shorter_than_the_client() -> None:
+    (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", configuration())
+    assert Settings.deadline_seconds < int(seconds) < Settings.timeout_seconds
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    paths = []
+    for unit in [*DEPLOY.glob("*.service"), *DEPLOY.glob("*.timer")]:
+        paths.append(tmp_path / unit.name)
+        # It looks for the program, which is where the tests run.
+        text = unit.read_text(encoding="utf-8").replace(
+            "/opt/garments/.venv/bin", sys.prefix + "/bin"
+        )
+        paths[-1].write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--recursive-errors=no", *paths],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(paths) == 3
+
+
+def test_a_night_comes_at_the_time_of_the_crontab() -> None:
+    done = re.search(r"^0 2 \* \* \*", (PROJECT / "crontab.example").read_text(), re.MULTILINE)
+    assert done
+    assert "OnCalendar=*-*-* 02:00:00" in (DEPLOY / "garments-night.timer").read_text()
