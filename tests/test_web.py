@@ -281,7 +281,7 @@ def test_an_unknown_model_is_not_found(client: FlaskClient, boot: bytes) -> None
     assert assert_problem(response, 404, "unknown_model") == "the models are: fashion-mnist"
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/nothing/", "//predict", "/predict/"])
+@pytest.mark.parametrize("path", ["/nothing", "/nothing/", "/predict//", "/predict/"])
 def test_an_unknown_address_is_not_found(path: str, client: FlaskClient) -> None:
     assert "/predict" in assert_problem(client.post(path), 404, "not_found")
 

@@ -12,6 +12,7 @@ from garments.engine import Answer, Engine
 from garments.preprocess import BadImage, Limits, to_array
 from garments.web.lifecycle import OUT_OF_TIME
 from garments.web.problems import Refusal
+from garments.web.together import ask
 from garments.web.uploads import Upload
 
 Result = Answer | BadImage | Refusal
@@ -54,5 +55,5 @@ def classify(
             results[place] = fault
     # To stack a single picture takes as long as to look at it.
     pictures = arrays[0][None] if len(arrays) == 1 else np.stack(arrays) if arrays else None
-    answers = iter(() if pictures is None else engine.predict(pictures, top))
+    answers = iter(() if pictures is None else ask(engine, pictures, top))
     return [next(answers) if result is None else result for result in results]
