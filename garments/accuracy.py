@@ -31,6 +31,12 @@ def compare(rows: Sequence[Row], truth: Mapping[str, int], classes: int) -> Scor
     )
 
 
+def people(rows: Sequence[Row]) -> str:
+    """Say how many of `rows` are people's answers, which `compare` counts as such; "" for none."""
+    reviewed = sum(row.decision == "reviewed" for row in rows)
+    return f"reviewed  {reviewed:,} of {len(rows):,} are people's answers" if reviewed else ""
+
+
 def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, int]) -> str:
     """Say whether `rows` are really better than what another model said of the same files.
 

@@ -48,6 +48,14 @@ def test_scores_count_an_unreadable_file_as_wrong() -> None:
     assert scores.confusion[0][6] == scores.confusion[9][7] == 1
 
 
+def test_answers_of_people_count_and_are_told() -> None:
+    assert accuracy.people(ROWS) == ""
+    rows = [*ROWS, row("f_label_3.png", 3, "reviewed"), row("g_label_4.png", None, "reviewed")]
+    assert accuracy.people(rows) == "reviewed  2 of 7 are people's answers"
+    scores = accuracy.compare(rows, accuracy.labels_in_names(rows, 10), 10)
+    assert (scores.right, scores.accepted) == (3, 3)
+
+
 def test_a_file_without_a_label_is_told() -> None:
     with pytest.raises(TableError, match=r"1 of 5 files have no label, the first is 'a_label_0"):
         accuracy.compare(ROWS, {r.filename: 0 for r in ROWS[1:]}, 10)

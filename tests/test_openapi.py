@@ -69,6 +69,7 @@ def test_every_error_is_described(client: FlaskClient) -> None:
     """But for those of the pages, and those that no request with a path and method can meet."""
     told = str(client.get("/openapi.json").json)
     of_pages = {"signed_out", "foreign_form", "foreign_host", "no_database"}
+    of_pages |= {"decided", "unknown_photo"}
     for code in PROBLEMS.keys() - {"not_found", "method_not_allowed"} - of_pages:
         assert f"'{code}'" in told, code
 

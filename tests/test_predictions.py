@@ -39,6 +39,14 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert read_predictions(path, 10) == [formula, BOOT, JUNK]
 
 
+def test_answers_of_people_are_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    coat = Row("a.png", "4", "Coat", decision="reviewed", model="m@1")
+    none = Row("b.png", "", "none of these", decision="reviewed", model="m@1")
+    write_predictions([coat, none], path)
+    assert read_predictions(path, 10) == [coat, none]
+
+
 @pytest.mark.parametrize("rows", [[JUNK, BOOT], [BOOT, BOOT]])
 def test_rows_that_are_not_in_order_are_refused(rows: list[Row], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="comes twice, or too late"):
@@ -105,6 +113,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         (",".join(predictions.COLUMNS) + "\nx.png,shoe,a,1,accept,m,,\n", "line 2: 'shoe' is not"),
         (",".join(predictions.COLUMNS) + "\nx.png,10,a,1,accept,m,,\n", "line 2: '10' is not a"),
         (",".join(predictions.COLUMNS) + "\nx.png,1,a,1,maybe,m,,\n", "line 2: 'maybe' is no"),
+        (",".join(predictions.COLUMNS) + "\nx.png,,a,,reviewed,m,,\n", "line 2: '' is not a"),
         (
             ",".join(predictions.COLUMNS) + "\nx.png,1,a,1,accept,m,,\nx.png,1,a,1,accept,m,,\n",
             "line 3: 'x.png' stands twice",

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -170,6 +171,13 @@ def test_a_photo_that_is_forgotten_or_changed_waits_no_more(desk: Desk) -> None:
     desk.store.record(desk.store.begin(HERE), HERE, [photo(b"b", "new")], [])
     desk.store.record(desk.store.begin(HERE), HERE, [photo(b"c", "c")], [])
     assert desk.taken("tab", 9) == ["c"]
+
+
+def test_a_place_is_read_as_it_was_written(desk: Desk) -> None:
+    desk.add("a")
+    desk.store.wait(HERE, [(b"a", 0.1 + 0.2)])
+    (outcome,) = desk.store.outcomes(HERE, MODEL)
+    assert outcome.waiting == 0.1 + 0.2  # else every night would write it again
 
 
 def test_the_progress_counts_what_is_left_and_the_last_hour(desk: Desk) -> None:
@@ -349,7 +357,8 @@ class People(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk(f"sqlite:///{FOLDER}/{time.monotonic_ns()}.db")
+        self.folder = tempfile.TemporaryDirectory()
+        self.desk = Desk(f"sqlite:///{self.folder.name}/p.db")
         self.names = [f"{number}" for number in range(5)]
         self.desk.add(*self.names)
         self.answers: dict[str, int] = {}
@@ -408,14 +417,7 @@ class People(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.desk.close()
-
-
-FOLDER = ""
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "FOLDER", str(tmp_path))
+        self.folder.cleanup()
 
 
 class TestPeople(People.TestCase):  # type: ignore[name-defined, misc]

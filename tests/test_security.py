@@ -40,7 +40,8 @@ def named_in(text: str) -> set[tuple[str, str]]:
 
 
 def functions_of(module: str) -> set[str]:
-    tree = ast.parse((PROJECT / "tests" / f"{module}.py").read_text(encoding="utf-8"))
+    (path,) = (PROJECT / "tests").rglob(f"{module}.py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.queue import kind_of, last_answers
-from garments.store.tables import leases, photos, reviews
+from garments.store.tables import leases, photos, reviews, skips
 
 _PAGE = 1_000  # rows at a time
 
@@ -87,7 +87,8 @@ class Reviews:
                 standing = (reviews.c.digest == decision.digest) & _STANDS
                 first = connection.execute(sa.select(*_COLUMNS).where(standing)).one()
                 raise Decided(_review(first))
-            connection.execute(leases.delete().where(leases.c.digest == decision.digest))
+            for table in (leases, skips):
+                connection.execute(table.delete().where(table.c.digest == decision.digest))
             return _review(kept)
 
     @staticmethod

@@ -280,6 +280,7 @@ def test_keys_can_be_turned_off_and_are_explained(shop: Shop, reviewer) -> None:
 
 def test_a_screen_reader_hears_what_comes_next(shop: Shop, reviewer) -> None:
     page = reviewer().page
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"^Next: "))
     press(page, "4")
     expect(page.get_by_role("status")).to_have_text(
         re.compile(r"^Coat\. Next: .+ \d+\.\d.%, .+\. Return slip: none\.$")

@@ -19,6 +19,7 @@ from garments.settings import Settings
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.routing import Router
+from garments.web.together import ask
 from garments.web.uploads import read_uploads
 from garments.web.watch import answered
 
@@ -62,7 +63,7 @@ def add_to(pages: Blueprint, settings: Settings, models: Models) -> None:
         except BadImage as fault:
             answered([engine.card], [fault])
             return jsonify(error={"code": fault.code, "detail": str(fault)})
-        (answer,) = engine.predict(seen[None], len(engine.card.labels))
+        (answer,) = ask(engine, seen[None], len(engine.card.labels))
         answered([engine.card], [answer])
         return jsonify(
             **_told(engine, answer),

@@ -265,7 +265,7 @@ class Review {
     at("done-title").textContent = left ? "Others have the last ones" : "Nothing is left";
     at("done-text").textContent = left
       ? `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else, and come here if they are left there.`
-      : "Every photo of the last nights that should be looked at has an answer. It stands in the next table.";
+      : `Every photo${this.kind ? " of this kind" : ""} that should be looked at has an answer. It stands in the next table.`;
     at("done").hidden = false;
     announce(`${said}${at("done-title").textContent}.`);
   }
