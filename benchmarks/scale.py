@@ -57,18 +57,17 @@ def memory(pid: int) -> float:
     return total / 1024
 
 
+def peak(pid: int) -> float:
+    """The most MiB that a process has had; what the system tells at its end counts its parent's."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
 def spent(command: list[object], others: int, **environment: str) -> Spent:
     """Run a command to its end, and look at the processes below `others` meanwhile."""
-    most, ended = 0.0, threading.Event()
-
-    def look() -> None:
-        nonlocal most
-        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            most = max(most, memory(others))
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    started = time.perf_counter()
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=PROJECT,
@@ -76,15 +75,22 @@ def spent(command: list[object], others: int, **environment: str) -> Spent:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr
-    told = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    started, own, below = time.perf_counter(), 0.0, 0.0
+    ended = threading.Event()
+
+    def look() -> None:
+        nonlocal own, below
+        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            own, below = max(own, peak(process.pid)), max(below, memory(others))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    _, told = process.communicate()
     seconds = time.perf_counter() - started
     ended.set()
     looking.join()
     assert process.returncode == 0, told
-    return Spent(seconds, usage.ru_maxrss / 1024, most)
+    return Spent(seconds, own, below)
 
 
 @contextmanager

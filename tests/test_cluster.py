@@ -20,6 +20,7 @@ from garments.settings import Settings
 from garments.store import Busy, Stamp
 from tests import hostile
 from tests.conftest import IMAGES, PROJECT, hundred, script, serving
+from tests.namespaces import machines
 from tests.ray_nodes import Cluster
 from tests.ray_nodes import cluster as ray_cluster
 from tests.s3 import CREDENTIALS, Bucket, bucket
@@ -159,7 +160,7 @@ def check(table: Path, photos: Path) -> None:
 def running(nodes: Cluster, photos: Path, output: Path, parts: int) -> subprocess.Popen[str]:
     """A job that has written some parts, but not all."""
     process = subprocess.Popen(
-        command(photos, output),
+        [*nodes.here, *command(photos, output)],
         env=nodes.environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -206,6 +207,27 @@ def test_a_job_outlives_a_node_that_is_killed(nodes: Cluster, tmp_path: Path) ->
     doomed.kill()
     nodes.nodes.remove(doomed)
     _, told = process.communicate(timeout=150)
+    assert process.returncode == 0, told
+    check(output, photos)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_job_on_machines_with_their_own_addresses_outlives_one_of_them(tmp_path: Path) -> None:
+    photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
+    with machines(3) as ((head, here), (first, there), (second, elsewhere)):
+        apart = Cluster({}, head, within=here)
+        try:
+            apart.wait_for(0)
+            apart.add(first, within=there)
+            apart.wait_for(1)
+            doomed = apart.add(second, within=elsewhere)
+            apart.wait_for(2)
+            process = running(apart, photos, output, parts=3)
+            doomed.kill()
+            _, told = process.communicate(timeout=150)
+        finally:
+            apart.close()
     assert process.returncode == 0, told
     check(output, photos)
 
