@@ -1,8 +1,9 @@
 """Where the microseconds of a request go; `make bench-breakdown` runs it.
 
-The layers are timed within whole requests, in one thread of as many processes as there are cores:
-called by themselves they would find their code and data in the caches, and a core that is alone is
-faster. Then the service and a WSGI app that does nothing are put under load, for what HTTP costs.
+The layers are timed within whole requests, each worked on alone, in one thread of as many processes
+as there are cores: called by themselves they would find their code and data in the caches, and a
+core that is alone is faster. Then the service and a WSGI app that does nothing are put under load,
+for what HTTP costs.
 """
 
 import argparse
@@ -184,7 +185,7 @@ def main() -> None:
         ("**together, without HTTP**", alone),
         ("Granian, the sockets and the load generator, under an app that does nothing", floor),
         (
-            "what is left: changes between threads and what they do to the caches",
+            "what is left: changes between threads, less what working together saves",
             whole - alone - floor,
         ),
         (f"**of {CORES} cores, a request under load**", whole),

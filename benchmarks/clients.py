@@ -50,7 +50,7 @@ class Question:
         sent: dict[str, object] = {"files": [("picture", picture) for picture in pictures]}
         if len(pictures) == 1:
             sent = {"data": pictures[0], "headers": {"Content-Type": "image/png"}}
-        prepared = requests.Request("POST", f"{url}/predict", **sent).prepare()  # type: ignore[arg-type]
+        prepared = requests.Request("POST", f"{url}/predict", **sent).prepare()
         headers = {"Host": "localhost", **prepared.headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         assert isinstance(prepared.body, bytes)

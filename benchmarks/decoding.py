@@ -139,7 +139,7 @@ def main() -> None:
         for title, make in cases().items():
             path.write_bytes(make())
             # Each in a process of its own, so that none finds memory that another has left.
-            command = [sys.executable, "-m", "benchmarks.decoding", path]
+            command = [sys.executable, "-m", "benchmarks.decoding", str(path)]
             done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
             rows.append([title, *done.stdout.strip().split(", ")])
             print(", ".join(rows[-1]), flush=True)

@@ -14,7 +14,7 @@ def serve(model: Path, port: int) -> None:
     # The client is measured in a process that has no need of these.
     import keras
     import numpy as np
-    from flask import Flask, jsonify, request
+    from flask import Flask, Response, jsonify, request
     from PIL import Image
 
     network = keras.models.load_model(model)
@@ -25,7 +25,7 @@ def serve(model: Path, port: int) -> None:
         return "ready"
 
     @app.post("/predict")
-    def predict() -> object:
+    def predict() -> Response:
         picture = Image.open(request.files["image"].stream).convert("L").resize((28, 28))
         found = network.predict(np.asarray(picture).reshape(1, 28, 28, 1), verbose=0)[0]
         return jsonify(prediction=int(found.argmax()), confidence=float(found.max()))

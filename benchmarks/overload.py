@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import re
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     variables = {"GARMENTS_REQUEST_LOG": "0", "GARMENTS_DEADLINE_SECONDS": str(DEADLINE)}
-    with running(url, "app.py", "--port", port, "--workers", WORKERS, **variables):
+    command = [sys.executable, "app.py", "--port", port, "--workers", WORKERS]
+    with running(command, f"{url}/ready", **variables):
         uvloop.run(overload(Question.of(url, pictures[:PICTURES]), given.seconds))
         uvloop.run(slow_clients(Question.of(url, pictures[:1]), port))
 

@@ -110,9 +110,9 @@ def main() -> None:
             finally:
                 service.terminate()
     print(f"{len(photos):,} photos of {SIZE[0]}×{SIZE[1]}, {sum(map(len, photos)) / 1e6:.0f} MB")
-    for title, found in rates.items():
-        shown = ", ".join(f"{value:,.0f}" for value in found)
-        print(f"{title:26} {statistics.median(found):7,.0f} photos/s  ({shown})")
+    for title, measured in rates.items():
+        shown = ", ".join(f"{value:,.0f}" for value in measured)
+        print(f"{title:26} {statistics.median(measured):7,.0f} photos/s  ({shown})")
 
 
 if __name__ == "__main__":

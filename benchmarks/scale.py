@@ -1,8 +1,9 @@
 """What a Ray job costs beside the nightly client, by photos and workers: `make bench-scale`.
 
-The photos are pictures of the test set under as many names as are asked for. Every job starts with
-nothing known, in a process of its own; `nothing new` is the same job again, which lists the photos
-and writes the table anew: the work of the one driver that more machines do not make quicker.
+The photos are pictures of the test set, each file with bytes of its own behind the picture, so that
+none is known by its content. Every job starts with nothing known, in a process of its own; `nothing
+new` is the same job again, which lists the photos and writes the table anew: the work of the one
+driver that more machines do not make quicker.
 """
 
 import argparse
@@ -141,16 +142,17 @@ def job(photos: Path, place: Path, workers: int) -> list[Spent]:
 
 
 def make(place: Path, count: int) -> Path:
-    """So many names for the test pictures."""
+    """So many files of the test pictures, no two alike."""
     originals = place / "originals"
     if not originals.exists():
         test = dataset.load("test", PROJECT / "Data", None)
         dataset.write_images(test, range(len(test.labels)), originals)
-    paths = sorted(originals.iterdir())
+    contents = [path.read_bytes() for path in sorted(originals.iterdir())]
     folder = place / f"photos-{count}"
     folder.mkdir()
     for number in range(count):
-        (folder / f"{number:08}.png").hardlink_to(paths[number % len(paths)])
+        own = number.to_bytes(8, "big")  # decoders look no further than the picture's end
+        (folder / f"{number:08}.png").write_bytes(contents[number % len(contents)] + own)
     time.sleep(_SECONDS_TO_SETTLE)  # or both would wait for what may still be written
     return folder
 

@@ -6,9 +6,11 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ import requests
 
 from benchmarks.clients import Question, Tally, ask_at, ask_for, ask_until
 from garments.card import version_of
+from garments.settings import PROJECT
 from garments.web.listener import admit_nobody, listen
 from tests.conftest import MODEL, free_port, hundred, serving, wait_until_ready
 from tests.test_server import children
@@ -39,11 +42,11 @@ def under_load(question: Question, act: Callable[[], Awaitable[None]]) -> Tally:
     return asyncio.run(go())
 
 
-def until(true: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+def until(true: Callable[[], object], every: float = 0.05) -> None:
+    deadline = time.monotonic() + 20
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 @pytest.fixture
@@ -104,6 +107,32 @@ def test_a_stop_waits_for_what_has_begun(models: Path, boot: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"connection: close" in answer
     assert answer.count(b"Ankle boot") >= 250
+
+
+def test_a_stop_waits_for_a_worker_that_has_not_loaded_yet(models: Path, boot: bytes) -> None:
+    port = free_port()
+    question = Question.of(f"http://127.0.0.1:{port}", [boot])
+    environment = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_DRAIN_SECONDS": "0"}
+    command = [sys.executable, "app.py", "--port", str(port), "--workers", "2"]
+    with (
+        subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **environment}) as process,
+        ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
+        until(lambda: len(children(process.pid)) == 2, every=0.001)
+        late = int(children(process.pid)[1])
+        os.kill(late, signal.SIGSTOP)
+        time.sleep(1)  # the other one serves by then
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(16)]
+        for client in clients:
+            stack.enter_context(client).sendall(question.content)
+        time.sleep(0.3)
+        process.terminate()
+        time.sleep(0.3)
+        os.kill(late, signal.SIGCONT)
+        answers = [b"".join(iter(lambda: client.recv(65536), b"")) for client in clients]  # noqa: B023
+        assert [answer[:15] for answer in answers] == [b"HTTP/1.1 200 OK"] * 16
+        assert process.wait(40) == 0
 
 
 def test_a_worker_that_hangs_is_replaced(models: Path, tmp_path: Path) -> None:

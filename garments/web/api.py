@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Request, Response, jsonify, request
+from flask.globals import request_ctx
 
 from garments.engine import Answer, Engine
 from garments.preprocess import Limits
@@ -60,11 +61,15 @@ def register(
 
     @api.post("/predict")
     def predict() -> Response:
-        name = request.args.get("model")
-        top = _top(models.named(name) if name is not None else router.default())
-        uploads = _uploads()
+        # The request itself: its proxy would look for it at every use.
+        asked = request_ctx.request
+        query = asked.args if asked.query_string else {}
+        name = query.get("model")
+        default = models.named(name) if name is not None else router.default()
+        top = _top(query.get("top", "3"), default)
+        uploads = _uploads(asked)
         engines = router.engines(name, uploads)
-        results = classify_each(engines, uploads, limits=limits, top=top, until=time_limit(request))
+        results = classify_each(engines, uploads, limits=limits, top=top, until=time_limit(asked))
         answered([engine.card for engine in engines], results)
         able = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
         first = (able or engines)[0]
@@ -82,7 +87,7 @@ def register(
         router.default()
         if request.mimetype != "application/json":
             raise Refusal("unsupported_media_type", "send JSON with Content-Type: application/json")
-        uploads = _uploads()
+        uploads = _uploads(request)
         engines = router.engines(None, uploads)
         results = classify_each(engines, uploads, limits=limits, until=time_limit(request))
         answered([engine.card for engine in engines], results)
@@ -99,9 +104,9 @@ def register(
             **({"errors": errors} if errors else {}),
         )
 
-    def _uploads() -> list[Upload]:
+    def _uploads(asked: Request) -> list[Upload]:
         return read_uploads(
-            request, max_images=settings.max_images, max_fields=settings.max_form_fields
+            asked, max_images=settings.max_images, max_fields=settings.max_form_fields
         )
 
     app.register_blueprint(api)
@@ -119,9 +124,8 @@ def _other(engine: Engine, first: Engine, result: Result) -> dict[str, Any]:
     return {"model": _identity(engine)}
 
 
-def _top(engine: Engine) -> int:
+def _top(given: str, engine: Engine) -> int:
     classes = len(engine.card.labels)
-    given = request.args.get("top", "3")
     # Python would take 1_0 and figures of every script for a number too.
     top = int(given) if re.fullmatch("[0-9]{1,4}", given) else 0
     if not 1 <= top <= classes:

@@ -27,6 +27,8 @@ from garments.web.guard import HEADERS
 from garments.web.lifecycle import OUT_OF_TIME, UNTIL, Lifecycle
 from garments.web.line import BUSY, Line
 from garments.web.problems import FAILED, Refusal, problem
+from garments.web.together import Group
+from garments.web.uploads import BODY
 from garments.web.watch import KEY, Visit, Watch
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class Door:
         self._lifecycle = lifecycle
         self._watch = watch
         self._loop = asyncio.get_running_loop()
-        self._small = Line(settings.max_queue, self._tell_depth)
+        self._small = Group(settings.max_queue, settings.deadline_seconds, self._tell_depth)
         self._large = Line(settings.max_queue, self._tell_depth)
         self._thread = ThreadPoolExecutor(1, "large requests")
         self._reading: dict[asyncio.Task[Any] | None, Visit] = {}
@@ -124,19 +126,16 @@ class Door:
         with self._in_time(visit):
             body = await protocol()
         visit.received = size
+        environ[BODY] = body
         environ["wsgi.input"] = io.BytesIO(body)
         arrived = time.monotonic()
-        if self._small.taken:
-            await self._small.wait(self._settings.deadline_seconds)
-        self._small.taken = True
-        try:
+        environ[UNTIL] = arrived + self._settings.deadline_seconds
+
+        def work() -> Answer:
             visit.waited = time.monotonic() - arrived
-            environ[UNTIL] = arrived + self._settings.deadline_seconds
             return self._work(environ)
-        finally:
-            # Not at once: whoever came meanwhile shall find the place taken, and wait in line or
-            # be refused before the next one is worked on.
-            self._loop.call_soon(self._small.leave)
+
+        return await self._small.work(work)
 
     async def _answer_large(
         self, protocol: HTTPProtocol, visit: Visit, environ: WSGIEnvironment, size: int | None

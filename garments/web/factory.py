@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import orjson
-from flask import Flask
+from flask import Flask, Request
 from flask.json.provider import JSONProvider
+from werkzeug.routing import MapAdapter
 
 from garments.settings import Settings
 from garments.web import api
@@ -20,6 +22,29 @@ from garments.web.problems import answer_errors_as_problems
 from garments.web.watch import Watch
 
 logger = logging.getLogger(__name__)
+
+
+class _Service(Flask):
+    """Flask without what takes time in every request and nothing here needs."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view is a coroutine, so none need be looked at."""
+        return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Route by path and method alone: to this service all hosts are alike."""
+        if request is None:
+            return super().create_url_adapter(request)
+        return MapAdapter(
+            self.url_map,
+            server_name=request.environ.get("HTTP_HOST", "localhost"),
+            script_name=request.environ.get("SCRIPT_NAME", ""),
+            subdomain="",
+            url_scheme=request.scheme,
+            path_info=request.path,
+            default_method=request.method,
+            query_args=request.environ.get("QUERY_STRING", ""),
+        )
 
 
 class _Json(JSONProvider):
@@ -52,7 +77,7 @@ def create_app(
     watch = watch or Watch(Metrics(), log=bool(settings.request_log))
     for engine in models.engines:
         watch.metrics.loaded(engine.card, models.seconds[engine.card.name])
-    app = Flask("garments", static_folder=None)
+    app = _Service("garments", static_folder=None)
     app.url_map.merge_slashes = False  # //predict is nothing here, rather than a redirect
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.json = _Json(app)

@@ -22,6 +22,7 @@ from garments.web.classify import classify
 from garments.web.lifecycle import Lifecycle, time_limit
 from garments.web.models import Models
 from garments.web.problems import Refusal
+from garments.web.together import ask
 from garments.web.uploads import Upload, from_base64, read_json
 from garments.web.watch import answered
 
@@ -165,7 +166,7 @@ def _answers(
     if not isinstance(data, list):
         raise _malformed("data must be a list")
     if name == PIXELS:
-        return engine.predict(_pixels(engine.card, shape, data), top=classes)
+        return ask(engine, _pixels(engine.card, shape, data), classes)
     flat = [text for one in data for text in (one if isinstance(one, list) else [one])]
     if len(flat) != shape[0] or shape[1:] not in ([], [1]):
         raise _malformed(f"{IMAGES} has {len(flat)} files, which is not its shape [n] or [n, 1]")

@@ -179,6 +179,9 @@ class Supervisor:
             worker.tell(SERVE)
             if self._draining:
                 worker.tell(DRAIN)
+        elif worker in self._leaving:  # it was late; in the queue of its socket some may wait
+            worker.tell(SERVE)
+            worker.dismiss()
         elif self._next and worker in self._next.workers:
             if faults:
                 self._refuse("; ".join(faults))
@@ -245,7 +248,8 @@ class Supervisor:
             self._abandon(self._next.workers)
             self._next = None
         for worker in self._now.workers:
-            worker.tell(DRAIN)
+            if worker.loaded:
+                worker.tell(DRAIN)
         wait_for = self._settings.drain_seconds if self._served else 0
         self._close_at = time.monotonic() + wait_for
 
@@ -260,6 +264,8 @@ class Supervisor:
         for worker in self._now.workers:
             if worker.loaded:
                 worker.dismiss()
+            elif self._served:
+                worker.kill_at = time.monotonic() + _SECONDS_TO_LOAD
             else:
                 worker.kill()
         self._leaving += self._now.workers

@@ -16,6 +16,9 @@ from werkzeug.http import parse_options_header
 
 from garments.web.problems import Refusal
 
+BODY = "garments.body"
+"""Where the environ of a request has its body, if whoever called the app has read it."""
+
 _FORMS = (
     "send a picture as the body with its Content-Type (image/png, image/jpeg, …, or "
     "application/octet-stream), or any number as multipart/form-data files, or JSON "
@@ -55,8 +58,11 @@ def _too_many(images: int, most: int) -> Refusal:
 
 def _body(request: Request) -> bytes:
     """The whole body. Raises Refusal and RequestEntityTooLarge where it is not whole."""
-    content = request.get_data(cache=False)
     length, most = request.content_length, request.max_content_length
+    whole: bytes | None = request.environ.get(BODY)
+    if whole is not None and length == len(whole) and (most is None or length <= most):
+        return whole
+    content = request.get_data(cache=False)
     # A body that comes without its length is silently cut at the limit.
     if length is None and most is not None and len(content) >= most:
         raise RequestEntityTooLarge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import os
+import random
 import re
 import sys
 import time
@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
+from flask.globals import request_ctx
 from werkzeug.wsgi import ClosingIterator
 
 from garments.card import Card
@@ -42,7 +43,9 @@ class Visit:
     def __init__(self, method: str, path: str, client: str, given_id: str | None) -> None:
         self.started = time.perf_counter()
         self.method, self.path, self.client = method, path, client
-        self.id = given_id if given_id and _ID.fullmatch(given_id) else os.urandom(8).hex()
+        self.id = (
+            given_id if given_id and _ID.fullmatch(given_id) else f"{random.getrandbits(64):016x}"
+        )
         self.endpoint = "other"
         self.cards: Sequence[Card] = ()
         self.results: Sequence[Result] = ()
@@ -110,8 +113,9 @@ class Watch:
 
         @app.before_request
         def tell_endpoint() -> None:
-            if request.url_rule is not None:
-                request.environ[KEY].endpoint = request.url_rule.rule
+            asked = request_ctx.request
+            if asked.url_rule is not None:
+                asked.environ[KEY].endpoint = asked.url_rule.rule
 
     def ended(self, visit: Visit) -> None:
         """Take note of a request that was answered."""

@@ -1,0 +1,177 @@
+"""Small requests of the same moment, worked on together."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from flask import Flask, request
+
+from garments.engine import Answer, Choice
+from garments.web.problems import Refusal
+from garments.web.together import Group, ask
+
+
+@dataclass
+class Engine:
+    """Says of each picture which shade it has; remembers how many it was asked for at a time."""
+
+    runs: list[int] = field(default_factory=list)
+
+    def predict(self, pictures: npt.NDArray[np.uint8], top: int) -> list[Answer]:
+        self.runs.append(len(pictures))
+        if np.any(pictures == 255):
+            raise ValueError("too bright")
+        choices = [[Choice(int(p.max()) + n, "", 0.5) for n in range(top)] for p in pictures]
+        return [Answer(tuple(some), "accept") for some in choices]
+
+
+def pictures(*shades: int) -> npt.NDArray[np.uint8]:
+    return np.array(shades, np.uint8)[:, None, None, None]
+
+
+def together(*works: Callable[[], Any], longest: int = 64, seconds: float = 10) -> list[Any]:
+    """What became of `works` that came at the same moment."""
+
+    async def inside() -> list[Any]:
+        group = Group(longest, seconds, lambda: None)
+        asked = (group.work(work) for work in works)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(inside())
+
+
+def shades(answers: list[Answer]) -> list[tuple[int, ...]]:
+    return [tuple(choice.prediction for choice in answer.top) for answer in answers]
+
+
+def test_requests_of_one_moment_are_answered_by_one_run_and_each_gets_its_own() -> None:
+    engine: Any = Engine()
+    found = together(
+        lambda: shades(ask(engine, pictures(1), 1)),
+        lambda: shades(ask(engine, pictures(20, 30), 3)),
+        lambda: "asks nothing",
+        lambda: shades(ask(engine, pictures(4), 2)),
+    )
+    assert found == [[(1,)], [(20, 21, 22), (30, 31, 32)], "asks nothing", [(4, 5)]]
+    assert engine.runs == [4]
+
+
+def test_each_model_is_asked_for_its_own_pictures() -> None:
+    small, photo = Engine(), Engine()
+
+    def both() -> list[Any]:
+        return [shades(ask(small, pictures(7), 1)), shades(ask(photo, pictures(8), 1))]  # type: ignore[arg-type]
+
+    found = together(both, both, lambda: shades(ask(photo, pictures(9), 1)))  # type: ignore[arg-type]
+    assert found == [[[(7,)], [(8,)]], [[(7,)], [(8,)]], [(9,)]]
+    assert (small.runs, sorted(photo.runs)) == ([2], [1, 2])
+
+
+def test_a_model_that_fails_fails_those_who_asked_it_and_no_other() -> None:
+    good, bad = Engine(), Engine()
+    found = together(
+        lambda: ask(bad, pictures(255), 1),  # type: ignore[arg-type]
+        lambda: ask(bad, pictures(3), 1),  # type: ignore[arg-type]
+        lambda: shades(ask(good, pictures(3), 1)),  # type: ignore[arg-type]
+    )
+    assert [str(each) for each in found[:2]] == ["too bright"] * 2
+    assert found[2] == [(3,)]
+
+
+def test_work_that_fails_harms_no_other() -> None:
+    engine: Any = Engine()
+    found = together(lambda: 1 / 0, lambda: shades(ask(engine, pictures(3), 1)))
+    assert isinstance(found[0], ZeroDivisionError)
+    assert found[1] == [(3,)]
+
+
+def test_every_request_keeps_its_own_context() -> None:
+    engine: Any = Engine()
+    app = Flask("world")
+
+    def view(name: str) -> tuple[str, str]:
+        with app.test_request_context(f"/{name}"):
+            before = request.path
+            ask(engine, pictures(1), 1)
+            return before, request.path
+
+    found = together(*[lambda name=name: view(name) for name in "abc"])  # type: ignore[misc]
+    assert found == [(f"/{name}", f"/{name}") for name in "abc"]
+    assert engine.runs == [3]
+
+
+def test_outside_of_a_group_the_model_is_asked_at_once() -> None:
+    engine: Any = Engine()
+    assert shades(ask(engine, pictures(5), 1)) == [(5,)]
+    assert engine.runs == [1]
+
+
+def test_no_more_than_sixteen_are_worked_on_together() -> None:
+    engine: Any = Engine()
+    found = together(*[lambda: shades(ask(engine, pictures(5), 1))] * 40)
+    assert found == [[(5,)]] * 40
+    assert engine.runs == [16, 16, 8]
+
+
+def test_after_a_slow_one_no_other_is_begun_before_it_is_answered() -> None:
+    engine: Any = Engine()
+
+    def slow() -> Any:
+        time.sleep(0.02)
+        return ask(engine, pictures(1), 1)
+
+    together(slow, slow, slow)
+    assert engine.runs == [1, 1, 1]
+
+
+def test_who_has_waited_too_long_is_refused() -> None:
+    found = together(lambda: time.sleep(0.05), lambda: "done", seconds=0.04)
+    assert found[0] is None
+    assert isinstance(found[1], Refusal)
+    assert found[1].code == "out_of_time"
+
+
+def test_beyond_the_longest_line_all_are_refused() -> None:
+    found = together(*[lambda: "done"] * 5, longest=3)
+    assert found[:3] == ["done"] * 3
+    assert [each.code for each in found[3:]] == ["busy"] * 2
+
+
+def test_who_would_wait_for_more_than_half_of_its_time_is_refused_at_once() -> None:
+    async def inside() -> tuple[list[Any], float]:
+        group = Group(64, 0.4, lambda: None)
+        slow = [asyncio.ensure_future(group.work(lambda: time.sleep(0.01))) for _ in range(40)]
+        await asyncio.sleep(0.1)  # it knows by now that each takes ten milliseconds
+        started = time.monotonic()
+        late = asyncio.ensure_future(group.work(lambda: "late"))
+        with pytest.raises(Refusal, match="too many requests"):
+            await late
+        refused = time.monotonic() - started
+        found = await asyncio.gather(*slow, return_exceptions=True)
+        return [*found, await group.work(lambda: "in time")], refused
+
+    found, refused = asyncio.run(inside())
+    assert refused < 0.05
+    assert found[-1] == "in time"
+
+
+def test_who_is_gone_is_passed_over() -> None:
+    done: list[str] = []
+
+    async def inside() -> None:
+        group = Group(64, 10, lambda: None)
+        gone = asyncio.ensure_future(group.work(lambda: done.append("gone")))
+        stays = asyncio.ensure_future(group.work(lambda: done.append("stays")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+
+    asyncio.run(inside())
+    assert done == ["stays"]
