@@ -1,8 +1,9 @@
 """What a Ray job costs beside the nightly client, by photos and workers: `make bench-scale`.
 
-The photos are pictures of the test set under as many names as are asked for. Every job starts with
-nothing known, in a process of its own; `nothing new` is the same job again, which lists the photos
-and writes the table anew: the work of the one driver that more machines do not make quicker.
+The photos are pictures of the test set, each file with bytes of its own behind the picture, so that
+none is known by its content. Every job starts with nothing known, in a process of its own; `nothing
+new` is the same job again, which lists the photos and writes the table anew: the work of the one
+driver that more machines do not make quicker.
 """
 
 import argparse
@@ -57,18 +58,17 @@ def memory(pid: int) -> float:
     return total / 1024
 
 
+def peak(pid: int) -> float:
+    """The most MiB that a process has had; what the system tells at its end counts its parent's."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
 def spent(command: list[object], others: int, **environment: str) -> Spent:
     """Run a command to its end, and look at the processes below `others` meanwhile."""
-    most, ended = 0.0, threading.Event()
-
-    def look() -> None:
-        nonlocal most
-        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            most = max(most, memory(others))
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    started = time.perf_counter()
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=PROJECT,
@@ -76,15 +76,22 @@ def spent(command: list[object], others: int, **environment: str) -> Spent:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr
-    told = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    started, own, below = time.perf_counter(), 0.0, 0.0
+    ended = threading.Event()
+
+    def look() -> None:
+        nonlocal own, below
+        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            own, below = max(own, peak(process.pid)), max(below, memory(others))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    _, told = process.communicate()
     seconds = time.perf_counter() - started
     ended.set()
     looking.join()
     assert process.returncode == 0, told
-    return Spent(seconds, usage.ru_maxrss / 1024, most)
+    return Spent(seconds, own, below)
 
 
 @contextmanager
@@ -135,16 +142,17 @@ def job(photos: Path, place: Path, workers: int) -> list[Spent]:
 
 
 def make(place: Path, count: int) -> Path:
-    """So many names for the test pictures."""
+    """So many files of the test pictures, no two alike."""
     originals = place / "originals"
     if not originals.exists():
         test = dataset.load("test", PROJECT / "Data", None)
         dataset.write_images(test, range(len(test.labels)), originals)
-    paths = sorted(originals.iterdir())
+    contents = [path.read_bytes() for path in sorted(originals.iterdir())]
     folder = place / f"photos-{count}"
     folder.mkdir()
     for number in range(count):
-        (folder / f"{number:08}.png").hardlink_to(paths[number % len(paths)])
+        own = number.to_bytes(8, "big")  # decoders look no further than the picture's end
+        (folder / f"{number:08}.png").write_bytes(contents[number % len(contents)] + own)
     time.sleep(_SECONDS_TO_SETTLE)  # or both would wait for what may still be written
     return folder
 

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from garments.engine import Answer, Engine
 from garments.preprocess import BadImage, Limits, to_array
 
+Ask = Callable[[Engine, npt.NDArray[np.uint8], int], list[Answer]]
+"""How an engine is asked about some pictures, with how many classes to tell of each."""
+
 
 def answer_each(
     engine: Engine,
@@ -17,11 +20,11 @@ def answer_each(
     *,
     limits: Limits,
     top: int = 3,
-    ask: Callable[[Engine, npt.NDArray[np.uint8], int], list[Answer]] = Engine.predict,
+    ask: Ask = Engine.predict,
 ) -> list[Answer | BadImage]:
     """The answer to each picture, or what is wrong with it; a bad one harms no other.
 
-    `ask` puts the question to the engine. Whatever `contents` raises passes through.
+    Whatever `contents` raises passes through.
     """
     card = engine.card
     results: list[Answer | BadImage | None] = []

@@ -65,6 +65,8 @@ class Cluster:
     def __init__(
         self, environment: dict[str, str], head: str = "127.0.0.1", within: Sequence[str] = ()
     ) -> None:
+        self.here = [*within]
+        """The words that run a command on the machine of the head."""
         self.address = f"{head}:{free_port()}"
         # Ray's sockets are files, and the name of one has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
@@ -104,7 +106,7 @@ class Cluster:
         self.nodes.append(node)
         return node
 
-    def wait_for(self, cores: int, within: Sequence[str] = ()) -> None:
+    def wait_for(self, cores: int) -> None:
         """Return as soon as workers with so many cores have joined."""
         program = (
             "import ray; ray.init(log_to_driver=False, logging_level='ERROR');"
@@ -114,7 +116,7 @@ class Cluster:
         while time.monotonic() < deadline:
             assert all(node.process.poll() is None for node in self.nodes), self._told()
             done = subprocess.run(
-                [*within, sys.executable, "-W", "ignore", "-c", program],
+                [*self.here, sys.executable, "-W", "ignore", "-c", program],
                 check=False,
                 env=self.environment,
                 capture_output=True,

@@ -13,13 +13,18 @@ import pytest
 
 from garments import batch, cluster
 from garments.batch.walk import Found
-from garments.cluster.parts import cut
+from garments.card import read_model
+from garments.cluster import sorter, table
+from garments.cluster.parts import Parts, as_text, cut
 from garments.cluster.places import Place
-from garments.predictions import name_of, read_predictions
+from garments.cluster.sorter import Sorter, Work
+from garments.predictions import Row, name_of, read_predictions
+from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.store import Busy, Stamp
 from tests import hostile
-from tests.conftest import IMAGES, PROJECT, hundred, script, serving
+from tests.conftest import IMAGES, MODEL, PROJECT, hundred, script, serving
+from tests.namespaces import machines
 from tests.ray_nodes import Cluster
 from tests.ray_nodes import cluster as ray_cluster
 from tests.s3 import CREDENTIALS, Bucket, bucket
@@ -145,9 +150,9 @@ def many(folder: Path, count: int) -> Path:
     return folder
 
 
-def check(table: Path, photos: Path) -> None:
+def check(output: Path, photos: Path) -> None:
     """Every photo has one row, and copies of a picture have the same answer."""
-    rows = read_predictions(table, 10)
+    rows = read_predictions(output, 10)
     assert [row.filename for row in rows] == sorted(path.name for path in photos.iterdir())
     answers: dict[str, set[tuple[str, ...]]] = {}
     for row in rows:
@@ -159,7 +164,7 @@ def check(table: Path, photos: Path) -> None:
 def running(nodes: Cluster, photos: Path, output: Path, parts: int) -> subprocess.Popen[str]:
     """A job that has written some parts, but not all."""
     process = subprocess.Popen(
-        command(photos, output),
+        [*nodes.here, *command(photos, output)],
         env=nodes.environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -206,6 +211,27 @@ def test_a_job_outlives_a_node_that_is_killed(nodes: Cluster, tmp_path: Path) ->
     doomed.kill()
     nodes.nodes.remove(doomed)
     _, told = process.communicate(timeout=150)
+    assert process.returncode == 0, told
+    check(output, photos)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_job_on_machines_with_their_own_addresses_outlives_one_of_them(tmp_path: Path) -> None:
+    photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
+    with machines(3) as ((head, here), (first, there), (second, elsewhere)):
+        apart = Cluster({}, head, within=here)
+        try:
+            apart.wait_for(0)
+            apart.add(first, within=there)
+            apart.wait_for(1)
+            doomed = apart.add(second, within=elsewhere)
+            apart.wait_for(2)
+            process = running(apart, photos, output, parts=3)
+            doomed.kill()
+            _, told = process.communicate(timeout=150)
+        finally:
+            apart.close()
     assert process.returncode == 0, told
     check(output, photos)
 
@@ -337,3 +363,74 @@ def test_a_file_that_is_being_written_waits_for_the_next_job(tmp_path: Path) -> 
     (tmp_path / "growing.png").write_bytes(b"xx")
     found = place.without_unsettled(listed, 0.2)
     assert [name_of(os.fsdecode(one.name)) for one in found] == ["whole.png"]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """What a worker is told for photos in `tmp_path`."""
+    models = {MODEL.name: read_model(MODEL)}
+    return Work(
+        Place(str(tmp_path)), models, MODEL.name, MODEL.name, Limits(), 50_000, batch_bytes=2000
+    )
+
+
+def listed(work: Work) -> list[tuple[str, Stamp]]:
+    return sorted((os.fsdecode(found.name), found.stamp) for found in work.place.listed())
+
+
+def test_what_cannot_be_read_is_a_row_and_is_tried_again(work: Work, tmp_path: Path) -> None:
+    for name, size in (("changed", 1), ("gone", 1), ("huge", 50_001)):
+        (tmp_path / f"{name}.png").write_bytes(b"x" * size)
+    photos = listed(work)
+    (tmp_path / "changed.png").write_bytes(b"xx")
+    (tmp_path / "gone.png").unlink()
+    rows, again = Sorter(work).rows(photos)
+    assert again
+    assert [row.error for row in rows] == [
+        "the file changed while the job ran: run it again",
+        "the file cannot be read: No such file or directory",
+        "the file cannot be read: it has more than 50,000 bytes",
+    ]
+
+
+def test_a_picture_that_makes_the_model_fail_harms_no_other(
+    work: Work, boot: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        (tmp_path / f"{number}.png").write_bytes(boot + bytes(number))
+    real = sorter.answer_each
+
+    def fails(engine: object, contents: list[bytes], **how: object) -> object:
+        if boot + bytes(7) in contents:
+            raise ValueError("a fault")
+        return real(engine, contents, **how)
+
+    monkeypatch.setattr(sorter, "answer_each", fails)
+    rows, again = Sorter(work).rows(listed(work))
+    assert again
+    assert [row.filename for row in rows if row.error] == ["7.png"]
+    assert [row.label for row in rows if not row.error] == ["Ankle boot"] * 9
+
+
+def test_a_part_is_kept_for_the_next_job_unless_it_may_go_better(tmp_path: Path) -> None:
+    parts = Parts(str(tmp_path / "parts"))
+    parts.write("good", as_text([Row("a\nb.png", error="x")]), again=False)
+    parts.write("bad", as_text([Row("b.png", error="y")]), again=True)
+    (tmp_path / "parts" / "half.csv.part").write_text("c.p")
+    assert [row.error for row in parts.rows("bad")] == ["y"]
+    following = Parts(str(tmp_path / "parts"))
+    following.forget_unfinished()
+    assert ["good" in following, "bad" in following, "half" in following] == [True, False, False]
+    assert [row.filename for row in following.rows("good")] == ["a\nb.png"]
+    following.keep(set())
+    assert not [*(tmp_path / "parts").iterdir()]
+
+
+@pytest.mark.parametrize("text", ["", "a.png,,,,unreadable,,,x\n" * 2, "b.png,,,,unreadable,,,x\n"])
+def test_a_part_that_does_not_fit_its_photos_ends_the_job(text: str, tmp_path: Path) -> None:
+    (part,) = cut([Found(b"a.png", Stamp(1, 2, 3))], "")
+    parts = Parts(str(tmp_path / "parts"))
+    parts.write(part.name, text.encode(), again=False)
+    with pytest.raises(batch.ReconcileError, match="remove that file and run the job again"):
+        table.write(table.Table(parts).rows([part]), str(tmp_path / "p.csv"))
+    assert not (tmp_path / "p.csv").exists()

@@ -72,7 +72,7 @@ def run(
     engine = _ray()
     place = Place.of(directory)
     work = _work(place, settings, model)
-    made_by = _made_by(work, directory)
+    made_by = _made_by(work)
     with _alone(output), scratch() as findings:
         findings.add(place.without_unsettled(place.listed(), settings.settle_seconds))
         logger.info("%s images in %s", f"{len(findings):,}", directory)
@@ -177,9 +177,10 @@ def _work(place: Place, settings: Settings, model: str | None) -> Work:
     )
 
 
-def _made_by(work: Work, directory: str) -> str:
+def _made_by(work: Work) -> str:
     """All that decides about a row beside the photo itself."""
     models = sorted(f"{card.name}@{card.version}" for card, _ in work.models.values())
+    place = [work.place.root, work.place.pattern]
     return json.dumps(
-        [_FORM, directory, work.small, work.photo, models, vars(work.limits), work.max_bytes, SIZE]
+        [_FORM, place, work.small, work.photo, models, vars(work.limits), work.max_bytes, SIZE]
     )

@@ -46,11 +46,12 @@ class Place:
             raise UsageError(f"{scheme}:// is not served: name a folder, a glob or an s3:// URL")
         if path.startswith(_S3) and not urlsplit(path).netloc:
             raise UsageError(f"{text} names no bucket: write s3://bucket/prefix")
+        if not text.startswith(_S3):
+            path = os.path.abspath(path)  # workers have folders of their own to be in
         if os.path.isdir(path) or not (wild := _WILD.search(path)):
             return cls(path.rstrip("/") or "/", options)
         cut = path.rfind("/", 0, wild.start()) + 1
-        root = path[:cut].rstrip("/") or ("/" if cut else ".")
-        return cls(root, options, path[cut:])
+        return cls(path[:cut].rstrip("/") or "/", options, path[cut:])
 
     @property
     def remote(self) -> bool:

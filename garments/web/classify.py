@@ -30,7 +30,8 @@ def classify(
     Raises the fault of an upload that is the request's only one, and Refusal once
     `time.monotonic()` is past `until`.
     """
-    found = iter(answer_each(engine, _contents(uploads, until), limits=limits, top=top, ask=ask))
+    contents = _contents(uploads, until)
+    found = iter(answer_each(engine, contents, limits=limits, top=top, ask=ask))
     results: list[Result] = [
         upload.content if isinstance(upload.content, Refusal) else next(found) for upload in uploads
     ]
