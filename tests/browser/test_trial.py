@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from tests.browser.conftest import WORD, NewPerson, Person, assert_fits, faults_of
@@ -68,6 +68,16 @@ def test_each_of_several_photos_gets_its_answer_in_the_order_given(ann: Person) 
                 "complete", True
             )
             assert card.get_by_role("img", name=name, exact=True).evaluate("i => i.naturalWidth")
+
+
+def test_what_is_none_of_the_ten_is_called_so_before_the_likeliest_of_them(ann: Person) -> None:
+    sheet = Image.new("RGB", (300, 300), "white")
+    ImageDraw.Draw(sheet).ellipse((60, 100, 240, 200), fill="navy")
+    choose(ann.page, file("spot.png", encoded(sheet)))
+    card = cards(ann.page)
+    expect(card.get_by_role("strong")).to_have_text("None of the ten")
+    expect(card.get_by_role("listitem").first).to_contain_text("None of the ten")
+    expect(card).to_contain_text("Needs a look")
 
 
 def test_the_length_of_a_bar_is_the_confidence(ann: Person) -> None:

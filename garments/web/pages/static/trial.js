@@ -121,12 +121,13 @@ class Card {
     const seen = element("img", { alt: "The photo as the model sees it", src: found.seen, width, height });
     if (width < 100) seen.classList.add("coarse");
     this.pictures.append(figure(seen, "As the model sees it"));
-    const [[label, confidence]] = found.top;
+    const none = found.none >= 0.01 ? [["None of the ten", found.none]] : [];
+    const shares = [...found.top, ...none].sort(([, one], [, other]) => other - one);
+    const [[label, share]] = shares;
     const accepted = found.decision === "accept";
     const decision = accepted ? "Accepted" : "Needs a look";
     const bars = element("ul", { class: "bars", "aria-label": "How likely each class is" });
-    bars.append(...found.top.map(([name, share]) => bar(name, share)));
-    if (found.none >= 0.01) bars.append(bar("none of them", found.none));
+    bars.append(...shares.map((each) => bar(...each)));
     this.done(
       element("p", { class: "verdict" },
         element("strong", {}, label), " ",
@@ -134,9 +135,9 @@ class Card {
       bars,
       element("p", { class: "small soft" },
         `${found.model} looks at ${width}×${height} pixels, and accepts an answer from ${percent(found.threshold)} on`,
-        accepted || confidence < found.threshold ? "." : ", but this picture is all of one shade."),
+        accepted || found.top[0][1] < found.threshold ? "." : ", but this picture is all of one shade."),
     );
-    announce(`${this.name}: ${label}, ${percent(confidence)}. ${decision}.`);
+    announce(`${this.name}: ${label}, ${percent(share)}. ${decision}.`);
   }
 
   fail(what, why, ...more) {
