@@ -175,8 +175,9 @@ def test_afterwards_all_is_as_before() -> None:
         asked(b"x" * LARGE),
         asked(b"x", path="/review"),
         Asked([], Headers([]), method="GET", path="/review"),
+        Asked([], Headers([]), method="GET", path="//review"),
     ],
-    ids=["many pictures", "a form of a page", "a page"],
+    ids=["many pictures", "a form of a page", "a page", "a page with one slash more"],
 )
 def test_what_takes_long_keeps_neither_small_requests_nor_health_waiting(large: Asked) -> None:
     world, small = World(), asked(b"x")

@@ -120,7 +120,7 @@ class Door:
         if size == 0 or size > self._settings.max_request_bytes:
             # What brings nothing needs no turn, like /health; what brings too much is refused by
             # its length, unread.
-            if size == 0 and visit.path.startswith(OF_DATABASE):
+            if size == 0 and _asks_database(visit.path):
                 return await self._pages.work(self._work, environ, visit)
             return self._work(environ)
         if size > _SMALL:
@@ -131,7 +131,7 @@ class Door:
         visit.received = size
         environ[BODY] = body
         environ["wsgi.input"] = io.BytesIO(body)
-        if visit.path.startswith(OF_DATABASE):
+        if _asks_database(visit.path):
             return await self._pages.work(self._work, environ, visit)
         arrived = time.monotonic()
         environ[UNTIL] = arrived + self._settings.deadline_seconds
@@ -214,6 +214,11 @@ class _Start:
     ) -> Callable[[bytes], object]:
         self.status, self.headers = int(status[:3]), headers
         return bytes  # WSGI's write(), which nobody calls
+
+
+def _asks_database(path: str) -> bool:
+    # Flask takes any number of slashes at the beginning for one.
+    return f"/{path.lstrip('/')}".startswith(OF_DATABASE)
 
 
 def _environ(scope: Scope, visit: Visit) -> WSGIEnvironment:
