@@ -26,7 +26,8 @@ from garments.settings import PROJECT
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_SETTLE = 3
-# Ray listens on every address of a machine.
+# Ray listens on every address of a machine: so with a secret, and with loopback alone if it can be.
+_APART = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 _SECRET = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
@@ -94,8 +95,14 @@ def spent(command: list[object], others: int, **environment: str) -> Spent:
     return Spent(seconds, own, below)
 
 
+def apart() -> bool:
+    """Whether this process may have a network namespace."""
+    able = shutil.which("unshare") and shutil.which("nsenter")
+    return bool(able) and not subprocess.run([*_APART, "true"], check=False).returncode
+
+
 @contextmanager
-def node(cores: int, folder: Path) -> Iterator[tuple[str, int]]:
+def node(cores: int, folder: Path, within: list[str]) -> Iterator[tuple[str, int]]:
     """Run a Ray node with so many cores; give its address and process."""
     address = f"127.0.0.1:{free_port()}"
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **_SECRET}
@@ -104,7 +111,7 @@ def node(cores: int, folder: Path) -> Iterator[tuple[str, int]]:
     command += [f"--num-cpus={cores}", "--include-dashboard=false", f"--temp-dir={folder}"]
     command += [f"--object-store-memory={200 * 2**20}"]
     process = subprocess.Popen(
-        command,
+        [*within, *command],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -137,8 +144,10 @@ def job(photos: Path, place: Path, workers: int) -> list[Spent]:
     command += ["--output", place / "ray.csv"]
     # Its sockets are files, whose names have at most 107 bytes.
     scratch = tempfile.TemporaryDirectory(prefix="r", dir="/tmp")
-    with scratch as folder, node(workers, Path(folder)) as (address, pid):
-        return [spent(command, pid, RAY_ADDRESS=address, **_SECRET) for _ in range(2)]
+    within = _APART if apart() else []
+    with scratch as folder, node(workers, Path(folder), within) as (address, pid):
+        there = ["nsenter", f"--net=/proc/{pid}/ns/net"] if within else []
+        return [spent([*there, *command], pid, RAY_ADDRESS=address, **_SECRET) for _ in range(2)]
 
 
 def make(place: Path, count: int) -> Path:

@@ -1,4 +1,4 @@
-"""Machines with addresses of their own, made of network namespaces on one bridge."""
+"""Network namespaces: loopback that nobody else reaches, and machines with their own addresses."""
 
 import os
 import subprocess
@@ -15,19 +15,37 @@ def _ip(*arguments: str) -> None:
 
 
 @contextmanager
-def machines(count: int) -> Iterator[list[tuple[str, list[str]]]]:
-    """So many machines: the address of each, and the words that run a command there."""
-    names = [f"garments-{os.getpid()}-{number}" for number in range(count + 1)]
-    switch, *others = names
+def _namespaces(*names: str) -> Iterator[None]:
+    """Have namespaces with nothing but loopback; skip the test where they cannot be had."""
     made = []
     try:
         for name in names:
             try:
                 _ip("netns", "add", name)
+                made.append(name)
+                _ip("netns", "exec", name, "ip", "link", "set", "lo", "up")
             except (OSError, subprocess.CalledProcessError):
                 pytest.skip("no network namespaces: needs iproute2, and to be root")
-            made.append(name)
-            _ip("-n", name, "link", "set", "lo", "up")
+        yield
+    finally:
+        for name in made:
+            _ip("netns", "delete", name)
+
+
+@contextmanager
+def loopback() -> Iterator[list[str]]:
+    """A loopback that no other process reaches: the words that run a command there."""
+    name = f"garments-{os.getpid()}-alone"
+    with _namespaces(name):
+        yield ["ip", "netns", "exec", name]
+
+
+@contextmanager
+def machines(count: int) -> Iterator[list[tuple[str, list[str]]]]:
+    """So many machines: the address of each, and the words that run a command there."""
+    names = [f"garments-{os.getpid()}-{number}" for number in range(count + 1)]
+    switch, *others = names
+    with _namespaces(*names):
         _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
         _ip("-n", switch, "link", "set", "bridge", "up")
         found = []
@@ -41,6 +59,3 @@ def machines(count: int) -> Iterator[list[tuple[str, list[str]]]]:
             _ip("-n", name, "route", "add", "default", "via", f"{NETWORK}254")
             found.append((address, ["ip", "netns", "exec", name]))
         yield found
-    finally:
-        for name in made:
-            _ip("netns", "delete", name)

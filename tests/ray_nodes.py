@@ -1,4 +1,7 @@
-"""A Ray cluster of the tests' own: every node is a `ray start` of its own, and can be killed."""
+"""A Ray cluster of the tests' own: every node is a `ray start` of its own, and can be killed.
+
+Ray listens on every address and cannot be told otherwise, so all of it runs in network namespaces.
+"""
 
 import os
 import re
@@ -13,9 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from tests.conftest import free_port
-
 MEMORY = 80 * 2**20  # of a node's object store, in bytes; Ray takes no less
+PORT = 6379  # nobody else is in the namespace
 
 
 def descendants(pid: int) -> list[int]:
@@ -29,7 +31,7 @@ def descendants(pid: int) -> list[int]:
 
 
 class Node:
-    """One `ray start --block`; `within` is a command that runs it elsewhere, in a namespace say."""
+    """One `ray start --block`; `within` are the words that run a command in its namespace."""
 
     def __init__(
         self, *arguments: str, environment: dict[str, str], within: Sequence[str], log: IO[bytes]
@@ -63,11 +65,11 @@ class Cluster:
     """A head that works on nothing, and as many workers of one core each as are added."""
 
     def __init__(
-        self, environment: dict[str, str], head: str = "127.0.0.1", within: Sequence[str] = ()
+        self, environment: dict[str, str], within: Sequence[str], head: str = "127.0.0.1"
     ) -> None:
         self.here = [*within]
         """The words that run a command on the machine of the head."""
-        self.address = f"{head}:{free_port()}"
+        self.address = f"{head}:{PORT}"
         # Ray's sockets are files, and the name of one has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
         self.environment = {
@@ -85,7 +87,7 @@ class Cluster:
         self._add(
             "--head",
             f"--node-ip-address={head}",
-            f"--port={self.address.rpartition(':')[2]}",
+            f"--port={PORT}",
             "--num-cpus=0",
             "--include-dashboard=false",
             f"--temp-dir={self._folder}",
@@ -93,12 +95,12 @@ class Cluster:
         )
 
     def add(self, ip: str = "127.0.0.1", within: Sequence[str] = ()) -> Node:
-        """Start one more worker."""
+        """Start one more worker, beside the head unless it is told where."""
         return self._add(
             f"--address={self.address}",
             f"--node-ip-address={ip}",
             "--num-cpus=1",
-            within=within,
+            within=within or self.here,
         )
 
     def _add(self, *arguments: str, within: Sequence[str]) -> Node:
@@ -142,9 +144,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(workers: int, **environment: str) -> Iterator[Cluster]:
-    """Run a cluster on loopback."""
-    made = Cluster(environment)
+def cluster(workers: int, within: Sequence[str], **environment: str) -> Iterator[Cluster]:
+    """Run a cluster on the loopback of one namespace."""
+    made = Cluster(environment, within)
     try:
         made.wait_for(0)  # a worker that finds no head gives up
         for count in range(1, workers + 1):  # two that start at once may get in each other's way

@@ -1,23 +1,25 @@
-"""An object store of the tests' own, on loopback: moto's server in an environment of its own.
+"""An object store of the tests' own: moto's server in an environment of its own.
 
-It asks for another python-dateutil than what is served with.
+It asks for another python-dateutil than what is served with. It runs in a network namespace, since
+Ray does; so whatever speaks to it is a process there too.
 """
 
-import socket
+import os
+import pickle
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT, free_port
+from tests.conftest import PROJECT
 
 SERVER = PROJECT / ".venv-peers" / "s3" / "bin" / "moto_server"
-PORT = free_port()
+PORT = 5000  # nobody else is in the namespace
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "of-the-tests",
     "AWS_SECRET_ACCESS_KEY": "of-the-tests",
@@ -26,64 +28,73 @@ CREDENTIALS = {
 }
 """What nodes and jobs find in their environment."""
 
+_OPEN = """
+import pickle, sys
+from pyarrow import fs
+store, _ = fs.FileSystem.from_uri("s3://photos?region=us-east-1&allow_bucket_creation=true")
+"""
+_MAKE = "store.create_dir('photos')"
+_PUT = """
+for key, content in pickle.load(sys.stdin.buffer).items():
+    with store.open_output_stream(f"photos/{key}") as stream:
+        stream.write(content)
+"""
+_GET = """
+with store.open_input_stream(f"photos/{sys.argv[1]}") as stream:
+    sys.stdout.buffer.write(stream.readall())
+"""
+
 
 @dataclass(frozen=True)
 class Bucket:
     """A bucket, and what is in it."""
 
-    store: Any
+    here: Sequence[str]
+    """The words that run a command where the server is."""
 
     def url(self, path: str) -> str:
         """What a job calls an object or a prefix."""
         return f"s3://photos/{path}?region=us-east-1"
 
-    def put(self, key: str, content: bytes) -> None:
-        with self.store.open_output_stream(f"photos/{key}") as stream:
-            stream.write(content)
+    def put(self, objects: Mapping[str, bytes]) -> None:
+        self._run(_PUT, given=pickle.dumps(objects))
 
     def get(self, key: str) -> bytes:
-        with self.store.open_input_stream(f"photos/{key}") as stream:
-            return bytes(stream.readall())
+        return self._run(_GET, key)
+
+    def make(self) -> None:
+        self._run(_MAKE)
+
+    def _run(self, program: str, *arguments: str, given: bytes = b"") -> bytes:
+        return subprocess.run(
+            [*self.here, sys.executable, "-c", _OPEN + program, *arguments],
+            env={**os.environ, **CREDENTIALS},
+            input=given,
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=60,
+        ).stdout
 
 
 @contextmanager
-def bucket(folder: Path) -> Iterator[Bucket]:
+def bucket(folder: Path, within: Sequence[str]) -> Iterator[Bucket]:
     """Run a server that has one bucket."""
     if not SERVER.exists():
         pytest.skip("moto's server is not here: make cluster")
-    with (folder / "log").open("w+") as log:
+    path = folder / "log"
+    with path.open("w") as log:
         process = subprocess.Popen(
-            [SERVER, "-H", "127.0.0.1", "-p", str(PORT)], stdout=log, stderr=log
+            [*within, SERVER, "-H", "127.0.0.1", "-p", str(PORT)], stdout=log, stderr=log
         )
         try:
-            wait_until_listening()
-            yield Bucket(_file_system())
+            deadline = time.monotonic() + 30
+            while "Running on" not in path.read_text():
+                assert process.poll() is None, path.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            made = Bucket(within)
+            made.make()
+            yield made
         finally:
             process.terminate()
             process.wait(timeout=10)
-
-
-def wait_until_listening() -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", PORT), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-
-def _file_system() -> Any:
-    from pyarrow import fs
-
-    store = fs.S3FileSystem(
-        access_key=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        secret_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        endpoint_override=f"127.0.0.1:{PORT}",
-        scheme="http",
-        region="us-east-1",
-        allow_bucket_creation=True,
-    )
-    store.create_dir("photos")
-    return store

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,8 +25,8 @@ from garments.settings import Settings
 from garments.store import Busy, Stamp
 from tests import hostile
 from tests.conftest import IMAGES, MODEL, PROJECT, hundred, script, serving
-from tests.namespaces import machines
-from tests.ray_nodes import Cluster
+from tests.namespaces import loopback, machines
+from tests.ray_nodes import Cluster, descendants
 from tests.ray_nodes import cluster as ray_cluster
 from tests.s3 import CREDENTIALS, Bucket, bucket
 
@@ -76,9 +77,16 @@ def nightly(photos: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Cluster]:
+def alone() -> Iterator[list[str]]:
+    """The words that run a command where nodes, jobs and store are, and nobody else is."""
+    with loopback() as words:
+        yield words
+
+
+@pytest.fixture(scope="module")
+def nodes(alone: list[str]) -> Iterator[Cluster]:
     """A head and two workers."""
-    with ray_cluster(2, **CREDENTIALS) as made:
+    with ray_cluster(2, alone, **CREDENTIALS) as made:
         yield made
 
 
@@ -90,7 +98,7 @@ def command(photos: object, output: object) -> list[str]:
 def job(nodes: Cluster, photos: object, output: object) -> subprocess.CompletedProcess[str]:
     """Run a job to its end."""
     return subprocess.run(
-        command(photos, output),
+        [*nodes.here, *command(photos, output)],
         env=nodes.environment,
         check=False,
         capture_output=True,
@@ -106,6 +114,18 @@ def test_a_job_writes_what_the_nightly_client_writes_byte_for_byte(
     done = job(nodes, photos, tmp_path / "p.csv")
     assert done.returncode == 1, done.stderr
     assert (tmp_path / "p.csv").read_bytes() == nightly
+
+
+@needs_ray
+def test_nothing_of_a_tests_cluster_is_where_others_reach_it(nodes: Cluster) -> None:
+    links = subprocess.check_output([*nodes.here, "ip", "-brief", "link"], text=True).splitlines()
+    assert [line.split()[0] for line in links] == ["lo"]
+    outside = os.readlink("/proc/self/ns/net")
+    found = [pid for node in nodes.nodes for pid in descendants(node.process.pid)]
+    assert len(found) > len(nodes.nodes)
+    for pid in found:
+        with suppress(FileNotFoundError):  # a worker that has ended meanwhile
+            assert os.readlink(f"/proc/{pid}/ns/net") != outside
 
 
 @needs_ray
@@ -220,7 +240,7 @@ def test_a_job_outlives_a_node_that_is_killed(nodes: Cluster, tmp_path: Path) ->
 def test_a_job_on_machines_with_their_own_addresses_outlives_one_of_them(tmp_path: Path) -> None:
     photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
     with machines(3) as ((head, here), (first, there), (second, elsewhere)):
-        apart = Cluster({}, head, within=here)
+        apart = Cluster({}, here, head)
         try:
             apart.wait_for(0)
             apart.add(first, within=there)
@@ -237,8 +257,8 @@ def test_a_job_on_machines_with_their_own_addresses_outlives_one_of_them(tmp_pat
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    with bucket(tmp_path_factory.mktemp("s3")) as made:
+def store(alone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    with bucket(tmp_path_factory.mktemp("s3"), alone) as made:
         yield made
 
 
@@ -246,10 +266,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
 def test_photos_of_a_bucket_get_the_same_rows_in_a_bucket(
     nodes: Cluster, store: Bucket, photos: Path, nightly: bytes
 ) -> None:
+    objects = {}
     for path in photos.rglob("*"):
         name = os.fsencode(path.relative_to(photos))
         if path.is_file() and name.decode("latin-1").isprintable() and name.isascii():
-            store.put(f"returns/{name.decode()}", path.read_bytes())
+            objects[f"returns/{name.decode()}"] = path.read_bytes()
+    store.put(objects)
     done = job(nodes, store.url("returns"), store.url("tables/p.csv"))
     assert done.returncode == 1, done.stderr
     header, *rows = csv.reader(nightly.decode().splitlines(keepends=True))
@@ -264,10 +286,10 @@ def test_an_object_that_is_overwritten_is_looked_at_again(
     nodes: Cluster, store: Bucket, tmp_path: Path
 ) -> None:
     first, other = hundred()[0], hundred()[95]
-    store.put("again/a.png", first.read_bytes())
+    store.put({"again/a.png": first.read_bytes()})
     job(nodes, store.url("again/*.png"), tmp_path / "p.csv")
     (before,) = read_predictions(tmp_path / "p.csv", 10)
-    store.put("again/a.png", other.read_bytes())
+    store.put({"again/a.png": other.read_bytes()})
     job(nodes, store.url("again/*.png"), tmp_path / "p.csv")
     (after,) = read_predictions(tmp_path / "p.csv", 10)
     assert (before.prediction, after.prediction) == (first.stem[-1], other.stem[-1])
