@@ -1,4 +1,4 @@
-# `make run` shows the whole loop, `make test` runs every test. CONTRIBUTING.md tells the rest.
+# `make run` shows the whole loop, `make test` runs the tests. CONTRIBUTING.md tells the rest.
 PYTHON ?= python3
 PORT ?= 5001
 SECONDS ?= 600
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: cluster bench-scale run serve train train-quick torch images test torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos bench-overload bench-restarts
+.PHONY: cluster bench-scale run serve train train-quick torch images test test-long torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos bench-overload bench-restarts
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -53,7 +53,10 @@ images: $(VENV)/.serving
 	$(BIN)/python generate_image.py
 
 test: $(VENV)/.everything
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not long'
+
+test-long: $(VENV)/.everything
+	$(BIN)/python -m pytest -m long
 
 # Kills nights and fails their disk, thousands of times: an hour or two.
 torture: $(VENV)/.everything

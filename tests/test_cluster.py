@@ -144,6 +144,7 @@ def test_parquet_has_the_same_rows(
     assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows] == told
 
 
+@pytest.mark.long
 @needs_ray
 def test_another_job_looks_only_at_the_part_that_changed(nodes: Cluster, tmp_path: Path) -> None:
     photos = many(tmp_path / "photos", 2000)
@@ -199,6 +200,7 @@ def running(nodes: Cluster, photos: Path, output: Path, parts: int) -> subproces
     return process
 
 
+@pytest.mark.long
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -221,6 +223,7 @@ def test_a_job_whose_driver_dies_is_finished_by_the_next(
     check(output, photos)
 
 
+@pytest.mark.long
 @needs_ray
 @pytest.mark.slow
 def test_a_job_outlives_a_node_that_is_killed(nodes: Cluster, tmp_path: Path) -> None:
@@ -235,6 +238,7 @@ def test_a_job_outlives_a_node_that_is_killed(nodes: Cluster, tmp_path: Path) ->
     check(output, photos)
 
 
+@pytest.mark.long
 @needs_ray
 @pytest.mark.slow
 def test_a_job_on_machines_with_their_own_addresses_outlives_one_of_them(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def many(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.long
 @needs_nginx
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

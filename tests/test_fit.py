@@ -259,6 +259,7 @@ def weights(model: keras.Model) -> list[bytes]:
 
 
 # The second leaves one batch an epoch, of a size of its own.
+@pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "kills"), [(20, (3, 11)), (128, (1, 3))])
 @pytest.mark.parametrize(
     ("architecture", "changes"),
@@ -379,6 +380,7 @@ def test_only_the_same_run_goes_on_from_a_state(tmp_path: Path) -> None:
     assert len(names) == 5
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_for_real_ends_with_the_same_model(
     sample: Dataset, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def test_decoding_hostile_files_leaves_nothing_in_memory() -> None:
     assert used[-1] < used[0] + 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_memory_stays_flat_while_hostile_files_are_served(live: Service) -> None:

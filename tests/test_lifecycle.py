@@ -255,6 +255,7 @@ def test_a_body_that_comes_too_slowly_is_given_up(length: int, models: Path, boo
         assert requests.get(f"{url}/ready", timeout=5).ok
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_too_much_is_refused_and_leaves_no_trace(models: Path) -> None:
     pictures = [path.read_bytes() for path in hundred()[:32]]

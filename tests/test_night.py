@@ -518,6 +518,7 @@ def test_missing_slips_are_told(place: Place) -> None:
 # Names
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @how(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(

@@ -38,11 +38,13 @@ def schemathesis(url: str, folder: Path, *arguments: str) -> None:
     assert "No issues found" in done.stdout, done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_schemathesis_finds_no_disagreement(service: str, tmp_path: Path) -> None:
     schemathesis(service, tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_schemathesis_finds_no_disagreement_where_a_token_is_needed_and_two_models_answer(
     tmp_path: Path,

@@ -237,6 +237,7 @@ def test_no_contributor_is_in_two_folds() -> None:
         parted([photo for photo in photos if photo.sender == "1"], 3)
 
 
+@pytest.mark.long
 def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_path: Path) -> None:
     def taken(sender: str, places: range, **look: str) -> Path:
         for n in places:
@@ -269,6 +270,7 @@ def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_pa
     assert after["old"] >= before["old"] - 0.02
 
 
+@pytest.mark.long
 def test_a_run_on_photos_leaves_a_model_that_is_served(sample: Dataset, tmp_path: Path) -> None:
     for n in range(36):
         label = (TROUSER, DRESS, BAG, NONE)[n % 4]
@@ -329,6 +331,7 @@ def test_the_served_model_knows_catalogue_shots_of_what_photos_lack(sample: Data
     assert right[unlike_photos].mean() >= 0.8  # 34 of 40
 
 
+@pytest.mark.long
 @pytest.mark.figures
 def test_what_the_catalogue_model_makes_of_photos(engine: Engine) -> None:
     folder = SHARED / "photos"

@@ -65,6 +65,7 @@ def test_a_disguised_picture_comes_out_bright_on_black_in_its_place(
     assert np.corrcoef(found.ravel(), item.ravel())[0, 1] > 0.95
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.figures
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def test_every_flag_is_named(name: str) -> None:
     assert {*re.findall(r"`(--[a-z]+)", table), "--help"} == set(re.findall(r"--[a-z]+", listed))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="the project is no git clone")
 def test_make_run_works_in_a_fresh_clone(tmp_path: Path) -> None:

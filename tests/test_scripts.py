@@ -100,6 +100,7 @@ def test_training_refuses_what_it_cannot_do(arguments: list[str], told: str) -> 
     assert told in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.figures
 def test_the_whole_loop_reaches_the_cards_accuracy(

@@ -407,6 +407,7 @@ def test_what_is_served_is_the_keras_network_in_integers(
     assert json.loads((trained / "card.json").read_text())["precision"] == "int8"
 
 
+@pytest.mark.long
 @pytest.mark.figures
 def test_integers_cost_next_to_nothing(test_set: Dataset, tmp_path: Path) -> None:
     pictures = test_set.images[..., None]
