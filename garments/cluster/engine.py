@@ -21,8 +21,8 @@ from garments.cluster.parts import Part, Parts, packed
 from garments.cluster.sorter import Sorter, Work
 from garments.settings import tell_library
 
-_PARTS_AT_ONCE = 2_000
-"""That are on their way: a million photos, whose names take some hundred MiB at most."""
+_PARTS_AT_ONCE = 200
+"""That are on their way: a hundred thousand photos, whose names take some fifty MiB."""
 _SECONDS_BETWEEN_LOG_LINES = 30.0
 
 logger = logging.getLogger(__name__)
