@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
-RISK = 0.05
-"""How often a bound may be wrong."""
+from garments.bounds import accepted_from, error_bound
+
 _Z = 1.959964  # of the normal distribution: 95 % lie within
 
 
@@ -67,7 +67,7 @@ class Threshold:
     """Of those that were looked at, how many are as sure as that."""
     wrong: int = 0
     bound: float = 1.0
-    """What the true share of wrong ones does not exceed, but for a RISK."""
+    """What the true share of wrong ones does not exceed, but for one time in twenty."""
 
 
 def rate(judged: Iterable[Judged]) -> Rate:
@@ -113,39 +113,14 @@ def overall(doubtful: Rate, sample: Rate, accepted: float) -> tuple[float, float
 def threshold(judged: Sequence[Judged], most: float) -> Threshold:
     """The lowest confidence from which on at most a share `most` is wrong, as far as one can say.
 
-    By the upper bound of Clopper and Pearson (Biometrika 26, 1934), as the model's own threshold.
+    By `error_bound`, as the model's own threshold.
     Answers that were looked at because they contradict a slip are left out: they were chosen for
     being wrong. Doubtful ones are in it more often than accepted ones, of which there is a sample
     at most, so that the confidence found is rather too high than too low.
     """
-    fair = sorted((one for one in judged if one.kind != "wrong"), key=lambda one: one.confidence)
-    count, wrong = len(fair), sum(one.prediction != one.answer for one in fair)
-    last = -1.0
-    for one in fair:
-        if one.confidence > last and _tail(wrong, count, most) <= RISK:
-            return Threshold(most, one.confidence, count, wrong, _bound(wrong, count))
-        last = one.confidence
-        count, wrong = count - 1, wrong - (one.prediction != one.answer)
-    return Threshold(most, None)
-
-
-def _bound(wrong: int, count: int) -> float:
-    """The share of wrong ones that would give so few of them with a probability of RISK."""
-    low, high = wrong / count, 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _tail(wrong, count, middle) > RISK else (low, middle)
-    return high
-
-
-def _tail(wrong: int, count: int, share: float) -> float:
-    """The probability of at most `wrong` of `count`, where each is with probability `share`."""
-    if wrong >= count * share:
-        return 1.0  # at least a half, nearly: far more than a RISK
-    log = math.lgamma(count + 1) - math.lgamma(wrong + 1) - math.lgamma(count - wrong + 1)
-    term = math.exp(log + wrong * math.log(share) + (count - wrong) * math.log1p(-share))
-    total = 0.0
-    for number in range(wrong, -1, -1):  # the largest first
-        total += term
-        term *= number * (1 - share) / ((count - number + 1) * share)
-    return total
+    fair = [one for one in judged if one.kind != "wrong"]
+    rights = [one.prediction == one.answer for one in fair]
+    found = accepted_from([one.confidence for one in fair], rights, most)
+    if found is None:
+        return Threshold(most, None)
+    return Threshold(most, *found, error_bound(found.wrong, found.answers))

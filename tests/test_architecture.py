@@ -25,14 +25,18 @@ MAY_IMPORT = {
     "network": set(),
     "routing": set(),
     "card": set(),
-    "evidence": set(),
+    "bounds": set(),
+    "evidence": {"bounds"},
     "export_reviews": {"dataset", "predictions", "settings", "store"},
     "predictions": set(),
     "report": set(),
     "accuracy": {"predictions", "report"},
     "engine": {"card"},
     "answering": {"engine", "preprocess"},
-    "training": {"card", "dataset", "engine", "network", "preprocess", "report"},
+    "training": {
+        *{"bounds", "card", "dataset", "engine"},
+        *{"network", "preprocess", "report"},
+    },
     "web": {
         *{"answering", "card", "engine", "evidence"},
         *{"preprocess", "routing", "settings", "store"},
@@ -75,6 +79,7 @@ ONLY_IN = {
     "http": set(),
 }
 QUIET = {
+    "bounds",
     "evidence",
     "answering",
     "preprocess",

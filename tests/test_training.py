@@ -10,11 +10,12 @@ import onnx
 import pytest
 
 from garments import dataset, network, training
+from garments.bounds import error_bound
 from garments.dataset import Dataset, DatasetError
 from garments.engine import Engine, Graph
 from garments.training import fit, run
 from garments.training.augment import augment, blurred, warped
-from garments.training.calibrate import choose_threshold, error_bound, fit_temperature
+from garments.training.calibrate import choose_threshold, fit_temperature
 from garments.training.export import write_onnx
 from garments.training.replacing import WHOLE, replacing
 from tests.conftest import MODEL

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
-from scipy.stats import beta
+
+from garments.bounds import accepted_from
 
 Floats = npt.NDArray[np.floating]
 
@@ -32,13 +33,6 @@ def fit_temperature(logits: Floats, targets: Floats) -> float:
     return float(np.exp(best.x))
 
 
-def error_bound(errors: int, count: int, level: float = 0.95) -> float:
-    """The upper Clopper-Pearson bound of an error rate, one-sided at `level`."""
-    if errors >= count:
-        return 1.0
-    return float(beta.ppf(level, errors + 1, count - errors))
-
-
 def choose_threshold(
     confidence: Floats,
     correct: npt.NDArray[np.bool_],
@@ -50,11 +44,5 @@ def choose_threshold(
     Takes the highest `confidence` (n,) of each answer and whether it was right. Where no
     threshold keeps the promise, 2.0 accepts nothing.
     """
-    order = np.argsort(-confidence, kind="stable")
-    ranked, errors = confidence[order], np.cumsum(~correct[order])
-    for last in range(len(ranked) - 1, -1, -1):
-        # Answers of equal confidence are accepted together or not at all.
-        ends_a_tie = last + 1 == len(ranked) or ranked[last + 1] < ranked[last]
-        if ends_a_tie and error_bound(int(errors[last]), last + 1, level) <= most_error:
-            return float(ranked[last])
-    return 2.0
+    found = accepted_from(confidence.tolist(), correct.tolist(), most_error, level)
+    return found.confidence if found else 2.0

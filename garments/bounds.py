@@ -1,0 +1,46 @@
+"""How many of some answers may really be wrong, and from which confidence on few enough are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Accepted(NamedTuple):
+    """The answers from a confidence on: how many there were, and how many of them wrong."""
+
+    confidence: float
+    answers: int
+    wrong: int
+
+
+def error_bound(errors: int, count: int, level: float = 0.95) -> float:
+    """The upper bound of an error rate, one-sided at `level`.
+
+    Clopper and Pearson, Biometrika 26, 1934.
+    """
+    # Not above: a service imports this, and needs it only for a page. Not scipy.stats, which
+    # loads much later.
+    from scipy.special import betaincinv
+
+    return 1.0 if errors >= count else float(betaincinv(errors + 1, count - errors, level))
+
+
+def accepted_from(
+    confidences: Sequence[float], correct: Sequence[bool], most: float, level: float = 0.95
+) -> Accepted | None:
+    """The most answers that err at most `most`, by `error_bound`, and where they begin.
+
+    Takes the confidence of each answer and whether it was right. None where no confidence keeps
+    the promise.
+    """
+    ranked = sorted(zip(confidences, correct, strict=True))
+    count, wrong = len(ranked), sum(not right for right in correct)
+    last = float("-inf")
+    for confidence, right in ranked:
+        # Answers of equal confidence are accepted together or not at all.
+        if confidence > last and error_bound(wrong, count, level) <= most:
+            return Accepted(confidence, count, wrong)
+        last = confidence
+        count, wrong = count - 1, wrong - (not right)
+    return None
