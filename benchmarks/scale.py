@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.service import free_port, running
+from benchmarks.service import free_port, memory, running
 from garments import dataset
 from garments.settings import PROJECT
 
@@ -37,26 +37,6 @@ class Spent(NamedTuple):
     seconds: float
     own: float
     others: float
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below `pid`, and itself."""
-    found = [pid]
-    for one in found:
-        with suppress(OSError):
-            for task in Path(f"/proc/{one}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
-    return found
-
-
-def memory(pid: int) -> float:
-    """MiB of all processes below `pid`; what several share counts once."""
-    total = 0
-    for one in descendants(pid):
-        with suppress(OSError):
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
 
 
 def peak(pid: int) -> float:

@@ -69,24 +69,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def tree(pid: int) -> list[Path]:
-    """The folders in /proc of a process and its descendants (Linux)."""
-    folder = Path(f"/proc/{pid}")
-    children = [
-        int(child)
-        for thread in (folder / "task").iterdir()
-        for child in (thread / "children").read_text().split()
-    ]
-    return [folder, *(found for child in children for found in tree(child))]
+def family(pid: int) -> list[int]:
+    """A process and its descendants (Linux), but for those that end meanwhile."""
+    found = [pid]
+    for one in found:
+        with suppress(OSError):
+            for thread in Path(f"/proc/{one}/task").iterdir():
+                found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def memory(pid: int) -> float:
     """MiB that a process and its descendants hold; what they share counts once."""
     kilobytes = 0
-    for folder in tree(pid):
-        used = re.search(r"^Pss: +(\d+)", (folder / "smaps_rollup").read_text(), re.MULTILINE)
-        assert used
-        kilobytes += int(used[1])
+    for one in family(pid):
+        with suppress(OSError):  # it has ended
+            told = Path(f"/proc/{one}/smaps_rollup").read_text()
+            used = re.search(r"^Pss: +(\d+)", told, re.MULTILINE)
+            assert used
+            kilobytes += int(used[1])
     return kilobytes / 1024
 
 
@@ -110,7 +111,10 @@ class Others:
             int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
         )
         # In the line of a process its name may hold anything, but ends with the last bracket.
-        stats = [(f / "stat").read_text().rpartition(")")[2].split() for f in tree(self._pid)]
+        stats = [
+            Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            for one in family(self._pid)
+        ]
         served = sum(int(stat[11]) + int(stat[12]) for stat in stats)
         own = sum(os.times()[:4])  # this process and the load generators that it waited for
         busy = user + nice + system + sum(rest)

@@ -16,18 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from benchmarks.service import family
+
 MEMORY = 80 * 2**20  # of a node's object store, in bytes; Ray takes no less
 PORT = 6379  # nobody else is in the namespace
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below `pid`, and itself."""
-    found = [pid]
-    for one in found:
-        with suppress(OSError):
-            for task in Path(f"/proc/{one}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
-    return found
 
 
 class Node:
@@ -55,7 +47,7 @@ class Node:
 
     def kill(self) -> None:
         """End all of it at once, as a power cut does."""
-        for pid in reversed(descendants(self.process.pid)):
+        for pid in reversed(family(self.process.pid)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(timeout=20)

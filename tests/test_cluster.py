@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.service import family
 from garments import batch, cluster
 from garments.batch.walk import Found
 from garments.card import read_model
@@ -26,7 +27,7 @@ from garments.store import Busy, Stamp
 from tests import hostile
 from tests.conftest import IMAGES, MODEL, PROJECT, hundred, script, serving
 from tests.namespaces import loopback, machines
-from tests.ray_nodes import Cluster, descendants
+from tests.ray_nodes import Cluster
 from tests.ray_nodes import cluster as ray_cluster
 from tests.s3 import CREDENTIALS, Bucket, bucket
 
@@ -121,7 +122,7 @@ def test_nothing_of_a_tests_cluster_is_where_others_reach_it(nodes: Cluster) -> 
     links = subprocess.check_output([*nodes.here, "ip", "-brief", "link"], text=True).splitlines()
     assert [line.split()[0] for line in links] == ["lo"]
     outside = os.readlink("/proc/self/ns/net")
-    found = [pid for node in nodes.nodes for pid in descendants(node.process.pid)]
+    found = [pid for node in nodes.nodes for pid in family(node.process.pid)]
     assert len(found) > len(nodes.nodes)
     for pid in found:
         with suppress(FileNotFoundError):  # a worker that has ended meanwhile

@@ -17,11 +17,11 @@ import pytest
 import requests
 from PIL import Image
 
+from benchmarks.service import family
 from garments.predictions import read_predictions
 from garments.settings import Settings
 from tests.conftest import PROJECT, free_port, hundred, script, serving, wait_until_ready
 from tests.databases import postgresql
-from tests.ray_nodes import descendants
 
 DEPLOY = PROJECT / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -50,7 +50,7 @@ class Instance:
 
     def end(self, number: signal.Signals) -> None:
         """Send a signal: SIGKILL to all of its processes at once, as a power cut ends them."""
-        everyone = descendants(self.process.pid)
+        everyone = family(self.process.pid)
         for pid in everyone if number == signal.SIGKILL else everyone[:1]:
             os.kill(pid, number)
         self.process.wait(timeout=40)
