@@ -165,6 +165,22 @@ class Database:
                     "update the program, or name another GARMENTS_DATABASE_URL"
                 ) from error
 
+    def paged(
+        self, query: sa.Select[Any], by: sa.ColumnElement[Any], after: object, size: int
+    ) -> Iterator[sa.Row[Any]]:
+        """The rows of `query` in the order of `by`, its first column, from `after` on.
+
+        Read `size` at a time: memory stays flat, and no transaction stays open.
+        """
+        query = query.where(by > sa.bindparam("after")).order_by(by).limit(size)
+        while True:
+            with self.reading() as connection:
+                page = connection.execute(query, {"after": after}).all()
+            yield from page
+            if len(page) < size:
+                return
+            after = page[-1][0]
+
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._engine.dispose()

@@ -147,20 +147,8 @@ class Reviews:
 
     def standing(self) -> Iterator[Review]:
         """All decisions that stand, the oldest first, read some at a time."""
-        query = (
-            sa.select(*_COLUMNS)
-            .where(_STANDS, reviews.c.id > sa.bindparam("after"))
-            .order_by(reviews.c.id)
-            .limit(_PAGE)
-        )
-        after = 0
-        while True:
-            with self._database.reading() as connection:
-                page = connection.execute(query, {"after": after}).all()
-            yield from map(_review, page)
-            if len(page) < _PAGE:
-                return
-            after = page[-1].id
+        query = sa.select(*_COLUMNS).where(_STANDS)
+        return map(_review, self._database.paged(query, reviews.c.id, 0, _PAGE))
 
 
 def _review(row: Any) -> Review:

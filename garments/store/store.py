@@ -20,7 +20,7 @@ from garments.store.tables import answers, photos, reviews, runs
 
 _Insert = Callable[[sa.Table], Any]
 
-_PAGE = 5_000  # rows at a time: memory stays flat, and no transaction stays open
+_PAGE = 5_000  # rows at a time
 
 
 class Store:
@@ -138,7 +138,7 @@ class Store:
         *,
         reviewed: bool = False,
     ) -> Iterator[tuple[Any, ...]]:
-        """Rows of name and `columns` by name, read a page at a time.
+        """Rows of name and `columns` by name.
 
         A photo that this night could not have answered counts as one without an answer.
         """
@@ -154,18 +154,9 @@ class Store:
         query = (
             sa.select(photos.c.name, *columns)
             .select_from(tables)
-            .where(photos.c.directory == directory, photos.c.name > sa.bindparam("after"))
-            .order_by(photos.c.name)
-            .limit(_PAGE)
+            .where(photos.c.directory == directory)
         )
-        after = b""
-        while True:
-            with self._database.reading() as connection:
-                page = connection.execute(query, {"after": after}).all()
-            yield from map(tuple, page)
-            if len(page) < _PAGE:
-                return
-            after = page[-1].name
+        return map(tuple, self._database.paged(query, photos.c.name, b"", _PAGE))
 
     def previews(
         self, directory: bytes, names: Collection[bytes], model: str
