@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from garments.dataset import LABELS
-from garments.predictions import NONE, cell_of, replacing
+from garments.predictions import NONE, cell_of, put_in_place, replacing
 from garments.settings import Settings, SettingsError
 from garments.store import StoreError
 from garments.store.desk import Desk
@@ -145,15 +145,8 @@ def _keep(path: Path, content: bytes) -> None:
         if path.read_bytes() == content:
             return
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")  # which training takes for no photo
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with put_in_place(path) as partial:  # of a name that training takes for no photo
+        partial.write_bytes(content)
 
 
 def _files_of(table: Path) -> set[str]:

@@ -199,6 +199,11 @@ def _check_output(output: Path) -> None:
     """Refuse now what a whole night's work could not be written to. Raises UsageError."""
     if output.name.lower().endswith(EXTENSIONS):
         raise UsageError(f"{output} has the name of an image: choose a --output that ends in .csv")
+    require_replaceable(output)
+
+
+def require_replaceable(output: Path) -> None:
+    """Raise UsageError unless there may be a new file, or another one in the place of this."""
     replaceable = output.is_file() or not os.path.lexists(output)
     if not (output.name and replaceable and os.access(output.parent, os.W_OK | os.X_OK)):
         raise UsageError(f"{output} cannot be written: choose another --output")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from garments.batch.errors import UsageError
-from garments.batch.night import scratch
+from garments.batch.night import require_replaceable, scratch
 from garments.card import CARD_NAME, CardError, read_model
 from garments.cluster.parts import SIZE, Parts, cut
 from garments.cluster.places import Place, path_of
@@ -123,12 +123,8 @@ def _check_output(output: str) -> None:
     """Refuse now what a whole job's work could not be written to. Raises UsageError."""
     if not path_of(output).endswith((".csv", ".parquet")):
         raise UsageError(f"{output} must end in .csv or .parquet: choose another --output")
-    if output.startswith("s3://"):
-        return
-    path = Path(output).absolute()
-    replaceable = path.is_file() or not os.path.lexists(path)
-    if not (replaceable and os.access(path.parent, os.W_OK | os.X_OK)):
-        raise UsageError(f"{output} cannot be written: choose another --output")
+    if not output.startswith("s3://"):
+        require_replaceable(Path(output).absolute())
 
 
 def _beside(output: str) -> str:

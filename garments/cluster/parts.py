@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from garments.batch.walk import Found
 from garments.cluster.places import file_system
-from garments.predictions import Row, cell_of, name_of
+from garments.predictions import Row, cell_of, name_of, put_in_place
 
 SIZE = 512
 """Photos of a part, about."""
@@ -86,12 +86,8 @@ class Parts:
             with self._store.open_output_stream(path) as stream:
                 stream.write(text)
         else:
-            partial = f"{path}.part"
-            with open(partial, "wb") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
+            with put_in_place(Path(path)) as partial:
+                partial.write_bytes(text)
         self._names.add(name)
 
     def rows(self, part: str) -> Iterator[Row]:
