@@ -75,15 +75,19 @@ class Models:
         """Every engine that was loaded, sorted by name."""
         return list(self._engines.values())
 
-    def all(self) -> list[Engine]:
-        """Every engine, sorted by name. Raises Refusal unless the default is among them."""
+    def require_default(self) -> None:
+        """Raise Refusal unless the default is loaded: without it none is served."""
         if self._default not in self._engines:
             raise Refusal("not_ready", "the model is not loaded; the service's log says why")
+
+    def all(self) -> list[Engine]:
+        """Every engine, sorted by name. Raises Refusal unless the default is among them."""
+        self.require_default()
         return self.engines
 
     def named(self, name: str) -> Engine:
         """The engine called `name`. Raises Refusal."""
-        self.all()
+        self.require_default()
         try:
             return self._engines[name]
         except KeyError:

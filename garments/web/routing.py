@@ -28,7 +28,7 @@ class Router:
         small, photo = self._settings.model, self._settings.photo_model
         if not self._models.has_folder(photo):
             return self._models.named(small)  # the only one there is
-        self._models.all()
+        self._models.require_default()
         try:
             return self._models.named(photo)
         except Refusal as error:
