@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,10 @@ import pytest
 from flask import Flask, request
 
 from garments.engine import Answer, Choice
+from garments.web.lifecycle import UNTIL
 from garments.web.problems import Refusal
 from garments.web.together import Group, ask
+from garments.web.watch import Visit
 
 
 @dataclass
@@ -34,12 +36,17 @@ def pictures(*shades: int) -> npt.NDArray[np.uint8]:
     return np.array(shades, np.uint8)[:, None, None, None]
 
 
+def working(group: Group, work: Callable[[], Any]) -> Awaitable[Any]:
+    """`work`, given to a group as what is to be done for a request."""
+    return group.work(lambda _: work(), {}, Visit("POST", "/", "", None))
+
+
 def together(*works: Callable[[], Any], longest: int = 64, seconds: float = 10) -> list[Any]:
     """What became of `works` that came at the same moment."""
 
     async def inside() -> list[Any]:
         group = Group(longest, seconds, lambda: None)
-        asked = (group.work(work) for work in works)
+        asked = (working(group, work) for work in works)
         return await asyncio.gather(*asked, return_exceptions=True)
 
     return asyncio.run(inside())
@@ -145,15 +152,15 @@ def test_beyond_the_longest_line_all_are_refused() -> None:
 def test_who_would_wait_for_more_than_half_of_its_time_is_refused_at_once() -> None:
     async def inside() -> tuple[list[Any], float]:
         group = Group(64, 0.4, lambda: None)
-        slow = [asyncio.ensure_future(group.work(lambda: time.sleep(0.01))) for _ in range(40)]
+        slow = [asyncio.ensure_future(working(group, lambda: time.sleep(0.01))) for _ in range(40)]
         await asyncio.sleep(0.1)  # it knows by now that each takes ten milliseconds
         started = time.monotonic()
-        late = asyncio.ensure_future(group.work(lambda: "late"))
+        late = asyncio.ensure_future(working(group, lambda: "late"))
         with pytest.raises(Refusal, match="too many requests"):
             await late
         refused = time.monotonic() - started
         found = await asyncio.gather(*slow, return_exceptions=True)
-        return [*found, await group.work(lambda: "in time")], refused
+        return [*found, await working(group, lambda: "in time")], refused
 
     found, refused = asyncio.run(inside())
     assert refused < 0.05
@@ -165,8 +172,8 @@ def test_who_is_gone_is_passed_over() -> None:
 
     async def inside() -> None:
         group = Group(64, 10, lambda: None)
-        gone = asyncio.ensure_future(group.work(lambda: done.append("gone")))
-        stays = asyncio.ensure_future(group.work(lambda: done.append("stays")))
+        gone = asyncio.ensure_future(working(group, lambda: done.append("gone")))
+        stays = asyncio.ensure_future(working(group, lambda: done.append("stays")))
         await asyncio.sleep(0)
         gone.cancel()
         await stays
@@ -175,3 +182,19 @@ def test_who_is_gone_is_passed_over() -> None:
 
     asyncio.run(inside())
     assert done == ["stays"]
+
+
+def test_a_request_is_told_how_long_it_waited_and_until_when_it_must_be_answered() -> None:
+    visit, environ = Visit("POST", "/", "", None), dict[str, Any]()
+
+    async def inside() -> float:
+        group = Group(64, 10, lambda: None)
+        before = asyncio.ensure_future(working(group, lambda: time.sleep(0.03)))
+        after = group.work(lambda told: float(told[UNTIL]), environ, visit)
+        until, _ = await asyncio.gather(after, before)
+        return until - time.monotonic()
+
+    left = asyncio.run(inside())
+    assert 9 < left < 10 - 0.03
+    assert visit.waited is not None
+    assert 0.03 <= visit.waited < 1

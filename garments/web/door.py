@@ -22,7 +22,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[att
 
 from garments.settings import Settings
 from garments.web.guard import HEADERS
-from garments.web.lifecycle import UNTIL, Lifecycle
+from garments.web.lifecycle import Lifecycle
 from garments.web.line import BUSY
 from garments.web.pages import OF_DATABASE
 from garments.web.problems import FAILED, Refusal, problem
@@ -133,14 +133,7 @@ class Door:
         environ["wsgi.input"] = io.BytesIO(body)
         if _asks_database(visit.path):
             return await self._pages.work(self._work, environ, visit)
-        arrived = time.monotonic()
-        environ[UNTIL] = arrived + self._settings.deadline_seconds
-
-        def work() -> Answer:
-            visit.waited = time.monotonic() - arrived
-            return self._work(environ)
-
-        return await self._small.work(work)
+        return await self._small.work(self._work, environ, visit)
 
     async def _answer_large(
         self, protocol: HTTPProtocol, visit: Visit, environ: WSGIEnvironment, size: int | None

@@ -13,16 +13,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from greenlet import getcurrent, greenlet
 
 from garments.engine import Answer, Engine
-from garments.web.lifecycle import OUT_OF_TIME
+from garments.web.lifecycle import OUT_OF_TIME, UNTIL
 from garments.web.line import BUSY
 from garments.web.problems import Refusal
+from garments.web.watch import Visit
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _Pictures = npt.NDArray[np.uint8]
 _T = TypeVar("_T")
@@ -33,7 +37,6 @@ _MOST = 16
 _SECONDS_TO_BEGIN = 0.005
 # Seconds in which those who have just been answered ask again, if they do.
 _MOMENT = 0.0001
-
 # How much the last group counts for the seconds that a request in line is thought to take.
 _NEWS = 0.2
 
@@ -109,17 +112,22 @@ class Group:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def work(self, work: Callable[[], _T]) -> _T:
-        """What `work` returns or raises when its turn has come. Raises Refusal."""
+    async def work(
+        self, work: Callable[[WSGIEnvironment], _T], environ: WSGIEnvironment, visit: Visit
+    ) -> _T:
+        """What `work` makes of a request when its turn has come. Raises Refusal."""
         # Half of its time may go by in line. Who would only hear then that it is up, hears it now.
         wait = len(self._waiting) * self._pace
         if len(self._waiting) >= self._longest or wait > self._seconds / 2:
             raise Refusal("busy", BUSY)
         turn: asyncio.Future[_T] = self._loop.create_future()
+        arrived = time.monotonic()
+        environ[UNTIL] = until = arrived + self._seconds
 
         def do() -> None:
+            visit.waited = time.monotonic() - arrived
             try:
-                result = work()
+                result = work(environ)
             except Exception as error:  # noqa: BLE001 (raised where it is waited for)
                 turn.set_exception(error)
             else:
@@ -127,7 +135,7 @@ class Group:
 
         if not self._waiting:
             self._loop.call_soon(self._gather)
-        self._waiting.append((time.monotonic() + self._seconds, turn, do))
+        self._waiting.append((until, turn, do))
         return await turn
 
     def _gather(self) -> None:
