@@ -48,8 +48,8 @@ def serve(settings: Settings) -> int:
     listeners = listen(address, settings.port, workers)
     configure()
     print(f"serving on {settings.host}:{settings.port} with {workers} workers", flush=True)
-    # Made once, so that all workers take each other's cookies.
-    settings = replace(settings, secret_key=settings.secret_key or signing_key(settings))
+    if not settings.api_token:  # made once, so that all workers take each other's cookies
+        settings = replace(settings, secret_key=signing_key(settings))
     return Supervisor(settings, listeners).run()
 
 

@@ -20,11 +20,11 @@ def signing_key(settings: Settings) -> str:
     """The key that signs the cookies of a service with these settings.
 
     It changes with the token, so that a new token signs everybody out. A cookie that anyone gets
-    must not help to guess a token, so that the key takes long to make. Where there is neither
-    token nor key it is made up, and so good for one process and those that are handed it.
+    must not help to guess a token, so that the key takes long to make from one. Where there is
+    neither token nor key it is made up, and so good for one process and those that are handed it.
     """
-    if not settings.secret_key and not settings.api_token:
-        return secrets.token_hex(32)
+    if not settings.api_token:
+        return settings.secret_key or secrets.token_hex(32)
     salt = b"garments " + settings.secret_key.encode()
     return hashlib.scrypt(settings.api_token.encode(), salt=salt, n=2**14, r=8, p=1).hex()
 
