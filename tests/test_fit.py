@@ -323,6 +323,7 @@ def test_a_second_process_does_not_touch_a_run_that_is_under_way(tmp_path: Path)
         pass
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("changed", ["losses", "weight.5", "momentum.3", "steps", "backends"])
 @pytest.mark.parametrize("how", ["missing", "of another shape"])
 def test_a_state_that_does_not_fit_is_named_with_the_way_out(

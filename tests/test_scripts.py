@@ -83,6 +83,7 @@ def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: P
     assert not (tmp_path / "matrix.png").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
