@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import layers
 
 
@@ -111,18 +113,37 @@ ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
 }
 
 
-def with_probabilities(model: keras.Model, temperature: float, classes: int) -> keras.Model:
+def with_probabilities(
+    model: keras.Model, temperature: float, right_for: npt.NDArray[np.float32] | None = None
+) -> keras.Model:
     """`model` followed by softmax(logits / temperature), as layers of the graph.
 
-    Only the first `classes` probabilities are given. Where the network has a further one, for
-    what is none of them, they add up to less than 1, and such a picture to nearly nothing.
+    Where the network tells more kinds apart than there are classes, `right_for` has ones for the
+    classes that are right for a kind (kinds, classes). The class that is likeliest to be right
+    is given that probability whole, and the others share what speaks against it: each kind is
+    evenly parted among its classes. All add up to less than 1 by what is of no class.
     """
     logits = layers.Rescaling(1 / temperature, name="temperature")(model.output)
     found = layers.Softmax(name="probabilities")(logits)
-    if found.shape[-1] > classes:
-        rows = layers.Reshape((found.shape[-1], 1))(found)
-        found = layers.Flatten()(layers.Cropping1D((0, found.shape[-1] - classes))(rows))
+    if right_for is not None:
+        right = _weighted(right_for, "right")(found)
+        # The least likely to be wrong: sums of small numbers differ where those near 1 are equal.
+        wrong = _weighted(1 - right_for, "wrong")(found)
+        _, best = keras.ops.top_k(-wrong, 1)
+        answer = keras.ops.one_hot(keras.ops.squeeze(best, axis=1), right_for.shape[1])
+        against = found * (1 - _weighted(right_for.T, "answered")(answer))
+        shares = right_for / np.maximum(right_for.sum(axis=1, keepdims=True), 1)
+        others = _weighted(shares, "shares")(against)
+        found = keras.ops.maximum(answer * right, others)
     return keras.Model(model.input, found, name=model.name)
+
+
+def _weighted(weights: npt.NDArray[np.float32], name: str) -> layers.Dense:
+    """A layer of sums with these `weights` (in, out), which stay."""
+    layer = layers.Dense(weights.shape[1], use_bias=False, trainable=False, name=name)
+    layer.build((None, weights.shape[0]))
+    layer.set_weights([weights])
+    return layer
 
 
 def multiply_accumulates(model: keras.Model) -> int:

@@ -18,6 +18,7 @@ from garments.network import ARCHITECTURES, with_probabilities
 from garments.preprocess import Limits, to_array
 from garments.training import RECIPES, TrainingError, judge, pretrained, train_on_photos
 from garments.training.fit import fit
+from garments.training.kinds import CLASSES_ALONE, Kind, kind_targets, kinds_of, right_for
 from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted
 from garments.training.photos import NONE, Photo, read_photos, targets_of
@@ -68,6 +69,7 @@ def test_a_table_tells_the_classes_and_the_sender(tmp_path: Path) -> None:
     found = {photo.path.name: photo for photo in read_photos([tmp_path])}
     assert found["a.png"].accepted == {5, 7, 9}
     assert found["b.png"].accepted == {NONE}
+    assert found["b.png"].source_label == "Hat"
     assert [found[name].sender for name in ("a.png", "b.png")] == ["7", "8"]
 
 
@@ -96,6 +98,24 @@ def test_a_correction_takes_the_place_of_the_label_and_keeps_the_sender(tmp_path
         "b.png": {3},
     }
     assert {photo.sender for photo in found.values()} == {"7"}
+
+
+def test_a_table_of_corrections_need_not_have_the_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for name in ("a.png", "b.png"):
+        take(first / name)
+    second.mkdir()
+    write_table(first, ("a.png", "Shoes", "5;7;9", "7"), ("b.png", "Shoes", "5;7;9", "7"))
+    write_table(second, ("a.png", "", "7", ""))
+    found = {photo.path.name: photo for photo in read_photos([first, second])}
+    assert found["a.png"].accepted == {7}
+    assert found["b.png"].accepted == {5, 7, 9}
+    assert {photo.sender for photo in found.values()} == {"7"}
+    take(second / "c.png")
+    write_table(second, ("a.png", "", "7", ""), ("c.png", "", "7", ""))
+    for folders in ([second], [first, second]):  # with a file of its own, it lacks the other
+        with pytest.raises(DatasetError, match=r"second/a\.png cannot be read"):
+            read_photos(folders)
 
 
 @pytest.mark.parametrize(
@@ -161,12 +181,72 @@ def test_the_start_of_the_network_is_not_trained() -> None:
     assert {"block3_expand", "head", "classes"} <= trained
 
 
+# What it tells apart
+
+
+LONGSLEEVE = Kind(frozenset({0, 2}), "Longsleeve")
+HOODIE = Kind(frozenset({2, 4}), "Hoodie")
+HAT = Kind(frozenset({NONE}), "Hat")
+
+
+def probabilities(kinds: Sequence[Kind], **shares: float) -> np.ndarray:
+    """What is served where a network gives these `shares` to the kinds, by name or number."""
+    names = [kind.source_label or str(min(kind.accepted)) for kind in kinds]
+    logits = np.log([[shares.get(name.removeprefix("_"), 1e-9) for name in names]])
+    inputs = keras.Input(logits.shape[1:])
+    model = with_probabilities(keras.Model(inputs, inputs), 1.0, right_for(kinds))
+    return np.asarray(model(logits.astype(np.float32)))[0]
+
+
+def test_the_answer_has_the_probability_of_all_kinds_that_it_is_right_for() -> None:
+    kinds = (*CLASSES_ALONE, LONGSLEEVE, HOODIE)
+    found = probabilities(kinds, Longsleeve=0.5, Hoodie=0.3, **{"0": 0.15, "3": 0.05})
+    assert np.allclose(found[[2, 0, 3]], [0.8, 0.15, 0.05], atol=1e-6)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_what_speaks_against_the_answer_is_parted_among_its_classes() -> None:
+    kinds = (*CLASSES_ALONE, LONGSLEEVE, HOODIE)
+    found = probabilities(kinds, Hoodie=0.2, **{"6": 0.8})
+    assert np.allclose(found[[6, 2, 4]], [0.8, 0.1, 0.1], atol=1e-6)
+
+
 def test_what_is_none_of_the_ten_takes_from_their_probabilities() -> None:
-    inputs = keras.Input((11,))
-    model = with_probabilities(keras.Model(inputs, inputs), temperature=2.0, classes=10)
-    logits = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
-    shares = np.exp(logits / 2) / np.exp(logits / 2).sum(axis=1, keepdims=True)
-    assert np.allclose(model(logits), shares[:, :10], atol=1e-6)
+    found = probabilities((*CLASSES_ALONE, HAT), Hat=0.4, **{str(NONE): 0.3, "8": 0.3})
+    assert found.argmax() == 8
+    assert found.sum() == pytest.approx(0.3)
+
+
+def test_of_classes_as_good_as_each_other_the_likelier_alone_is_the_answer() -> None:
+    shoes = Kind(frozenset({5, 7, 9}), "Shoes")
+    for likelier in (5, 7, 9):
+        found = probabilities((*CLASSES_ALONE, shoes), Shoes=1.0, **{str(likelier): 1e-7})
+        assert found.argmax() == likelier
+
+
+def test_kinds_are_the_labels_and_the_classes_that_have_none() -> None:
+    def photo(kind: Kind) -> Photo:
+        return Photo(Path(), kind.accepted, "", "", kind.source_label)
+
+    polo = Kind(frozenset({0, 6}))
+    shirt = Kind(frozenset({6}), "Shirt")
+    unnamed = Kind(frozenset({6}))
+    kinds = kinds_of(map(photo, (LONGSLEEVE, polo, shirt, unnamed, LONGSLEEVE)))
+    alone = {kind for kind in CLASSES_ALONE if kind != unnamed}
+    assert set(kinds) == {LONGSLEEVE, polo, shirt} | alone
+    assert len(kinds) == 13
+
+
+def test_a_label_without_a_name_may_be_any_kind_of_its_classes() -> None:
+    top, vest = Kind(frozenset({0}), "Top"), Kind(frozenset({0}), "Vest")
+    kinds = (top, vest, Kind(frozenset({2})), Kind(frozenset({3})))
+    labels = (vest, Kind(frozenset({0})), Kind(frozenset({3})), LONGSLEEVE)
+    assert kind_targets(labels, kinds).tolist() == [
+        [0, 1, 0, 0],
+        [1, 1, 0, 0],
+        [0, 0, 0, 1],
+        [1, 1, 1, 0],
+    ]
 
 
 # What is shown

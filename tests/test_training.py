@@ -59,7 +59,7 @@ def test_the_residual_network_stays_small() -> None:
 
 def test_temperature_and_softmax_are_layers_of_the_graph() -> None:
     logits = network.reference((28, 28, 1), 10)
-    model = network.with_probabilities(logits, temperature=2.0, classes=10)
+    model = network.with_probabilities(logits, temperature=2.0)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8)
     expected = keras.ops.softmax(logits(pictures) / 2.0)
     assert np.allclose(model(pictures), expected, atol=1e-6)

@@ -28,7 +28,7 @@ class Examples(Protocol):
     shape: tuple[int, int, int]
     """Of a picture: height, width, channels."""
     targets: Floats
-    """Which classes are right for each picture: ones and zeros (n, classes)."""
+    """Which outputs of a network are right for each picture: ones and zeros (n, outputs)."""
 
     def plain(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Pictures as they are served (n, height, width, channels)."""

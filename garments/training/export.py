@@ -58,7 +58,7 @@ def export(
     pictures = validation.images[..., None]
     logits = network.predict(pictures, batch_size=AT_ONCE, verbose=0)
     temperature = fit_temperature(logits, np.eye(len(LABELS))[validation.labels])
-    model = with_probabilities(network, temperature, len(LABELS))
+    model = with_probabilities(network, temperature)
     write_model(model, pictures, folder)
     found = probabilities_of(folder, pictures)
     right = found.argmax(axis=1) == validation.labels

@@ -11,12 +11,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
 from garments import dataset
 from garments.card import Card
-from garments.dataset import LABELS
 from garments.network import ARCHITECTURES, with_probabilities
 from garments.training import checkpoint
 from garments.training.batches import Examples
@@ -31,7 +29,8 @@ from garments.training.export import (
     write_model,
 )
 from garments.training.fit import BACKENDS, fit
-from garments.training.judge import CLASSES, Judged, accuracy_of, draw, judge, scores
+from garments.training.judge import Judged, accuracy_of, draw, judge, scores
+from garments.training.kinds import kinds_of, right_for
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
 from garments.training.photos import Photo, digest_of, read_photos, targets_of
@@ -88,42 +87,47 @@ def train_on_photos(
     parts = parted(photos, folds)
     rows = dataset.load("train", data_directory, dataset_directory)
     catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
+    kinds = kinds_of(photos)
+    right = right_for(kinds)
 
     def fitted(kept: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
         """The network for pictures as they are served, and what trained it."""
-        examples = Photos(kept, trained_side, shots, catalogue)
+        examples = Photos(kept, trained_side, shots, catalogue, kinds)
         digest = f"{digest_of(kept)} {catalogue.digest} {trained_side} {shots}"
         state = checkpoint_path(data_directory, architecture, recipe, digest, seed)
         with checkpoint.locked(state):
             found = fit(architecture, recipe, examples, None, seed, backend, state)
         weights = found.network.get_weights()
         keras.utils.clear_session()
-        network = ARCHITECTURES[architecture]((side, side, 3), len(CLASSES))
+        network = ARCHITECTURES[architecture]((side, side, 3), len(kinds))
         network.set_weights(weights)
         return network, found.backends
 
     networks = []
-    logits = np.empty((len(photos), len(CLASSES)), np.float32)
+    logits = np.empty((len(photos), len(kinds)), np.float32)
     for part in parts:
         seen = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
         networks.append(fitted(seen)[0])
         logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], side))
+    temperature = fit_temperature(logits, Photos(photos, side, kinds=kinds).targets)
     targets = targets_of(photos)
-    temperature = fit_temperature(logits, targets)
     final, trained_by = fitted(photos)
+
+    def served(network: keras.Model) -> keras.Model:
+        return with_probabilities(network, temperature, right)
 
     with replacing(folder) as partial:
         # What integers have to reach: every tenth photo or so, and shots.
         reach = Photos(photos[:: 1 + len(photos) // 200], side, _DRAWN, catalogue)
         shown = reach.plain(np.arange(len(reach.targets)))
-        probabilities = np.empty_like(logits)
+        probabilities = np.empty_like(targets)
         for number, (part, network) in enumerate(zip(parts, networks, strict=True)):
-            write_model(_served(network, temperature), shown, partial / str(number))
+            write_model(served(network), shown, partial / str(number))
             unseen = Photos([photos[row] for row in part], side)
             probabilities[part] = _probabilities(partial / str(number), unseen)
         judged = judge(probabilities, targets, parts)
         place = partial / WHOLE
-        model = _served(final, temperature)
+        model = served(final)
         write_model(model, shown, place)
         backends = " and ".join(sorted(set(trained_by)))
         card = card_of(
@@ -135,12 +139,14 @@ def train_on_photos(
             folder.name,
             place,
         )
+        last = keras.Input(logits.shape[1:])
+        in_floats = served(keras.Model(last, last)).predict(logits, verbose=0)
         drawn = Photos([], side, len(held_out), held_out)
         card = replace(
             card,
             validation=judged.pooled,
             scores={
-                "float32": scores(softmax(logits / temperature, axis=1), targets, judged.threshold),
+                "float32": scores(_with_none(in_floats), targets, judged.threshold),
                 "catalogue_shots": accuracy_of(_probabilities(place, drawn), drawn.targets),
             },
             runs=judged.folds,
@@ -151,10 +157,6 @@ def train_on_photos(
     draw_mistakes(judged, photos, sheet)
     log.info("the surest mistakes: %s", sheet)
     return card, judged
-
-
-def _served(network: keras.Model, temperature: float) -> keras.Model:
-    return with_probabilities(network, temperature, len(LABELS))
 
 
 def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
@@ -173,7 +175,7 @@ def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
 
 
 def _logits(network: keras.Model, examples: Examples) -> Floats:
-    """What the network answers for all of `examples`: (n, 11)."""
+    """What the network answers for all of `examples`: (n, kinds)."""
     return np.concatenate(
         [network.predict(part, batch_size=_AT_ONCE, verbose=0) for part in _parts(examples)]
     )
@@ -181,7 +183,11 @@ def _logits(network: keras.Model, examples: Examples) -> Floats:
 
 def _probabilities(folder: Path, examples: Examples) -> Floats:
     """What the model in `folder` answers as it is served, and what is left for none: (n, 11)."""
-    ten = np.concatenate([probabilities_of(folder, part) for part in _parts(examples)])
+    return _with_none(np.concatenate([probabilities_of(folder, part) for part in _parts(examples)]))
+
+
+def _with_none(ten: Floats) -> Floats:
+    """What ten probabilities leave for none of them is the last of (n, 11)."""
     return np.concatenate([ten, 1 - ten.sum(axis=1, keepdims=True)], axis=1)
 
 

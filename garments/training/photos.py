@@ -31,33 +31,42 @@ class Photo:
     """Who took it."""
     digest: str
     """SHA-256 of the file."""
+    source_label: str = ""
+    """What whoever labelled it calls the item, where that is finer than the classes."""
 
 
 def read_photos(folders: Sequence[Path]) -> list[Photo]:
     """The photos of all `folders`, sorted by digest; a file that comes again has its last label.
 
-    So a folder of corrections goes after the folder that it corrects. Raises DatasetError.
+    So a folder of corrections goes after the folder that it corrects. A table with none of its
+    files beside it is of labels alone, for files of the same names in the folders before.
+    Raises DatasetError.
     """
     found: dict[str, Photo] = {}
+    places: dict[str, Path] = {}
     for folder in folders:
-        rows = _by_table(folder) if (folder / TABLE).is_file() else _by_class(folder)
+        rows = list(_by_table(folder) if (folder / TABLE).is_file() else _by_class(folder))
+        labels_alone = not any(path.exists() for path, *_ in rows)
         before = len(found)
-        for path, accepted, sender in rows:
+        for path, accepted, sender, source_label in rows:
+            if labels_alone:
+                path = places.get(path.name, path)
             try:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
             except OSError as error:
                 raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
             # A correction may not know who took the photo; training needs to.
             kept = sender or (found[digest].sender if digest in found else digest)
-            found[digest] = Photo(path, accepted, kept, digest)
+            found[digest] = Photo(path, accepted, kept, digest, source_label)
+            places[path.name] = path
         if len(found) == before == 0:
             raise DatasetError(f"{folder} holds no photo: {_layouts()}")
     return [found[digest] for digest in sorted(found)]
 
 
 def digest_of(photos: Sequence[Photo]) -> str:
-    """SHA-256 over what is trained on: the files, their classes and who took them."""
-    lines = (f"{p.digest} {sorted(p.accepted)} {p.sender}\n" for p in photos)
+    """SHA-256 over what is trained on: the files, their labels and who took them."""
+    lines = (f"{p.digest} {sorted(p.accepted)} {p.source_label} {p.sender}\n" for p in photos)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -69,7 +78,7 @@ def targets_of(photos: Sequence[Photo]) -> npt.NDArray[np.float32]:
     return targets
 
 
-def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str]]:
+def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
     path = folder / TABLE
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -78,16 +87,19 @@ def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str]]:
     missing = {"file", "accepted", "sender"} - set(table.columns)
     if missing:
         raise DatasetError(f"{path} lacks the column {' and '.join(sorted(missing))}")
-    rows = zip(table["file"], table["accepted"], table["sender"], strict=True)
-    for line, (file, accepted, sender) in enumerate(rows, start=2):
+    if "source_label" not in table:
+        table["source_label"] = ""
+    columns = ("file", "accepted", "sender", "source_label")
+    rows = zip(*(table[column] for column in columns), strict=True)
+    for line, (file, accepted, sender, source_label) in enumerate(rows, start=2):
         try:
             classes = frozenset(map(_class_of, accepted.split(";"))) if accepted else {NONE}
         except ValueError as error:
             raise DatasetError(f"{path}, line {line}: {error}") from error
-        yield folder / file, frozenset(classes), sender
+        yield folder / file, frozenset(classes), sender, source_label
 
 
-def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str]]:
+def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
     """A folder a class, named like it; where it has folders itself, each is of one sender."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder: {_layouts()}")
@@ -99,7 +111,7 @@ def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str]]:
         for path in sorted(named.rglob("*")):
             if path.suffix.lower() in _EXTENSIONS and path.is_file():
                 inside = path.relative_to(named).parts
-                yield path, classes, inside[0] if len(inside) > 1 else ""
+                yield path, classes, inside[0] if len(inside) > 1 else "", ""
 
 
 def _class_of(name: str) -> int:

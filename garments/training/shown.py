@@ -12,7 +12,8 @@ from garments.dataset import LABELS, Dataset, DatasetError
 from garments.preprocess import BadImage, Limits, read_picture
 from garments.preprocess.photo import photo as as_served
 from garments.training.batches import Floats, Rows, altering
-from garments.training.photos import Photo, targets_of
+from garments.training.kinds import CLASSES_ALONE, Kind, kind_targets
+from garments.training.photos import Photo
 from garments.training.recipe import Recipe
 from garments.training.scenes import catalogue_shot, photographed
 
@@ -23,12 +24,17 @@ LIMITS = Limits(pixels=89_000_000)
 class Photos:
     """Examples of photos, followed by `shots` rows that each show some catalogue shot.
 
-    A row of a shot always shows an item of its class, and another one every time: Fashion-MNIST
-    has more items than an epoch has room for.
+    The targets are the `kinds` that each may be. A row of a shot always shows an item of its
+    class, and another one every time: Fashion-MNIST has more items than an epoch has room for.
     """
 
     def __init__(
-        self, photos: Sequence[Photo], side: int, shots: int = 0, catalogue: Dataset | None = None
+        self,
+        photos: Sequence[Photo],
+        side: int,
+        shots: int = 0,
+        catalogue: Dataset | None = None,
+        kinds: Sequence[Kind] = CLASSES_ALONE,
     ) -> None:
         self.shape = (side, side, 3)
         self._photos = photos
@@ -38,9 +44,10 @@ class Photos:
         if catalogue is not None:
             numbers = range(len(LABELS))
             self._of_class = [catalogue.images[catalogue.labels == number] for number in numbers]
-        drawn = np.eye(len(LABELS) + 1, dtype=np.float32)[classes]
         self._classes = classes
-        self.targets: Floats = np.concatenate([targets_of(photos), drawn])
+        labels = [Kind(photo.accepted, photo.source_label) for photo in photos]
+        labels += [CLASSES_ALONE[number] for number in classes]
+        self.targets: Floats = kind_targets(labels, kinds)
 
     def plain(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Photos as they are served, shots as the first seed draws them."""

@@ -1,0 +1,68 @@
+"""What a network for photos tells apart: as fine as the labels that it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from garments.dataset import LABELS
+from garments.training.photos import NONE, Photo
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Items that go by one name, and for which the same classes are right."""
+
+    accepted: frozenset[int]
+    source_label: str = ""
+
+    @property
+    def order(self) -> tuple[list[int], str]:
+        """Where it stands among the outputs of a network."""
+        return sorted(self.accepted), self.source_label
+
+
+# What labels tell apart that are no finer than the answers.
+CLASSES_ALONE = tuple(Kind(frozenset({number})) for number in range(NONE + 1))
+
+
+def kinds_of(photos: Iterable[Photo]) -> tuple[Kind, ...]:
+    """The kinds in `photos`, and each class of which there is no photo."""
+    kinds = {Kind(photo.accepted, photo.source_label) for photo in photos}
+    seen = {kind.accepted for kind in kinds if kind.source_label}
+    # A label that has no name of its own counts for all kinds of the same classes.
+    kinds = {kind for kind in kinds if kind.source_label or kind.accepted not in seen}
+    seen = {kind.accepted for kind in kinds}
+    kinds |= {kind for kind in CLASSES_ALONE if kind.accepted not in seen}
+    return tuple(sorted(kinds, key=lambda kind: kind.order))
+
+
+def kind_targets(labels: Sequence[Kind], kinds: Sequence[Kind]) -> Floats:
+    """Which of `kinds` each label may mean: ones and zeros (n, kinds).
+
+    Its own; else those of the same classes; else those of any of its classes.
+    """
+    targets = np.zeros((len(labels), len(kinds)), np.float32)
+    rows = {label: _meant(label, kinds) for label in set(labels)}
+    for row, label in enumerate(labels):
+        targets[row, rows[label]] = 1
+    return targets
+
+
+def _meant(label: Kind, kinds: Sequence[Kind]) -> list[int]:
+    own = [number for number, kind in enumerate(kinds) if kind == label]
+    same = [number for number, kind in enumerate(kinds) if kind.accepted == label.accepted]
+    return own or same or [n for n, kind in enumerate(kinds) if kind.accepted <= label.accepted]
+
+
+def right_for(kinds: Sequence[Kind]) -> Floats:
+    """Which of the ten classes are right for each kind: ones and zeros (kinds, 10)."""
+    right = np.zeros((len(kinds), len(LABELS)), np.float32)
+    for row, kind in enumerate(kinds):
+        right[row, sorted(kind.accepted - {NONE})] = 1
+    return right
