@@ -51,6 +51,8 @@ class Card:
     """Scores on the test set."""
     runs: list[dict[str, Any]]
     """Of every seed that was trained alike: its seed, validation and test scores."""
+    averaged: int = 1
+    """Networks, of this seed and of those after it, whose weights were averaged."""
 
     def write(self, folder: Path) -> None:
         """Write `card.json` into the model folder."""

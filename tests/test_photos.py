@@ -351,7 +351,10 @@ def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_pa
 
 
 @pytest.mark.long
-def test_a_run_on_photos_leaves_a_model_that_is_served(sample: Dataset, tmp_path: Path) -> None:
+def test_a_run_on_photos_leaves_a_model_that_is_served(
+    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "reference", replace(RECIPES["reference"], averaged=2))
     for n in range(36):
         label = (TROUSER, DRESS, BAG, NONE)[n % 4]
         name = "none" if label == NONE else LABELS[label]
@@ -371,7 +374,7 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(sample: Dataset, tmp_path
     assert engine.card == card
     assert (card.preprocessing, card.channels, card.height) == ("photo", 3, 28)
     assert card.validation["count"] == 27
-    assert len(card.runs) == 3
+    assert (len(card.runs), card.averaged) == (3, 2)
     assert "3 folds of contributors" in judged.as_text()
     with Image.open(tmp_path / "training" / "photo-mistakes.jpg") as sheet:
         assert sheet.width == 1440
@@ -379,6 +382,21 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(sample: Dataset, tmp_path
         *("card.json", "model.keras", "model.onnx"),
         *("confusion_matrix.png", "coverage.png", "reliability.png"),
     }
+    served = keras.models.load_model(tmp_path / "model" / "photo" / "model.keras")
+    kernel = served.get_layer("dense").kernel.numpy()
+    states = sorted((tmp_path / "training").glob("*.npz"), key=lambda path: path.stat().st_mtime)
+    ended = [kernels_of(state, kernel.shape) for state in states[-2:]]
+    assert len(states) == 8
+    assert np.abs(ended[0] - ended[1]).max() > 1e-3
+    assert np.allclose(kernel, np.mean(ended, axis=0), atol=1e-6)
+
+
+def kernels_of(state: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The only weight of this shape in a state of training."""
+    with np.load(state) as arrays:
+        names = [name for name in arrays.files if name.startswith("weight.")]
+        (found,) = [arrays[name] for name in names if arrays[name].shape == shape]
+        return found
 
 
 # The model that is served

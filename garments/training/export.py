@@ -36,6 +36,7 @@ class Origin:
     seed: int
     epochs: int
     backend: str
+    averaged: int = 1
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def card_of(
         validation={},
         scores={},
         runs=[],
+        averaged=origin.averaged,
     )
 
 

@@ -94,14 +94,19 @@ def train_on_photos(
         """The network for pictures as they are served, and what trained it."""
         examples = Photos(kept, trained_side, shots, catalogue, kinds)
         digest = f"{digest_of(kept)} {catalogue.digest} {trained_side} {shots}"
-        state = checkpoint_path(data_directory, architecture, recipe, digest, seed)
-        with checkpoint.locked(state):
-            found = fit(architecture, recipe, examples, None, seed, backend, state)
-        weights = found.network.get_weights()
-        keras.utils.clear_session()
+        weights, backends = [], []
+        for each in range(seed, seed + recipe.averaged):
+            state = checkpoint_path(data_directory, architecture, recipe, digest, each)
+            with checkpoint.locked(state):
+                found = fit(architecture, recipe, examples, None, each, backend, state)
+            weights.append(found.network.get_weights())
+            backends += found.backends
+            keras.utils.clear_session()
         network = ARCHITECTURES[architecture]((side, side, 3), len(kinds))
-        network.set_weights(weights)
-        return network, found.backends
+        # All began with the same weights, and so the mean of where they ended is as good as
+        # asking them all: "model soups" of Wortsman et al., arXiv 2203.05482.
+        network.set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
+        return network, backends
 
     networks = []
     logits = np.empty((len(photos), len(kinds)), np.float32)
@@ -135,7 +140,7 @@ def train_on_photos(
             Calibration(temperature, judged.threshold, judged.chosen_by),
             shown[-1:],
             "photo",
-            Origin(architecture, digest_of(photos), seed, recipe.epochs, backends),
+            Origin(architecture, digest_of(photos), seed, recipe.epochs, backends, recipe.averaged),
             folder.name,
             place,
         )

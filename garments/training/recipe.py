@@ -29,12 +29,14 @@ class Recipe:
     """Whether to begin with the ImageNet weights, and leave the first layers as they are."""
     adam: bool = False
     """Whether to divide each step by the gradient's usual size, as AdamW does."""
+    averaged: int = 1
+    """Networks, each from a seed of its own, whose weights are averaged; of photos alone."""
     half: bool = False
     """Whether to multiply in bfloat16, where the processor has units for that."""
 
     def quick(self) -> Recipe:
         """A few minutes' worth: few epochs have no time to learn from hard pictures."""
-        return replace(self, epochs=3, shift=min(self.shift, 1), cutout=0, camera=0.0)
+        return replace(self, epochs=3, shift=min(self.shift, 1), cutout=0, camera=0.0, averaged=1)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -72,6 +74,7 @@ RECIPES: Mapping[str, Recipe] = {
         pruned=0.0,
         pretrained=True,
         adam=True,
+        averaged=3,
         half=True,
     ),
 }
