@@ -114,23 +114,23 @@ ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
 
 
 def with_probabilities(
-    model: keras.Model, temperature: float, right_for: npt.NDArray[np.float32] | None = None
+    model: keras.Model, temperature: float, costs: npt.NDArray[np.float32] | None = None
 ) -> keras.Model:
     """`model` followed by softmax(logits / temperature), as layers of the graph.
 
-    Where the network tells more kinds apart than there are classes, `right_for` has ones for the
-    classes that are right for a kind (kinds, classes). The class that is likeliest to be right
-    is given that probability whole, and the others share what speaks against it: each kind is
-    evenly parted among its classes. All add up to less than 1 by what is of no class.
+    Where the network tells more kinds apart than there are classes, `costs` (kinds, classes) has
+    what it costs to give a class for a kind: 1 if that is wrong, less if it is right. The class of
+    the least cost has the probability of all kinds that it is right for; that of the others is
+    parted evenly among the classes of each. They add up to 1 less what is of no class.
     """
     logits = layers.Rescaling(1 / temperature, name="temperature")(model.output)
     found = layers.Softmax(name="probabilities")(logits)
-    if right_for is not None:
+    if costs is not None:
+        right_for = np.float32(costs < 1)
         right = _weighted(right_for, "right")(found)
-        # The least likely to be wrong: sums of small numbers differ where those near 1 are equal.
-        wrong = _weighted(1 - right_for, "wrong")(found)
-        _, best = keras.ops.top_k(-wrong, 1)
-        answer = keras.ops.one_hot(keras.ops.squeeze(best, axis=1), right_for.shape[1])
+        # The least of small numbers is told apart where sums of nearly 1 would be equal.
+        _, best = keras.ops.top_k(-_weighted(costs, "costs")(found), 1)
+        answer = keras.ops.one_hot(keras.ops.squeeze(best, axis=1), costs.shape[1])
         against = found * (1 - _weighted(right_for.T, "answered")(answer))
         shares = right_for / np.maximum(right_for.sum(axis=1, keepdims=True), 1)
         others = _weighted(shares, "shares")(against)

@@ -18,7 +18,7 @@ from garments.network import ARCHITECTURES, with_probabilities
 from garments.preprocess import Limits, to_array
 from garments.training import RECIPES, TrainingError, judge, pretrained, train_on_photos
 from garments.training.fit import fit
-from garments.training.kinds import CLASSES_ALONE, Kind, kind_targets, kinds_of, right_for
+from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
 from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted
 from garments.training.photos import NONE, Photo, read_photos, targets_of
@@ -194,7 +194,7 @@ def probabilities(kinds: Sequence[Kind], **shares: float) -> np.ndarray:
     names = [kind.source_label or str(min(kind.accepted)) for kind in kinds]
     logits = np.log([[shares.get(name.removeprefix("_"), 1e-9) for name in names]])
     inputs = keras.Input(logits.shape[1:])
-    model = with_probabilities(keras.Model(inputs, inputs), 1.0, right_for(kinds))
+    model = with_probabilities(keras.Model(inputs, inputs), 1.0, costs_of(kinds))
     return np.asarray(model(logits.astype(np.float32)))[0]
 
 
@@ -222,6 +222,14 @@ def test_of_classes_as_good_as_each_other_the_likelier_alone_is_the_answer() -> 
     for likelier in (5, 7, 9):
         found = probabilities((*CLASSES_ALONE, shoes), Shoes=1.0, **{str(likelier): 1e-7})
         assert found.argmax() == likelier
+
+
+def test_of_classes_that_are_right_the_one_said_first_is_the_answer() -> None:
+    kinds = (*CLASSES_ALONE, LONGSLEEVE)
+    assert probabilities(kinds, Longsleeve=0.95, **{"0": 0.05}).argmax() == 2
+    found = probabilities(kinds, Longsleeve=0.8, **{"0": 0.2})  # enough to speak against it
+    assert found.argmax() == 0
+    assert found[0] == pytest.approx(1)
 
 
 def test_kinds_are_the_labels_and_the_classes_that_have_none() -> None:

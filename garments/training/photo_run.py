@@ -30,7 +30,7 @@ from garments.training.export import (
 )
 from garments.training.fit import BACKENDS, fit
 from garments.training.judge import Judged, accuracy_of, draw, judge, scores
-from garments.training.kinds import kinds_of, right_for
+from garments.training.kinds import costs_of, kinds_of
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
 from garments.training.photos import Photo, digest_of, read_photos, targets_of
@@ -88,7 +88,7 @@ def train_on_photos(
     rows = dataset.load("train", data_directory, dataset_directory)
     catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
     kinds = kinds_of(photos)
-    right = right_for(kinds)
+    costs = costs_of(kinds)
 
     def fitted(kept: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
         """The network for pictures as they are served, and what trained it."""
@@ -119,7 +119,7 @@ def train_on_photos(
     final, trained_by = fitted(photos)
 
     def served(network: keras.Model) -> keras.Model:
-        return with_probabilities(network, temperature, right)
+        return with_probabilities(network, temperature, costs)
 
     with replacing(folder) as partial:
         # What integers have to reach: every tenth photo or so, and shots.
