@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Card:
     """Of every seed that was trained alike: its seed, validation and test scores."""
     averaged: int = 1
     """Networks, of this seed and of those after it, whose weights were averaged."""
+    kinds: list[str] = field(default_factory=list)
+    """What the network tells apart and the classes right for each, where it is more than labels."""
 
     def write(self, folder: Path) -> None:
         """Write `card.json` into the model folder."""

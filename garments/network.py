@@ -1,4 +1,4 @@
-"""The Keras architectures: uint8 pictures in, one logit a class out."""
+"""The Keras architectures: uint8 pictures in, one logit a class or kind out."""
 
 from __future__ import annotations
 
@@ -121,20 +121,22 @@ def with_probabilities(
     Where the network tells more kinds apart than there are classes, `costs` (kinds, classes) has
     what it costs to give a class for a kind: 1 if that is wrong, less if it is right. The class of
     the least cost has the probability of all kinds that it is right for; that of the others is
-    parted evenly among the classes of each. They add up to 1 less what is of no class.
+    parted evenly among the classes of each, whether or not these are right for more. They add up
+    to 1 less what is of no class.
     """
     logits = layers.Rescaling(1 / temperature, name="temperature")(model.output)
     found = layers.Softmax(name="probabilities")(logits)
     if costs is not None:
-        right_for = np.float32(costs < 1)
-        right = _weighted(right_for, "right")(found)
-        # The least of small numbers is told apart where sums of nearly 1 would be equal.
+        right_for = (costs < 1).astype(np.float32)
+        # Not argmin, which asks for bits of floats that ONNX has no operators for.
         _, best = keras.ops.top_k(-_weighted(costs, "costs")(found), 1)
         answer = keras.ops.one_hot(keras.ops.squeeze(best, axis=1), costs.shape[1])
-        against = found * (1 - _weighted(right_for.T, "answered")(answer))
+        speaking_for = found * _weighted(right_for.T, "answered")(answer)
+        confidence = answer * keras.ops.sum(speaking_for, axis=1, keepdims=True)
         shares = right_for / np.maximum(right_for.sum(axis=1, keepdims=True), 1)
-        others = _weighted(shares, "shares")(against)
-        found = keras.ops.maximum(answer * right, others)
+        others = _weighted(shares, "shares")(found - speaking_for)
+        # One of the two is 0 everywhere; a sum would be made one of eight-bit integers.
+        found = keras.ops.maximum(confidence, others)
     return keras.Model(model.input, found, name=model.name)
 
 

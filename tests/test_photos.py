@@ -1,7 +1,7 @@
 """Training on photos: reading them, the ImageNet weights, what is shown, and what it comes to."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,11 +111,22 @@ def test_a_table_of_corrections_need_not_have_the_files(tmp_path: Path) -> None:
     assert found["a.png"].accepted == {7}
     assert found["b.png"].accepted == {5, 7, 9}
     assert {photo.sender for photo in found.values()} == {"7"}
-    take(second / "c.png")
-    write_table(second, ("a.png", "", "7", ""), ("c.png", "", "7", ""))
-    for folders in ([second], [first, second]):  # with a file of its own, it lacks the other
-        with pytest.raises(DatasetError, match=r"second/a\.png cannot be read"):
-            read_photos(folders)
+
+
+def test_a_table_of_corrections_is_refused_where_it_is_not_clear_of_what(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    for number, folder in enumerate(folders[:2]):
+        take(folder / "a.png", on=("white", "black")[number])
+        write_table(folder, ("a.png", "", "3", "7"))
+    folders[2].mkdir()
+    write_table(folders[2], ("a.png", "", "4", ""))
+    for before, count in ([], 0), (folders[:2], 2):
+        with pytest.raises(DatasetError, match=rf"third/a\.png cannot .*, which have {count}"):
+            read_photos([*before, folders[2]])
+    take(folders[2] / "c.png")
+    write_table(folders[2], ("a.png", "", "4", ""), ("c.png", "", "4", ""))
+    with pytest.raises(DatasetError, match=r"third/a\.png cannot be read"):  # the others have c
+        read_photos(folders)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +134,7 @@ def test_a_table_of_corrections_need_not_have_the_files(tmp_path: Path) -> None:
     [
         ([("a.png", "", "11", "7")], r"photos.csv, line 2: '11' is no class; .*Ankle boot, none"),
         ([("gone.png", "", "3", "7")], "gone.png cannot be read"),
+        ([("a.png", "", "3;none", "7")], "'3;none' is at once a class and none of them"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_named(
@@ -189,30 +201,37 @@ HOODIE = Kind(frozenset({2, 4}), "Hoodie")
 HAT = Kind(frozenset({NONE}), "Hat")
 
 
-def probabilities(kinds: Sequence[Kind], **shares: float) -> np.ndarray:
-    """What is served where a network gives these `shares` to the kinds, by name or number."""
-    names = [kind.source_label or str(min(kind.accepted)) for kind in kinds]
-    logits = np.log([[shares.get(name.removeprefix("_"), 1e-9) for name in names]])
-    inputs = keras.Input(logits.shape[1:])
+def served(kinds: Sequence[Kind], shares: np.ndarray) -> np.ndarray:
+    """What is served where a network gives these `shares` (n, kinds) to the kinds."""
+    inputs = keras.Input(shares.shape[1:])
     model = with_probabilities(keras.Model(inputs, inputs), 1.0, costs_of(kinds))
-    return np.asarray(model(logits.astype(np.float32)))[0]
+    return np.asarray(model(np.log(shares).astype(np.float32)))
+
+
+def probabilities(kinds: Sequence[Kind], shares: Mapping[Kind | int, float]) -> np.ndarray:
+    """The same of one picture; a number is the kind of that class alone."""
+    given = {
+        CLASSES_ALONE[kind] if isinstance(kind, int) else kind: shares[kind] for kind in shares
+    }
+    assert set(given) <= set(kinds)
+    return served(kinds, np.array([[given.get(kind, 1e-9) for kind in kinds]]))[0]
 
 
 def test_the_answer_has_the_probability_of_all_kinds_that_it_is_right_for() -> None:
     kinds = (*CLASSES_ALONE, LONGSLEEVE, HOODIE)
-    found = probabilities(kinds, Longsleeve=0.5, Hoodie=0.3, **{"0": 0.15, "3": 0.05})
+    found = probabilities(kinds, {LONGSLEEVE: 0.5, HOODIE: 0.3, 0: 0.15, 3: 0.05})
     assert np.allclose(found[[2, 0, 3]], [0.8, 0.15, 0.05], atol=1e-6)
     assert found.sum() == pytest.approx(1)
 
 
 def test_what_speaks_against_the_answer_is_parted_among_its_classes() -> None:
     kinds = (*CLASSES_ALONE, LONGSLEEVE, HOODIE)
-    found = probabilities(kinds, Hoodie=0.2, **{"6": 0.8})
+    found = probabilities(kinds, {HOODIE: 0.2, 6: 0.8})
     assert np.allclose(found[[6, 2, 4]], [0.8, 0.1, 0.1], atol=1e-6)
 
 
 def test_what_is_none_of_the_ten_takes_from_their_probabilities() -> None:
-    found = probabilities((*CLASSES_ALONE, HAT), Hat=0.4, **{str(NONE): 0.3, "8": 0.3})
+    found = probabilities((*CLASSES_ALONE, HAT), {HAT: 0.4, NONE: 0.3, 8: 0.3})
     assert found.argmax() == 8
     assert found.sum() == pytest.approx(0.3)
 
@@ -220,19 +239,34 @@ def test_what_is_none_of_the_ten_takes_from_their_probabilities() -> None:
 def test_of_classes_as_good_as_each_other_the_likelier_alone_is_the_answer() -> None:
     shoes = Kind(frozenset({5, 7, 9}), "Shoes")
     for likelier in (5, 7, 9):
-        found = probabilities((*CLASSES_ALONE, shoes), Shoes=1.0, **{str(likelier): 1e-7})
+        found = probabilities((*CLASSES_ALONE, shoes), {shoes: 1.0, likelier: 1e-7})
         assert found.argmax() == likelier
 
 
 def test_of_classes_that_are_right_the_one_said_first_is_the_answer() -> None:
     kinds = (*CLASSES_ALONE, LONGSLEEVE)
-    assert probabilities(kinds, Longsleeve=0.95, **{"0": 0.05}).argmax() == 2
-    found = probabilities(kinds, Longsleeve=0.8, **{"0": 0.2})  # enough to speak against it
+    assert probabilities(kinds, {LONGSLEEVE: 0.95, 0: 0.05}).argmax() == 2
+    found = probabilities(kinds, {LONGSLEEVE: 0.8, 0: 0.2})  # enough to speak against it
     assert found.argmax() == 0
     assert found[0] == pytest.approx(1)
 
 
-def test_kinds_are_the_labels_and_the_classes_that_have_none() -> None:
+def test_whatever_is_likely_the_answer_costs_least_and_the_confidence_is_that_it_is_right() -> None:
+    kinds = (*CLASSES_ALONE, LONGSLEEVE, HOODIE, HAT)
+    shares = np.random.default_rng(0).dirichlet(np.full(len(kinds), 0.3), 500) + 1e-12
+    shares = shares[shares[:, [NONE, -1]].sum(axis=1) < 0.9]  # else the rest is rounded away
+    costs = costs_of(kinds)
+    found = served(kinds, shares)
+    answer = found.argmax(axis=1)
+    for row, named in zip(shares, answer, strict=True):
+        assert row @ costs[:, named] == pytest.approx((row @ costs).min(), abs=1e-6)
+    likely = (shares @ (costs < 1))[np.arange(len(shares)), answer]
+    assert np.allclose(found.max(axis=1), likely, atol=1e-5)
+    none = shares[:, [NONE, -1]].sum(axis=1) / shares.sum(axis=1)
+    assert np.allclose(found.sum(axis=1), 1 - none, atol=1e-5)
+
+
+def test_kinds_are_the_labels_and_the_classes_that_are_none_by_themselves() -> None:
     def photo(kind: Kind) -> Photo:
         return Photo(Path(), kind.accepted, "", "", kind.source_label)
 
@@ -363,11 +397,16 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
     sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RECIPES, "reference", replace(RECIPES["reference"], averaged=2))
-    for n in range(36):
-        label = (TROUSER, DRESS, BAG, NONE)[n % 4]
-        name = "none" if label == NONE else LABELS[label]
+    labels = ((TROUSER, "Jeans", "1"), (TROUSER, "Slacks", "1"), (DRESS, "Gown", "3;6"))
+    labels += ((BAG, "", "8"), (NONE, "Hat", ""))
+    rows = []
+    for n in range(40):
+        label, source_label, accepted = labels[n % 5]
         colour = "grey" if label == NONE else "navy"
-        take(tmp_path / "photos" / name / f"sender {n % 6}" / f"{n}.png", colour, label=label)
+        on = f"rgb(255, 255, {200 + n})"  # no photo twice
+        take(tmp_path / "photos" / f"{n}.png", colour, on, label)
+        rows.append((f"{n}.png", source_label, accepted, f"sender {n % 6}"))
+    write_table(tmp_path / "photos", *rows)
     dataset.write_csv(sample, tmp_path / dataset.CSV_NAMES["train"])
     card, judged = train_on_photos(
         *(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path),
@@ -381,7 +420,9 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
     engine = Engine(tmp_path / "model" / "photo")
     assert engine.card == card
     assert (card.preprocessing, card.channels, card.height) == ("photo", 3, 28)
-    assert card.validation["count"] == 27
+    assert card.validation["count"] == 32
+    assert "Gown: Dress, Shirt" in card.kinds
+    assert len(card.kinds) == 13
     assert (len(card.runs), card.averaged) == (3, 2)
     assert "3 folds of contributors" in judged.as_text()
     with Image.open(tmp_path / "training" / "photo-mistakes.jpg") as sheet:

@@ -29,7 +29,9 @@ def checkpoint_path(
 
     `digest` is that of the rows that are trained on.
     """
-    identity = json.dumps([_EDITION, architecture, asdict(recipe), digest, seed])
+    # How many networks are averaged makes no difference to any of them.
+    own = {name: value for name, value in asdict(recipe).items() if name != "averaged"}
+    identity = json.dumps([_EDITION, architecture, own, digest, seed])
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return folder / "training" / f"{architecture}-seed-{seed}-{fingerprint}.npz"
 

@@ -31,7 +31,7 @@ class Judged:
     """Answers for photos by networks that were trained on other contributors' photos."""
 
     probabilities: Floats
-    """Of the ten and of none of them, calibrated (n, 11)."""
+    """Of the ten, as they are served, and of none of them (n, 11)."""
     targets: Floats
     threshold: float
     pooled: dict[str, Any]

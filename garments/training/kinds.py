@@ -19,7 +19,15 @@ class Kind:
     """Items that go by one name, and for which the same classes are right."""
 
     accepted: frozenset[int]
+    """The classes that are right; NONE alone where it is none of the ten."""
     source_label: str = ""
+
+    def __str__(self) -> str:
+        classes = ", ".join(
+            LABELS[number] if number != NONE else "none of these"
+            for number in sorted(self.accepted)
+        )
+        return f"{self.source_label}: {classes}" if self.source_label else classes
 
     @property
     def order(self) -> tuple[list[int], str]:
@@ -30,19 +38,26 @@ class Kind:
 # What labels tell apart that are no finer than the answers.
 CLASSES_ALONE = tuple(Kind(frozenset({number})) for number in range(NONE + 1))
 
-# Of the classes that are right for an item, the one that people would say first: with long sleeves
-# it is rather a pullover, and so is a hoodie, which looks most like it.
+# Of the classes that are right for an item, the one that people would say first. Knitted pullovers
+# are labelled as long sleeves; and hoodies look like these, for which a T-shirt is wrong.
 SAID_FIRST = {frozenset({0, 2}): 2}
 LESS_APT = 0.1
 """The cost of a right class that is not said first, where a wrong one costs 1."""
 
 
+def kind_of(photo: Photo) -> Kind:
+    """The kind that a photo's label names."""
+    return Kind(photo.accepted, photo.source_label)
+
+
 def kinds_of(photos: Iterable[Photo]) -> tuple[Kind, ...]:
-    """The kinds in `photos`, and each class of which there is no photo."""
-    kinds = {Kind(photo.accepted, photo.source_label) for photo in photos}
-    seen = {kind.accepted for kind in kinds if kind.source_label}
-    # A label that has no name of its own counts for all kinds of the same classes.
-    kinds = {kind for kind in kinds if kind.source_label or kind.accepted not in seen}
+    """The kinds in `photos`, and each class that is no kind by itself among them.
+
+    A label without a name of its own adds none where others of the same classes have names.
+    """
+    kinds = {kind_of(photo) for photo in photos}
+    named = {kind.accepted for kind in kinds if kind.source_label}
+    kinds = {kind for kind in kinds if kind.source_label or kind.accepted not in named}
     seen = {kind.accepted for kind in kinds}
     kinds |= {kind for kind in CLASSES_ALONE if kind.accepted not in seen}
     return tuple(sorted(kinds, key=lambda kind: kind.order))
@@ -51,7 +66,7 @@ def kinds_of(photos: Iterable[Photo]) -> tuple[Kind, ...]:
 def kind_targets(labels: Sequence[Kind], kinds: Sequence[Kind]) -> Floats:
     """Which of `kinds` each label may mean: ones and zeros (n, kinds).
 
-    Its own; else those of the same classes; else those of any of its classes.
+    Its own; else those of the same classes; else those of some of its classes and no other.
     """
     targets = np.zeros((len(labels), len(kinds)), np.float32)
     rows = {label: _meant(label, kinds) for label in set(labels)}

@@ -30,7 +30,7 @@ from garments.training.export import (
 )
 from garments.training.fit import BACKENDS, fit
 from garments.training.judge import Judged, accuracy_of, draw, judge, scores
-from garments.training.kinds import costs_of, kinds_of
+from garments.training.kinds import Kind, costs_of, kind_targets, kinds_of
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
 from garments.training.photos import Photo, digest_of, read_photos, targets_of
@@ -93,7 +93,8 @@ def train_on_photos(
     def fitted(kept: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
         """The network for pictures as they are served, and what trained it."""
         examples = Photos(kept, trained_side, shots, catalogue, kinds)
-        digest = f"{digest_of(kept)} {catalogue.digest} {trained_side} {shots}"
+        told_apart = " ".join(map(str, kinds))
+        digest = f"{digest_of(kept)} {catalogue.digest} {trained_side} {shots} {told_apart}"
         weights, backends = [], []
         for each in range(seed, seed + recipe.averaged):
             state = checkpoint_path(data_directory, architecture, recipe, digest, each)
@@ -103,8 +104,8 @@ def train_on_photos(
             backends += found.backends
             keras.utils.clear_session()
         network = ARCHITECTURES[architecture]((side, side, 3), len(kinds))
-        # All began with the same weights, and so the mean of where they ended is as good as
-        # asking them all: "model soups" of Wortsman et al., arXiv 2203.05482.
+        # From the same pretrained weights they end so near to each other that the mean is nearly
+        # as good as asking all of them: "model soups" of Wortsman et al., arXiv 2203.05482.
         network.set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
         return network, backends
 
@@ -114,7 +115,9 @@ def train_on_photos(
         seen = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
         networks.append(fitted(seen)[0])
         logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], side))
-    temperature = fit_temperature(logits, Photos(photos, side, kinds=kinds).targets)
+    # Kinds for which the same classes are right need not be told apart to be answered.
+    unnamed = [Kind(photo.accepted) for photo in photos]
+    temperature = fit_temperature(logits, kind_targets(unnamed, kinds))
     targets = targets_of(photos)
     final, trained_by = fitted(photos)
 
@@ -144,8 +147,8 @@ def train_on_photos(
             folder.name,
             place,
         )
-        last = keras.Input(logits.shape[1:])
-        in_floats = served(keras.Model(last, last)).predict(logits, verbose=0)
+        of_logits = keras.Input(logits.shape[1:])
+        in_floats = served(keras.Model(of_logits, of_logits)).predict(logits, verbose=0)
         drawn = Photos([], side, len(held_out), held_out)
         card = replace(
             card,
@@ -155,6 +158,7 @@ def train_on_photos(
                 "catalogue_shots": accuracy_of(_probabilities(place, drawn), drawn.targets),
             },
             runs=judged.folds,
+            kinds=[*map(str, kinds)],
         )
         card.write(place)
         draw(judged, place)

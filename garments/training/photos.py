@@ -32,36 +32,49 @@ class Photo:
     digest: str
     """SHA-256 of the file."""
     source_label: str = ""
-    """What whoever labelled it calls the item, where that is finer than the classes."""
+    """What whoever labelled it calls the item; empty if unknown."""
 
 
 def read_photos(folders: Sequence[Path]) -> list[Photo]:
     """The photos of all `folders`, sorted by digest; a file that comes again has its last label.
 
     So a folder of corrections goes after the folder that it corrects. A table with none of its
-    files beside it is of labels alone, for files of the same names in the folders before.
+    files beside it is of labels alone, for the files at the same places in the folders before.
     Raises DatasetError.
     """
     found: dict[str, Photo] = {}
-    places: dict[str, Path] = {}
+    digests: dict[Path, set[str]] = {}
     for folder in folders:
         rows = list(_by_table(folder) if (folder / TABLE).is_file() else _by_class(folder))
         labels_alone = not any(path.exists() for path, *_ in rows)
         before = len(found)
         for path, accepted, sender, source_label in rows:
+            place = path.relative_to(folder) if path.is_relative_to(folder) else path
+            at_place = digests.setdefault(place, set())
+            if labels_alone and len(at_place) != 1:
+                raise DatasetError(
+                    f"{path} cannot be read: it does not exist, and labels alone need one photo "
+                    f"at {place} in the folders before, which have {len(at_place)}"
+                )
             if labels_alone:
-                path = places.get(path.name, path)
-            try:
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            except OSError as error:
-                raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+                (digest,) = at_place
+                path = found[digest].path
+            else:
+                digest = _digest(path)
+            at_place.add(digest)
             # A correction may not know who took the photo; training needs to.
             kept = sender or (found[digest].sender if digest in found else digest)
             found[digest] = Photo(path, accepted, kept, digest, source_label)
-            places[path.name] = path
         if len(found) == before == 0:
             raise DatasetError(f"{folder} holds no photo: {_layouts()}")
     return [found[digest] for digest in sorted(found)]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def digest_of(photos: Sequence[Photo]) -> str:
@@ -93,10 +106,10 @@ def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
     rows = zip(*(table[column] for column in columns), strict=True)
     for line, (file, accepted, sender, source_label) in enumerate(rows, start=2):
         try:
-            classes = frozenset(map(_class_of, accepted.split(";"))) if accepted else {NONE}
+            classes = _classes_of(accepted) if accepted else frozenset({NONE})
         except ValueError as error:
             raise DatasetError(f"{path}, line {line}: {error}") from error
-        yield folder / file, frozenset(classes), sender, source_label
+        yield folder / file, classes, sender, source_label.strip()
 
 
 def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
@@ -105,13 +118,21 @@ def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
         raise DatasetError(f"{folder} is no folder: {_layouts()}")
     for named in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            classes = frozenset(map(_class_of, named.name.split(";")))
+            classes = _classes_of(named.name)
         except ValueError as error:
             raise DatasetError(f"{named}: {error}") from error
         for path in sorted(named.rglob("*")):
             if path.suffix.lower() in _EXTENSIONS and path.is_file():
                 inside = path.relative_to(named).parts
                 yield path, classes, inside[0] if len(inside) > 1 else "", ""
+
+
+def _classes_of(names: str) -> frozenset[int]:
+    """The classes of a list joined by semicolons."""
+    classes = frozenset(map(_class_of, names.split(";")))
+    if NONE in classes and len(classes) > 1:
+        raise ValueError(f"{names!r} is at once a class and none of them")
+    return classes
 
 
 def _class_of(name: str) -> int:

@@ -30,7 +30,8 @@ class Recipe:
     adam: bool = False
     """Whether to divide each step by the gradient's usual size, as AdamW does."""
     averaged: int = 1
-    """Networks, each from a seed of its own, whose weights are averaged; of photos alone."""
+    """Networks, each from a seed of its own, whose weights are averaged; of photos alone, and
+    of use where all begin with the same pretrained weights."""
     half: bool = False
     """Whether to multiply in bfloat16, where the processor has units for that."""
 

@@ -12,7 +12,7 @@ from garments.dataset import LABELS, Dataset, DatasetError
 from garments.preprocess import BadImage, Limits, read_picture
 from garments.preprocess.photo import photo as as_served
 from garments.training.batches import Floats, Rows, altering
-from garments.training.kinds import CLASSES_ALONE, Kind, kind_targets
+from garments.training.kinds import CLASSES_ALONE, Kind, kind_of, kind_targets
 from garments.training.photos import Photo
 from garments.training.recipe import Recipe
 from garments.training.scenes import catalogue_shot, photographed
@@ -45,8 +45,7 @@ class Photos:
             numbers = range(len(LABELS))
             self._of_class = [catalogue.images[catalogue.labels == number] for number in numbers]
         self._classes = classes
-        labels = [Kind(photo.accepted, photo.source_label) for photo in photos]
-        labels += [CLASSES_ALONE[number] for number in classes]
+        labels = [*map(kind_of, photos), *(CLASSES_ALONE[number] for number in classes)]
         self.targets: Floats = kind_targets(labels, kinds)
 
     def plain(self, rows: Rows) -> npt.NDArray[np.uint8]:
