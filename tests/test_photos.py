@@ -16,13 +16,14 @@ from garments.dataset import LABELS, Dataset, DatasetError
 from garments.engine import Engine
 from garments.network import ARCHITECTURES, with_probabilities
 from garments.preprocess import Limits, to_array
+from garments.preprocess.photo import photo as as_served
 from garments.training import RECIPES, TrainingError, judge, pretrained, train_on_photos
 from garments.training.fit import fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
 from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted
 from garments.training.photos import NONE, Photo, read_photos, targets_of
-from garments.training.scenes import catalogue_shot
+from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos
 from tests.conftest import PROJECT, SHARED
 
@@ -296,8 +297,8 @@ def test_a_label_without_a_name_may_be_any_kind_of_its_classes() -> None:
 
 def test_a_photo_is_shown_as_it_is_served_or_altered_as_its_place_says(tmp_path: Path) -> None:
     photo = Photo(take(tmp_path / "a.png"), frozenset({3}), "7", "")
-    examples = Photos([photo], 32)
-    served = to_array(photo.path.read_bytes(), 32, 32, "photo", limits=Limits())
+    examples = Photos([photo], (32, 24))
+    served = to_array(photo.path.read_bytes(), 32, 24, "photo", limits=Limits())
     assert (examples.plain(np.array([0])) == served).all()
 
     def altered(*place: int) -> bytes:
@@ -307,8 +308,45 @@ def test_a_photo_is_shown_as_it_is_served_or_altered_as_its_place_says(tmp_path:
     assert len({altered(0, 1, 2), altered(0, 1, 3), altered(1, 1, 2), served.tobytes()}) == 4
 
 
+@pytest.mark.parametrize(
+    ("size", "inside"),
+    [
+        ((300, 400), (0, 64, 0, 48)),
+        ((400, 300), (14, 50, 0, 48)),
+        ((300, 300), (8, 56, 0, 48)),
+        ((100, 400), (0, 64, 16, 32)),
+        ((2, 4_000), (0, 64, 23, 24)),
+    ],
+)
+def test_a_photo_is_framed_and_not_stretched(
+    size: tuple[int, int], inside: tuple[int, int, int, int]
+) -> None:
+    picture = Image.new("RGB", size, (200, 40, 90))
+    picture.paste((40, 200, 90), (0, 0, size[0], size[1] // 2))
+    shown = as_served(picture, 64, 48)
+    top, bottom, left, right = inside
+    framed = np.ones((64, 48), np.bool_)
+    framed[top:bottom, left:right] = False
+    assert shown.shape == (64, 48, 3)
+    assert (np.abs(shown[framed].astype(int) - (120, 120, 90)) <= 4).all()
+    assert (shown[top, left] == (40, 200, 90)).all()
+    assert (shown[bottom - 1, right - 1] == (200, 40, 90)).all()
+
+
+def test_a_photo_is_altered_about_the_place_where_it_is_served(tmp_path: Path) -> None:
+    """The mean of many alterations shows the item, mirrored or not, where the photo has it."""
+    picture = Image.new("RGB", (160, 90), "black")
+    picture.paste("white", (64, 9, 96, 81))
+    random = np.random.default_rng(0)
+    mean = np.mean([photographed(picture, (96, 72), random) for _ in range(400)], axis=0)
+    served = as_served(picture, 96, 72)
+    bright, bright_served = mean[..., 0] > 0.6 * mean.max(), served[..., 0] > 128
+    assert (bright == bright_served).mean() > 0.97
+    assert mean.shape == served.shape
+
+
 def test_a_row_of_a_shot_shows_another_item_of_its_class_every_time(sample: Dataset) -> None:
-    examples = Photos([], 32, 20, sample)
+    examples = Photos([], (32, 24), 20, sample)
     assert examples.targets.argmax(axis=1).tolist() == [*range(10)] * 2
     shots = {examples.altered(np.array([8]), RECIPE, 0, 0, n).tobytes() for n in range(5)}
     assert len(shots) == 5
@@ -317,9 +355,9 @@ def test_a_row_of_a_shot_shows_another_item_of_its_class_every_time(sample: Data
 def test_a_catalogue_shot_shows_the_item_on_its_background(sample: Dataset) -> None:
     item = sample.images[0]
     for seed in range(20):
-        shot = catalogue_shot(item, 96, np.random.default_rng(seed))
-        corner, centre = shot[:4, :4].mean(axis=(0, 1)), shot[40:56, 40:56].mean(axis=(0, 1))
-        assert shot.shape == (96, 96, 3)
+        shot = catalogue_shot(item, (96, 72), np.random.default_rng(seed))
+        corner, centre = shot[:4, :4].mean(axis=(0, 1)), shot[40:56, 28:44].mean(axis=(0, 1))
+        assert shot.shape == (96, 72, 3)
         assert np.isfinite(shot).all()
         assert np.abs(corner - centre).max() > 0
 
@@ -376,12 +414,12 @@ def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_pa
     }
 
     def accuracies(*folders: Path) -> dict[str, float]:
-        examples = Photos(read_photos(folders), 28)
+        examples = Photos(read_photos(folders), (28, 28))
         state = tmp_path / f"{len(folders)}.npz"
         network = fit("reference", RECIPE, examples, None, 0, "tensorflow", state).network
         found = {}
         for name, photos in judged_by.items():
-            pictures = Photos(photos, 28).plain(np.arange(len(photos)))
+            pictures = Photos(photos, (28, 28)).plain(np.arange(len(photos)))
             named = network.predict(pictures, verbose=0).argmax(axis=1)
             found[name] = float(targets_of(photos)[np.arange(len(photos)), named].mean())
         return found
@@ -412,14 +450,14 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
         *(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path),
         architecture="reference",
         epochs=2,
-        side=28,
-        trained_side=28,
+        size=(28, 24),
+        trained_size=(28, 24),
         shots=20,
         validation=40,
     )
     engine = Engine(tmp_path / "model" / "photo")
     assert engine.card == card
-    assert (card.preprocessing, card.channels, card.height) == ("photo", 3, 28)
+    assert (card.preprocessing, card.channels, card.height, card.width) == ("photo", 3, 28, 24)
     assert card.validation["count"] == 32
     assert "Gown: Dress, Shirt" in card.kinds
     assert len(card.kinds) == 13
@@ -470,8 +508,8 @@ def test_the_card_tells_every_fold_and_both_precisions(card: Card) -> None:
 
 def test_the_served_model_knows_catalogue_shots_of_what_photos_lack(sample: Dataset) -> None:
     engine = Engine(PHOTO)
-    side = engine.card.height
-    examples = Photos([], side, len(sample), sample)
+    size = (engine.card.height, engine.card.width)
+    examples = Photos([], size, len(sample), sample)
     named = engine.probabilities(examples.plain(np.arange(len(sample)))).argmax(axis=1)
     right = examples.targets[np.arange(len(named)), named] == 1
     unlike_photos = np.isin(examples.targets.argmax(axis=1), (5, 7, 8, 9))

@@ -12,8 +12,21 @@ from garments.preprocess.item import on_white
 def photo(picture: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8]:
     """The whole picture in the network's shape: (height, width, 3), alpha laid on white.
 
-    It is stretched rather than cut or framed: no part of an item is lost and no pixel spent on
-    a frame, and training stretches photos further than upright or lying ones differ.
+    It is framed in its mean colour rather than cut or stretched: no part of an item is lost, and
+    a dress stays longer than a shirt, whichever way the photo was taken.
     """
     opaque = on_white(picture).convert("RGB")
-    return np.asarray(opaque.resize((width, height), Image.Resampling.BICUBIC))
+    scale = min(width / opaque.width, height / opaque.height)
+    inside = (max(1, round(opaque.width * scale)), max(1, round(opaque.height * scale)))
+    seen = opaque.resize(inside, Image.Resampling.BICUBIC)
+    if inside == (width, height):
+        return np.asarray(seen)
+    framed = Image.new("RGB", (width, height), mean_colour(seen))
+    framed.paste(seen, ((width - inside[0]) // 2, (height - inside[1]) // 2))
+    return np.asarray(framed)
+
+
+def mean_colour(picture: Image.Image) -> tuple[int, int, int]:
+    """Of an RGB picture."""
+    red, green, blue = np.asarray(picture.resize((1, 1), Image.Resampling.BOX))[0, 0].tolist()
+    return red, green, blue

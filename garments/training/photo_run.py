@@ -37,12 +37,14 @@ from garments.training.photos import Photo, digest_of, read_photos, targets_of
 from garments.training.recipe import RECIPES
 from garments.training.replacing import WHOLE, replacing
 from garments.training.run import SPLIT_SEED, VALIDATION, check
+from garments.training.scenes import Size
 from garments.training.shown import Photos
 
-# Pixels. Items look larger in what training cuts from its photos, so a network answers best when it
-# is served more pixels than it was trained on: Touvron et al., arXiv 1906.06423. And it costs less.
-SIDE = 160
-TRAINED_SIDE = 144
+# Height and width in pixels, upright as phones are held. Items look larger in what training cuts
+# from its photos, so a network answers best when it is served more pixels than it was trained on:
+# Touvron et al., arXiv 1906.06423. And it costs less.
+SIZE = (176, 132)
+TRAINED_SIZE = (160, 120)
 FOLDS = 3
 # Catalogue shots that an epoch shows beside the photos, a tenth of them of each class.
 SHOTS = 400
@@ -64,8 +66,8 @@ def train_on_photos(
     quick: bool = False,
     backend: str = BACKENDS[0],
     folds: int = FOLDS,
-    side: int = SIDE,
-    trained_side: int = TRAINED_SIDE,
+    size: Size = SIZE,
+    trained_size: Size = TRAINED_SIZE,
     shots: int = SHOTS,
     validation: int = VALIDATION,
 ) -> tuple[Card, Judged]:
@@ -92,9 +94,9 @@ def train_on_photos(
 
     def fitted(kept: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
         """The network for pictures as they are served, and what trained it."""
-        examples = Photos(kept, trained_side, shots, catalogue, kinds)
+        examples = Photos(kept, trained_size, shots, catalogue, kinds)
         told_apart = " ".join(map(str, kinds))
-        digest = f"{digest_of(kept)} {catalogue.digest} {trained_side} {shots} {told_apart}"
+        digest = f"{digest_of(kept)} {catalogue.digest} {trained_size} {shots} {told_apart}"
         weights, backends = [], []
         for each in range(seed, seed + recipe.averaged):
             state = checkpoint_path(data_directory, architecture, recipe, digest, each)
@@ -103,7 +105,7 @@ def train_on_photos(
             weights.append(found.network.get_weights())
             backends += found.backends
             keras.utils.clear_session()
-        network = ARCHITECTURES[architecture]((side, side, 3), len(kinds))
+        network = ARCHITECTURES[architecture]((*size, 3), len(kinds))
         # From the same pretrained weights they end so near to each other that the mean is nearly
         # as good as asking all of them: "model soups" of Wortsman et al., arXiv 2203.05482.
         network.set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
@@ -114,7 +116,7 @@ def train_on_photos(
     for part in parts:
         seen = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
         networks.append(fitted(seen)[0])
-        logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], side))
+        logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], size))
     # Kinds for which the same classes are right need not be told apart to be answered.
     unnamed = [Kind(photo.accepted) for photo in photos]
     temperature = fit_temperature(logits, kind_targets(unnamed, kinds))
@@ -126,12 +128,12 @@ def train_on_photos(
 
     with replacing(folder) as partial:
         # What integers have to reach: every tenth photo or so, and shots.
-        reach = Photos(photos[:: 1 + len(photos) // 200], side, _DRAWN, catalogue)
+        reach = Photos(photos[:: 1 + len(photos) // 200], size, _DRAWN, catalogue)
         shown = reach.plain(np.arange(len(reach.targets)))
         probabilities = np.empty_like(targets)
         for number, (part, network) in enumerate(zip(parts, networks, strict=True)):
             write_model(served(network), shown, partial / str(number))
-            unseen = Photos([photos[row] for row in part], side)
+            unseen = Photos([photos[row] for row in part], size)
             probabilities[part] = _probabilities(partial / str(number), unseen)
         judged = judge(probabilities, targets, parts)
         place = partial / WHOLE
@@ -149,7 +151,7 @@ def train_on_photos(
         )
         of_logits = keras.Input(logits.shape[1:])
         in_floats = served(keras.Model(of_logits, of_logits)).predict(logits, verbose=0)
-        drawn = Photos([], side, len(held_out), held_out)
+        drawn = Photos([], size, len(held_out), held_out)
         card = replace(
             card,
             validation=judged.pooled,

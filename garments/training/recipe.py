@@ -75,7 +75,7 @@ RECIPES: Mapping[str, Recipe] = {
         pruned=0.0,
         pretrained=True,
         adam=True,
-        averaged=3,
+        averaged=2,
         half=True,
     ),
 }

@@ -15,7 +15,7 @@ from garments.training.batches import Floats, Rows, altering
 from garments.training.kinds import CLASSES_ALONE, Kind, kind_of, kind_targets
 from garments.training.photos import Photo
 from garments.training.recipe import Recipe
-from garments.training.scenes import catalogue_shot, photographed
+from garments.training.scenes import Size, catalogue_shot, photographed
 
 # As large as a camera makes them; whoever trains vouches for the files.
 LIMITS = Limits(pixels=89_000_000)
@@ -31,14 +31,14 @@ class Photos:
     def __init__(
         self,
         photos: Sequence[Photo],
-        side: int,
+        size: Size,
         shots: int = 0,
         catalogue: Dataset | None = None,
         kinds: Sequence[Kind] = CLASSES_ALONE,
     ) -> None:
-        self.shape = (side, side, 3)
+        self.shape = (*size, 3)
         self._photos = photos
-        self._side = side
+        self._size = size
         self._of_class: list[npt.NDArray[np.uint8]] = []
         classes = np.arange(shots) % len(LABELS)
         if catalogue is not None:
@@ -58,13 +58,13 @@ class Photos:
 
         def anew(picture: Image.Image) -> npt.NDArray[np.floating]:
             # Resampling looks at four pixels: one of a finer picture would be any of many.
-            finer = min(picture.size) // self._side
-            return photographed(picture.reduce(max(1, finer)), self._side, random)
+            finer = min(picture.size) // max(self._size)
+            return photographed(picture.reduce(max(1, finer)), self._size, random)
 
         return self._pictures(rows, anew, random)
 
     def _as_served(self, picture: Image.Image) -> npt.NDArray[np.floating]:
-        return as_served(picture, self._side, self._side).astype(np.float32)
+        return as_served(picture, *self._size).astype(np.float32)
 
     def _pictures(
         self,
@@ -78,12 +78,12 @@ class Photos:
                 picture = shape(self._read(self._photos[row]))
             else:
                 items = self._of_class[self._classes[row - len(self._photos)]]
-                picture = catalogue_shot(items[random.integers(len(items))], self._side, random)
+                picture = catalogue_shot(items[random.integers(len(items))], self._size, random)
             found[place] = np.clip(np.rint(picture), 0, 255)
         return found
 
     def _read(self, photo: Photo) -> Image.Image:
         try:
-            return read_picture(photo.path.read_bytes(), LIMITS, side=self._side)
+            return read_picture(photo.path.read_bytes(), LIMITS, side=max(self._size))
         except (BadImage, OSError) as error:
             raise DatasetError(f"{photo.path} cannot be trained on: {error}") from error
