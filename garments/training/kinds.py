@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from garments.dataset import LABELS
+from garments.training.judge import CLASSES
 from garments.training.photos import NONE, Photo
 
 Floats = npt.NDArray[np.float32]
@@ -23,10 +24,7 @@ class Kind:
     source_label: str = ""
 
     def __str__(self) -> str:
-        classes = ", ".join(
-            LABELS[number] if number != NONE else "none of these"
-            for number in sorted(self.accepted)
-        )
+        classes = ", ".join(CLASSES[number] for number in sorted(self.accepted))
         return f"{self.source_label}: {classes}" if self.source_label else classes
 
     @property
