@@ -21,7 +21,7 @@ from garments.training import RECIPES, TrainingError, judge, pretrained, train_o
 from garments.training.fit import fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
 from garments.training.photo_results import PAGE, tables
-from garments.training.photo_run import parted
+from garments.training.photo_run import parted, trained_on
 from garments.training.photos import NONE, Photo, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos
@@ -395,6 +395,17 @@ def test_no_contributor_is_in_two_folds() -> None:
     assert sum(map(len, senders)) == 7
     with pytest.raises(TrainingError, match="contributors cannot be parted"):
         parted([photo for photo in photos if photo.sender == "1"], 3)
+
+
+def test_a_state_of_training_is_told_by_what_its_outputs_mean(sample: Dataset) -> None:
+    def state(held_out: Kind) -> str:
+        kept = [Photo(Path(), frozenset({3}), "7", "a")]
+        other = Photo(Path(), held_out.accepted, "8", "b", held_out.source_label)
+        return trained_on(kept, kinds_of([*kept, other]), sample, (32, 24), 10)
+
+    vest, shirt = Kind(frozenset({0}), "Vest"), Kind(frozenset({6}), "Vest")
+    assert state(vest) == state(vest)
+    assert state(vest) != state(shirt)
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from garments import dataset
 from garments.card import Card
+from garments.dataset import Dataset
 from garments.network import ARCHITECTURES, with_probabilities
 from garments.training import checkpoint
 from garments.training.batches import Examples
@@ -73,10 +74,11 @@ def train_on_photos(
 ) -> tuple[Card, Judged]:
     """Train on the photos of all `photo_folders`, and put the network in the folder `folder`.
 
-    The contributors are parted into `folds`; for each, a network is trained on all others and
-    answers for its photos. Temperature, threshold and scores come from these answers, the
-    network from all photos. Each fit keeps its state in `data_directory`, so that the same call
-    goes on where it was interrupted. Raises DatasetError and TrainingError.
+    The contributors are parted into `folds`; for each, a network, the mean of as many as the
+    recipe averages, is trained on all others and answers for its photos. Temperature, threshold
+    and scores come from these answers, the network from all photos. Each fit keeps its state in
+    `data_directory`, so that the same call goes on where it was interrupted. Raises DatasetError
+    and TrainingError.
     """
     check(folder, seeds, epochs, backend)
     if len(seeds) > 1:
@@ -95,8 +97,7 @@ def train_on_photos(
     def fitted(kept: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
         """The network for pictures as they are served, and what trained it."""
         examples = Photos(kept, trained_size, shots, catalogue, kinds)
-        told_apart = " ".join(map(str, kinds))
-        digest = f"{digest_of(kept)} {catalogue.digest} {trained_size} {shots} {told_apart}"
+        digest = trained_on(kept, kinds, catalogue, trained_size, shots)
         weights, backends = [], []
         for each in range(seed, seed + recipe.averaged):
             state = checkpoint_path(data_directory, architecture, recipe, digest, each)
@@ -168,6 +169,17 @@ def train_on_photos(
     draw_mistakes(judged, photos, sheet)
     log.info("the surest mistakes: %s", sheet)
     return card, judged
+
+
+def trained_on(
+    photos: Sequence[Photo], kinds: Sequence[Kind], catalogue: Dataset, size: Size, shots: int
+) -> str:
+    """What tells the state of one fit from another's.
+
+    The kinds too, which depend on photos that are held out: they are what the outputs mean.
+    """
+    told_apart = " ".join(map(str, kinds))
+    return f"{digest_of(photos)} {catalogue.digest} {size} {shots} {told_apart}"
 
 
 def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
