@@ -206,14 +206,43 @@ def test_what_is_too_much_at_once_is_sent_in_halves(
     assert counts.unreadable == 0
 
 
-def test_one_picture_that_makes_the_service_fail_costs_no_other(photos: Path) -> None:
-    def fails_on_the_seventh(handler: fake.Handler, pictures: list[bytes]) -> None:
-        poisoned = any(len(picture) == 27 for picture in pictures)
-        (fake.status(500, "the service failed") if poisoned else fake.answer)(handler, pictures)
+def on(lengths: set[int], behaviour: fake.Behaviour) -> fake.Behaviour:
+    """Behave so where a picture has one of these lengths, and answer where none has."""
 
-    with fake_service([fails_on_the_seventh] * 99) as service:
+    def behave(handler: fake.Handler, pictures: list[bytes]) -> None:
+        poisoned = not lengths.isdisjoint(map(len, pictures))
+        (behaviour if poisoned else fake.answer)(handler, pictures)
+
+    return behave
+
+
+def test_one_picture_that_makes_the_service_fail_costs_no_other(photos: Path) -> None:
+    with fake_service(otherwise=on({27}, fake.status(500, "the service failed"))) as service:
         counts, decisions = night(photos, service.url)
     assert (counts.unreadable, decisions["7.png"]) == (1, "unreadable")
+
+
+@pytest.mark.parametrize("ending", [fake.cut, fake.cut_in_the_body, fake.slow])
+def test_one_picture_that_ends_the_service_costs_no_other(
+    ending: fake.Behaviour, photos: Path
+) -> None:
+    with fake_service(otherwise=on({27}, ending)) as service:
+        counts, decisions = night(photos, service.url)
+    assert (counts.unreadable, decisions["7.png"]) == (1, "unreadable")
+    row = read_predictions(photos.parent / "predictions.csv", 10)[7]
+    assert row.error.startswith("the service died or was silent each time")
+    with fake_service() as service:  # which has learnt to read it
+        counts, decisions = night(photos, service.url)
+        assert service.requests == [1]
+    assert (counts.unreadable, decisions["7.png"]) == (0, "accept")
+
+
+def test_a_service_that_many_pictures_end_is_given_up(photos: Path) -> None:
+    with (
+        fake_service(otherwise=on(set(range(20, 26)), fake.cut)) as service,
+        pytest.raises(batch.ServiceError, match="dies or is silent whenever it is sent one of"),
+    ):
+        night(photos, service.url, batch_size=1)
 
 
 def test_a_lost_night_sends_nothing_more(photos: Path) -> None:

@@ -7,10 +7,12 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import orjson
 import requests
+from urllib3.exceptions import ProtocolError
 
 from garments.batch.errors import ServiceError, UsageError
 from garments.settings import Settings
@@ -21,6 +23,10 @@ _PASSING = frozenset({408, 429, 502, 503, 504})
 _TO_BE_HALVED = frozenset({413, 500})
 _IMAGE_FAULTS = frozenset({413, 415, 422, 500})
 _LONGEST_PAUSE = 30.0
+# Tries without an answer after which it may be the pictures that end the service, and of how many
+# pictures a night believes it: if it is of more, the service is at fault.
+_SUSPECTED_AFTER = 3
+_FATAL_AT_MOST = 5
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,8 @@ class Client:
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
         self._stopped = threading.Event()
+        self._answered: bytes | None = None
+        self._fatal = count(1)
 
     def stop(self) -> None:
         """Send nothing more: end every pause that a thread is in, and the try after it."""
@@ -92,13 +100,25 @@ class Client:
         if isinstance(found, list):
             return found
         alone = len(pictures) == 1
-        if found is None or (found.status_code in _TO_BE_HALVED and not alone):
+        if not alone and (found is None or found.status_code in _TO_BE_HALVED):
             middle = len(pictures) // 2
             return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
+        if found is None:
+            return [self._fatal_picture()]
         if found.status_code in _IMAGE_FAULTS and alone:
             failed = found.status_code == requests.codes.server_error
             return [{"error": {"detail": _explain(found)}, "failed": failed}]
         raise self._refused("/predict", _explain(found))
+
+    def _fatal_picture(self) -> Answer:
+        """The answer for a picture that the service does not survive. Raises ServiceError."""
+        if next(self._fatal) > _FATAL_AT_MOST:
+            raise ServiceError(
+                f"{self._url} dies or is silent whenever it is sent one of more than "
+                f"{_FATAL_AT_MOST} pictures: see its log"
+            )
+        problem = "the service died or was silent each time that it was sent: see its log"
+        return {"error": {"detail": problem}, "failed": True}
 
     def _refused(self, path: str, reason: str) -> UsageError:
         return UsageError(
@@ -109,11 +129,10 @@ class Client:
     def _post(self, pictures: Sequence[bytes]) -> list[Answer] | requests.Response | None:
         """Send until there are answers, or a refusal that time will not better.
 
-        None where there is no answer in time, but may be one for fewer pictures. Raises
+        None where there is no answer, but may be one for fewer pictures, or for others. Raises
         ServiceError.
         """
-        # The service never sees a photo's own name: a header cannot carry every name there is.
-        files = [("image", (str(place), picture)) for place, picture in enumerate(pictures)]
+        lost = 0
         deadline = time.monotonic() + self._settings.retry_seconds
         pauses = _growing_pauses(first=0.2, longest=_LONGEST_PAUSE)
         while True:
@@ -121,29 +140,49 @@ class Client:
             if self._stopped.is_set():
                 raise ServiceError("the night was ended")
             try:
-                response = self._session().post(
-                    f"{self._url}/predict",
-                    params=self._asked,
-                    files=files,
-                    timeout=self._settings.timeout_seconds,
-                    allow_redirects=False,
-                )
+                response = self._send(pictures)
                 if response.status_code == requests.codes.ok:
-                    return _answers(response, len(pictures))
+                    answers = _answers(response, len(pictures))
+                    self._answered = pictures[0]
+                    return answers
                 if response.status_code not in _PASSING:
                     return response
                 state = _explain(response)
                 pause = max(pause, _retry_after(response))
             except requests.ReadTimeout as error:
+                lost += 1
+                state = _reason(error)
                 if len(pictures) > 1:
                     return None
-                state = _reason(error)
             except requests.RequestException as error:
+                lost += _was_cut(error)
                 state = _reason(error)
+            if lost >= _SUSPECTED_AFTER and self._answers_another():
+                return None
             if time.monotonic() + pause > deadline:
                 raise ServiceError(f"{self._url} gave no answer in time: {state}")
             logger.info("trying again in %.1f s: %s", pause, state)
             self._stopped.wait(pause)
+
+    def _send(self, pictures: Sequence[bytes]) -> requests.Response:
+        # The service never sees a photo's own name: a header cannot carry every name there is.
+        files = [("image", (str(place), picture)) for place, picture in enumerate(pictures)]
+        return self._session().post(
+            f"{self._url}/predict",
+            params=self._asked,
+            files=files,
+            timeout=self._settings.timeout_seconds,
+            allow_redirects=False,
+        )
+
+    def _answers_another(self) -> bool:
+        """Whether the service answers at present, for the last picture that it answered for."""
+        if self._answered is None:
+            return False
+        try:
+            return bool(self._send([self._answered]).ok)
+        except requests.RequestException:
+            return False
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -155,6 +194,12 @@ class Client:
             self._local.session = session
             self._sessions.append(session)
         return session
+
+
+def _was_cut(error: requests.RequestException) -> bool:
+    """Whether the service had taken the connection, which tells it from one that is not there."""
+    cause = next(iter(error.args), None)
+    return isinstance(cause, ProtocolError)
 
 
 def _growing_pauses(first: float, longest: float) -> Iterator[float]:
