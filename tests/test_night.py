@@ -915,7 +915,14 @@ def test_a_share_of_the_accepted_waits_for_people_if_so_wished(place: Place) -> 
         place.night(service, review_sample=0.3)
         assert sorted(waiting(place)) == sorted(sample)
         place.night(service)
-    assert waiting(place) == []
+        assert waiting(place) == []
+        # Whatever their slips say: a sample without those would tell of no others.
+        slips = place.output.parent / "slips.csv"
+        slips.write_text("filename,expected\n" + "".join(f"{name},Coat\n" for name in names))
+        assert place.night(service, review_sample=0.3, expected=slips).mismatched > 20
+        kinds = dict(waiting(place))
+        assert {name for name, kind in kinds.items() if kind == "sample"} == {*dict(sample)}
+        assert set(kinds.values()) == {"sample", "wrong"}
 
 
 def test_the_report_of_a_night_is_kept_with_its_numbers(place: Place) -> None:

@@ -25,10 +25,11 @@ def place_of(outcome: Outcome, share: float) -> float | None:
         return place("doubtful", outcome.confidence)
     if outcome.decision != "accept" or not outcome.drawn:
         return None
-    if outcome.expected not in (None, outcome.prediction):
-        return place_of_wrong(outcome.confidence)
+    # First, whatever the slip says: what is of the sample must tell of all that was accepted.
     if is_sampled(outcome.digest, share):
         return place("sample", _drawn_lot(outcome.digest))
+    if outcome.expected not in (None, outcome.prediction):
+        return place_of_wrong(outcome.confidence)
     return None
 
 
