@@ -130,8 +130,8 @@ def test_mcnemar_counts_the_pictures_that_only_one_model_got_right() -> None:
 
 def test_the_plots_are_drawn(answers: Answers, tmp_path: Path) -> None:
     report.plot_reliability(answers.confidence, answers.right, tmp_path / "reliability.png")
-    report.plot_coverage(answers.confidence, answers.right, 0.5, tmp_path / "coverage.png")
-    report.plot_coverage(answers.confidence, answers.right, 2.0, tmp_path / "nothing.png")
+    report.plot_coverage(answers.confidence, answers.right, 0.5, 0.03, tmp_path / "coverage.png")
+    report.plot_coverage(answers.confidence, answers.right, 2.0, 0.01, tmp_path / "nothing.png")
     for name in ("reliability", "coverage", "nothing"):
         with Image.open(tmp_path / f"{name}.png") as plot:
             assert plot.width > 500

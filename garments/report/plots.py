@@ -96,9 +96,13 @@ def plot_coverage(
     confidence: npt.NDArray[np.floating],
     right: npt.NDArray[np.bool_],
     threshold: float,
+    most: float,
     path: Path,
 ) -> None:
-    """Draw the error among the surest answers against how many are accepted."""
+    """Draw the error among the surest answers against how many are accepted.
+
+    `most` is the share of wrong ones that the threshold was to keep.
+    """
     order = np.argsort(-confidence, kind="stable")
     accepted = np.arange(1, len(order) + 1) / len(order)
     error = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
@@ -106,7 +110,7 @@ def plot_coverage(
     figure = _figure(6.5, 5)
     axes = figure.add_subplot()
     axes.plot(100 * accepted, 100 * error)
-    axes.axhline(1, color="grey", linewidth=1, linestyle="--", label="1 % wrong")
+    axes.axhline(100 * most, color="grey", linewidth=1, linestyle="--", label=f"{most:.0%} wrong")
     if chosen:
         place = (100 * accepted[chosen - 1], 100 * error[chosen - 1])
         text = f"the card's threshold: {place[0]:.1f} % accepted, {place[1]:.2f} % of them wrong"

@@ -11,6 +11,8 @@ from garments.bounds import accepted_from
 
 Floats = npt.NDArray[np.floating]
 
+MOST_ERROR = 0.01
+
 
 def losses_of(logits: Floats, targets: Floats) -> Floats:
     """How unlikely what is right is thought: -log of its summed probability, (n,).
@@ -36,7 +38,7 @@ def fit_temperature(logits: Floats, targets: Floats) -> float:
 def choose_threshold(
     confidence: Floats,
     correct: npt.NDArray[np.bool_],
-    most_error: float = 0.01,
+    most_error: float = MOST_ERROR,
     level: float = 0.95,
 ) -> float:
     """The lowest confidence from which on answers err at most `most_error`, by `error_bound`.

@@ -154,4 +154,4 @@ def draw(judged: Judged, folder: Path) -> None:
     confidence, right, _ = _answers(judged.probabilities, judged.targets)
     report.plot_confusion(judged.confusion(), CLASSES, folder / "confusion_matrix.png")
     report.plot_reliability(confidence, right, folder / "reliability.png")
-    report.plot_coverage(confidence, right, judged.threshold, folder / "coverage.png")
+    report.plot_coverage(confidence, right, judged.threshold, MOST_ERROR, folder / "coverage.png")

@@ -16,6 +16,7 @@ from garments.dataset import Dataset
 from garments.engine import Engine
 from garments.training import checkpoint
 from garments.training.batches import Catalogue
+from garments.training.calibrate import MOST_ERROR
 from garments.training.checkpoint import checkpoint_path
 from garments.training.errors import TrainingError
 from garments.training.evaluate import ask, evidence, summary
@@ -140,6 +141,10 @@ def _complete(
     report.plot_confusion(scores.confusion, dataset.LABELS, best.folder / "confusion_matrix.png")
     report.plot_reliability(own.confidence, own.right, best.folder / "reliability.png")
     report.plot_coverage(
-        own.confidence, own.right, card.accept_threshold, best.folder / "coverage.png"
+        own.confidence,
+        own.right,
+        card.accept_threshold,
+        MOST_ERROR,
+        best.folder / "coverage.png",
     )
     return card, scores
