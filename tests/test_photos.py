@@ -1,6 +1,7 @@
 """Training on photos: reading them, the ImageNet weights, what is shown, and what it comes to."""
 
 import csv
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted, trained_on
 from garments.training.photos import NONE, Photo, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
-from garments.training.shown import Photos
+from garments.training.shown import Photos, check_photos
 from tests.conftest import PROJECT, SHARED
 
 pytestmark = pytest.mark.slow
@@ -128,6 +129,38 @@ def test_a_table_of_corrections_is_refused_where_it_is_not_clear_of_what(tmp_pat
     write_table(folders[2], ("a.png", "", "4", ""), ("c.png", "", "4", ""))
     with pytest.raises(DatasetError, match=r"third/a\.png cannot be read"):  # the others have c
         read_photos(folders)
+
+
+def test_a_small_copy_that_is_named_by_its_photo_corrects_it(tmp_path: Path) -> None:
+    photo = take(tmp_path / "photos" / "Dress" / "anna" / "a.png")
+    digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+    take(tmp_path / "corrected" / "Shirt" / f"{digest}.jpg", on="black")
+    (found,) = read_photos([tmp_path / "photos", tmp_path / "corrected"])
+    assert (found.path, found.digest, found.sender) == (photo, digest, "anna")
+    assert found.accepted == {6}
+
+
+def test_what_lies_beside_photos_is_not_taken_for_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    take(tmp_path / "Dress" / "anna" / "a.png")
+    for name in (".b.png", "@eaDir/b.png", ".thumbnails/b.png", "__MACOSX/b.png"):
+        take(tmp_path / "Dress" / "anna" / name)
+    for name in (".git", "@eaDir"):
+        take(tmp_path / name / "b.png")
+    (tmp_path / "Dress" / "anna" / "c.heic").touch()
+    (found,) = read_photos([tmp_path])
+    assert found.path.name == "a.png"
+    assert "c.heic is left out: training reads .jpg" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_a_photo_in_two_classes_of_a_folder_is_refused(tmp_path: Path) -> None:
+    content = take(tmp_path / "Dress" / "a.png").read_bytes()
+    (tmp_path / "Shirt").mkdir()
+    (tmp_path / "Shirt" / "b.png").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"Shirt/b.png and .*Dress/a.png are one photo with two"):
+        read_photos([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -308,6 +341,36 @@ def test_a_photo_is_shown_as_it_is_served_or_altered_as_its_place_says(tmp_path:
     assert len({altered(0, 1, 2), altered(0, 1, 3), altered(1, 1, 2), served.tobytes()}) == 4
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_a_photo_of_any_mode_is_shown(mode: str, tmp_path: Path) -> None:
+    take(tmp_path / "a.png")
+    path = tmp_path / ("a.tiff" if mode == "CMYK" else "b.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        picture.convert(mode).save(path)
+    examples = Photos([Photo(path, frozenset({3}), "7", "")], (32, 24))
+    for shown in examples.plain(np.array([0])), examples.altered(np.array([0]), RECIPE, 0, 0, 0):
+        assert shown.shape == (1, 32, 24, 3)
+        assert np.ptp(shown) > 50
+
+
+def test_what_cannot_be_decoded_is_named_before_anything_is_trained(tmp_path: Path) -> None:
+    whole = take(tmp_path / "whole.jpg")
+    names = ["cut.jpg", "text.jpg", *(f"{n}.png" for n in range(10))]
+    for name in names:
+        (tmp_path / name).write_bytes(b"no photo")
+    (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:600])
+    photos = [Photo(tmp_path / name, frozenset({3}), "7", name) for name in ["whole.jpg", *names]]
+    check_photos(photos[:1])
+    with pytest.raises(DatasetError) as error:
+        check_photos(photos)
+    told = str(error.value)
+    assert told.startswith("12 photos cannot be trained on, remove or replace them: ")
+    assert told.endswith(" (and 2 more)")
+    assert "cut.jpg: the picture is damaged" in told
+    assert "text.jpg: the file is not a picture" in told
+    assert "whole.jpg" not in told
+
+
 @pytest.mark.parametrize(
     ("size", "inside"),
     [
@@ -352,6 +415,14 @@ def test_a_row_of_a_shot_shows_another_item_of_its_class_every_time(sample: Data
     assert len(shots) == 5
 
 
+def test_a_row_of_a_shot_is_always_judged_by_the_same_picture_of_its_own(sample: Dataset) -> None:
+    examples = Photos([], (32, 24), 100, sample)
+    together = examples.plain(np.arange(100))
+    assert len({picture.tobytes() for picture in together}) == 100
+    apart = [examples.plain(np.arange(start, start + 20)) for start in range(0, 100, 20)]
+    assert (np.concatenate(apart) == together).all()
+
+
 def test_a_catalogue_shot_shows_the_item_on_its_background(sample: Dataset) -> None:
     item = sample.images[0]
     for seed in range(20):
@@ -393,8 +464,25 @@ def test_no_contributor_is_in_two_folds() -> None:
     assert sorted(np.concatenate(parts)) == list(range(70))
     senders = [{photos[row].sender for row in part} for part in parts]
     assert sum(map(len, senders)) == 7
-    with pytest.raises(TrainingError, match="contributors cannot be parted"):
-        parted([photo for photo in photos if photo.sender == "1"], 3)
+    assert len(parted([photo for photo in photos if photo.sender in "12"], 3)) == 2
+
+
+def test_what_cannot_be_parted_is_told_with_the_way_out() -> None:
+    photos = [Photo(Path(), frozenset({n}), str(n), str(n)) for n in range(6)]
+    with pytest.raises(TrainingError, match="photos of at least two people are needed"):
+        parted(photos[:1] * 5, 3)
+    with pytest.raises(TrainingError, match="no class has 3 photos, .*: give more photos"):
+        parted(photos, 3)
+
+
+def test_it_is_told_of_how_many_photos_nobody_knows_who_took_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "abcd":
+        take(tmp_path / "Dress" / f"{name}.png")
+        take(tmp_path / "Bag" / "anna" / f"{name}{name}.png", label=BAG)
+    parted(read_photos([tmp_path]), 3)
+    assert "of 4 photos it is not known who took them" in caplog.text
 
 
 def test_a_state_of_training_is_told_by_what_its_outputs_mean(sample: Dataset) -> None:

@@ -321,6 +321,19 @@ def test_what_cannot_be_trained_is_refused_first(
         training.train(tmp_path / "m", tmp_path, architecture="reference", **choices)
 
 
+def test_a_network_that_is_not_for_photos_is_refused_first(tmp_path: Path) -> None:
+    with pytest.raises(training.TrainingError, match="reference is not for photos: leave out --a"):
+        training.carry_out(
+            *(tmp_path / "m", tmp_path, None),
+            photos=[tmp_path],
+            architecture="reference",
+            seeds=[0],
+            epochs=1,
+            quick=False,
+            backend="tensorflow",
+        )
+
+
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     folder = old_model(tmp_path)
     with replacing(folder) as place:

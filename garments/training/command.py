@@ -7,7 +7,9 @@ from pathlib import Path
 
 from garments import report
 from garments.dataset import LABELS
+from garments.training.errors import TrainingError
 from garments.training.photo_run import train_on_photos
+from garments.training.recipe import RECIPES
 from garments.training.run import train
 
 
@@ -29,11 +31,14 @@ def carry_out(
     """
     places = data_directory, dataset_directory
     if photos:
+        architecture = architecture or "efficientnet-lite0"
+        if not RECIPES[architecture].pretrained:
+            raise TrainingError(f"{architecture} is not for photos: leave out --architecture")
         _, judged = train_on_photos(
             folder,
             photos,
             *places,
-            architecture=architecture or "efficientnet-lite0",
+            architecture=architecture,
             seeds=seeds,
             epochs=epochs,
             quick=quick,

@@ -39,7 +39,7 @@ from garments.training.recipe import RECIPES
 from garments.training.replacing import WHOLE, replacing
 from garments.training.run import SPLIT_SEED, VALIDATION, check
 from garments.training.scenes import Size
-from garments.training.shown import Photos
+from garments.training.shown import Photos, check_photos
 
 # Height and width in pixels, upright as phones are held. Items look larger in what training cuts
 # from its photos, so a network answers best when it is served more pixels than it was trained on:
@@ -88,6 +88,7 @@ def train_on_photos(
     if epochs is not None:
         recipe = replace(recipe, epochs=epochs)
     photos = read_photos(photo_folders)
+    check_photos(photos)
     parts = parted(photos, folds)
     rows = dataset.load("train", data_directory, dataset_directory)
     catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
@@ -183,18 +184,34 @@ def trained_on(
 
 
 def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
-    """The rows of `folds` parts, with no contributor in two and the classes in like shares."""
+    """The rows of `folds` parts, with no contributor in two and the classes in like shares.
+
+    There are no more parts than contributors. Raises TrainingError where none can be judged.
+    """
     senders = np.array([photo.sender for photo in photos])
-    if not 2 <= folds <= len(set(senders)):
+    people = len(set(senders))
+    if people < 2:
         raise TrainingError(
-            f"{len(set(senders))} contributors cannot be parted into {folds} folds: "
-            "photos of at least two people are needed to judge by one what others taught"
+            "all photos are by one contributor: photos of at least two people are needed to judge "
+            "by one what others taught"
+        )
+    folds = min(folds, people)
+    if unknown := sum(photo.sender == photo.digest for photo in photos):
+        log.warning(
+            "of %s photos it is not known who took them: each counts as by somebody else, so what "
+            "is told of contributors never seen is too good where one person took several",
+            f"{unknown:,}",
         )
     classes = [str(sorted(photo.accepted)) for photo in photos]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer photos than folds
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=SPLIT_SEED)
-        return [rows for _, rows in splitter.split(senders, classes, senders)]
+        try:
+            return [rows for _, rows in splitter.split(senders, classes, senders)]
+        except ValueError as error:
+            raise TrainingError(
+                f"no class has {folds} photos, one for each fold of contributors: give more photos"
+            ) from error
 
 
 def _logits(network: keras.Model, examples: Examples) -> Floats:

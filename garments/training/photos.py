@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ NONE = len(LABELS)
 """The number of the class that stands for none of the ten."""
 _NONE_NAMES = ("none", "none of these", "other")
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+# What storage boxes and archivers put beside photos; whatever begins with a dot is like these.
+_NO_PHOTOS = ("@eaDir", "__MACOSX")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Photo:
     accepted: frozenset[int]
     """The classes that are right; NONE alone where it is none of the ten."""
     sender: str
-    """Who took it."""
+    """Who took it; where that is not known, its own digest."""
     digest: str
     """SHA-256 of the file."""
     source_label: str = ""
@@ -39,7 +44,8 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
     """The photos of all `folders`, sorted by digest; a file that comes again has its last label.
 
     So a folder of corrections goes after the folder that it corrects. A table with none of its
-    files beside it is of labels alone, for the files at the same places in the folders before.
+    files beside it is of labels alone, for the files at the same places in the folders before; so
+    is a file named by the SHA-256 of one in these, as the small copy that a review leaves.
     Raises DatasetError.
     """
     found: dict[str, Photo] = {}
@@ -47,7 +53,7 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
     for folder in folders:
         rows = list(_by_table(folder) if (folder / TABLE).is_file() else _by_class(folder))
         labels_alone = not any(path.exists() for path, *_ in rows)
-        before = len(found)
+        before, here = len(found), dict[str, Photo]()
         for path, accepted, sender, source_label in rows:
             place = path.relative_to(folder) if path.is_relative_to(folder) else path
             at_place = digests.setdefault(place, set())
@@ -56,15 +62,21 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
                     f"{path} cannot be read: it does not exist, and labels alone need one photo "
                     f"at {place} in the folders before, which have {len(at_place)}"
                 )
-            if labels_alone:
-                (digest,) = at_place
-                path = found[digest].path
-            else:
-                digest = _digest(path)
+            digest = next(iter(at_place)) if labels_alone else _digest(path)
+            if digest not in found and path.stem in found:
+                digest = path.stem
+            known = found.get(digest)
+            if known and (labels_alone or digest == path.stem):
+                path = known.path
             at_place.add(digest)
             # A correction may not know who took the photo; training needs to.
-            kept = sender or (found[digest].sender if digest in found else digest)
-            found[digest] = Photo(path, accepted, kept, digest, source_label)
+            kept = sender or (known.sender if known else digest)
+            photo = Photo(path, accepted, kept, digest, source_label)
+            if here.setdefault(digest, photo).accepted != accepted:
+                raise DatasetError(
+                    f"{path} and {here[digest].path} are one photo with two labels: keep one"
+                )
+            found[digest] = photo
         if len(found) == before == 0:
             raise DatasetError(f"{folder} holds no photo: {_layouts()}")
     return [found[digest] for digest in sorted(found)]
@@ -117,14 +129,24 @@ def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder: {_layouts()}")
     for named in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if _is_no_photo(named.name):
+            continue
         try:
             classes = _classes_of(named.name)
         except ValueError as error:
             raise DatasetError(f"{named}: {error}") from error
         for path in sorted(named.rglob("*")):
-            if path.suffix.lower() in _EXTENSIONS and path.is_file():
-                inside = path.relative_to(named).parts
+            inside = path.relative_to(named).parts
+            if any(map(_is_no_photo, inside)) or not path.is_file():
+                continue
+            if path.suffix.lower() in _EXTENSIONS:
                 yield path, classes, inside[0] if len(inside) > 1 else "", ""
+            else:
+                log.warning("%s is left out: training reads %s", path, " ".join(_EXTENSIONS))
+
+
+def _is_no_photo(part: str) -> bool:
+    return part.startswith(".") or part in _NO_PHOTOS
 
 
 def _classes_of(names: str) -> frozenset[int]:

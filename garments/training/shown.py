@@ -10,6 +10,7 @@ from PIL import Image
 
 from garments.dataset import LABELS, Dataset, DatasetError
 from garments.preprocess import BadImage, Limits, read_picture
+from garments.preprocess.item import on_white
 from garments.preprocess.photo import photo as as_served
 from garments.training.batches import Floats, Rows, altering
 from garments.training.kinds import CLASSES_ALONE, Kind, kind_of, kind_targets
@@ -19,6 +20,7 @@ from garments.training.scenes import Size, catalogue_shot, photographed
 
 # As large as a camera makes them; whoever trains vouches for the files.
 LIMITS = Limits(pixels=89_000_000)
+_TOLD = 10  # faults that one message names
 
 
 class Photos:
@@ -49,8 +51,8 @@ class Photos:
         self.targets: Floats = kind_targets(labels, kinds)
 
     def plain(self, rows: Rows) -> npt.NDArray[np.uint8]:
-        """Photos as they are served, shots as the first seed draws them."""
-        return self._pictures(rows, self._as_served, np.random.default_rng(0))
+        """Photos as they are served, and of each row of a shot always the same one."""
+        return self._pictures(rows, self._as_served, np.random.default_rng)
 
     def altered(self, rows: Rows, recipe: Recipe, *place: int) -> npt.NDArray[np.uint8]:
         """Photos, each as another photographer would take it, and shots."""
@@ -61,7 +63,7 @@ class Photos:
             finer = min(picture.size) // max(self._size)
             return photographed(picture.reduce(max(1, finer)), self._size, random)
 
-        return self._pictures(rows, anew, random)
+        return self._pictures(rows, anew, lambda _: random)
 
     def _as_served(self, picture: Image.Image) -> npt.NDArray[np.floating]:
         return as_served(picture, *self._size).astype(np.float32)
@@ -70,20 +72,47 @@ class Photos:
         self,
         rows: Rows,
         shape: Callable[[Image.Image], npt.NDArray[np.floating]],
-        random: np.random.Generator,
+        random_of: Callable[[int], np.random.Generator],
     ) -> npt.NDArray[np.uint8]:
         found = np.empty((len(rows), *self.shape), np.uint8)
         for place, row in enumerate(rows):
             if row < len(self._photos):
                 picture = shape(self._read(self._photos[row]))
             else:
-                items = self._of_class[self._classes[row - len(self._photos)]]
+                shot = int(row) - len(self._photos)
+                items, random = self._of_class[self._classes[shot]], random_of(shot)
                 picture = catalogue_shot(items[random.integers(len(items))], self._size, random)
             found[place] = np.clip(np.rint(picture), 0, 255)
         return found
 
     def _read(self, photo: Photo) -> Image.Image:
         try:
-            return read_picture(photo.path.read_bytes(), LIMITS, side=max(self._size))
+            return read(photo, max(self._size))
         except (BadImage, OSError) as error:
             raise DatasetError(f"{photo.path} cannot be trained on: {error}") from error
+
+
+def read(photo: Photo, side: int) -> Image.Image:
+    """The picture as RGB, no side below `side` pixels where it has as many.
+
+    Raises BadImage and OSError.
+    """
+    picture = read_picture(photo.path.read_bytes(), LIMITS, side=side)
+    return on_white(picture).convert("RGB")
+
+
+def check_photos(photos: Sequence[Photo]) -> None:
+    """Find what cannot be decoded before anything is trained. Raises DatasetError for all of it."""
+    faults = []
+    for photo in photos:
+        try:
+            read(photo, side=1)
+        except (BadImage, OSError) as error:
+            faults.append(f"{photo.path}: {error}")
+    if faults:
+        more = f" (and {len(faults) - _TOLD:,} more)" if len(faults) > _TOLD else ""
+        raise DatasetError(
+            f"{len(faults):,} photos cannot be trained on, remove or replace them: "
+            + "; ".join(faults[:_TOLD])
+            + more
+        )
