@@ -79,6 +79,7 @@ NIGHT = Night(
     started=datetime(2025, 3, 20, 2, 30, tzinfo=timezone.utc),
     seconds=100,
     directory="/srv/photos",
+    table="predictions.csv",
     model="fashion-mnist@2c967a5e671a",
     labels=LABELS,
     found=2_010,

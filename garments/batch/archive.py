@@ -136,6 +136,9 @@ def _identity(path: bytes) -> Identity:
 
 
 def _digest(path: bytes) -> bytes:
+    """SHA-256 of a regular file; nothing of what else may lie there, as a pipe."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return b""
     with open(path, "rb") as file:
         found = hashlib.sha256()
         while part := file.read(2**20):

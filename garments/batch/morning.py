@@ -19,14 +19,15 @@ from garments.predictions import cell_of, replacing
 from garments.store import Outcome
 from garments.store.nights import Packer
 
+REPORT = "report.html"
 NIGHTS = 30  # that a night is held against
 _PREVIEWS_AT_ONCE = 25
 
 
 def write_report(
-    path: Path, table: Table, findings: Findings, started: datetime, seconds: float
+    output: Path, table: Table, findings: Findings, started: datetime, seconds: float
 ) -> None:
-    """Write the page; `path` then holds all of it, or what it held before.
+    """Write the page beside the table `output`: all of it, or what was there stays.
 
     Raises OSError and StoreError.
     """
@@ -39,6 +40,7 @@ def write_report(
         started=started,
         seconds=seconds,
         directory=os.fsdecode(night.directory),
+        table=cell_of(output.name),
         model=night.model,
         labels=tuple(table.labels),
         found=len(findings),
@@ -60,7 +62,7 @@ def write_report(
     )
     pieces = page.render(told, review, unreadable, mismatched)
     kept = Packer()
-    with replacing(path) as file:
+    with replacing(output.with_name(REPORT)) as file:
         for piece in pieces:
             file.write(piece)
             kept.add(piece)

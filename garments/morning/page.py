@@ -84,6 +84,8 @@ class Night:
     """With its time zone."""
     seconds: float
     directory: str
+    table: str
+    """The name of the file that has all rows."""
     model: str
     """name@version"""
     labels: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,6 +77,13 @@ class Database:
     def file(self) -> Path:
         """Where SQLite keeps the data."""
         return Path(self.url.database or "")
+
+    @property
+    def files(self) -> list[Path]:
+        """All that SQLite, and the lock of a night, may have on the disk."""
+        endings = ("", "-wal", "-shm", "-journal", ".lock") if self.on_sqlite else ()
+        real = os.path.realpath(self.file)
+        return [Path(real + ending) for ending in endings]
 
     def exists(self) -> bool:
         """Whether there is a database; to connect would make the file of one that is missing."""

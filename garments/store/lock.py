@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,7 +28,7 @@ def locked(database: Database, holder: str) -> Iterator[None]:
 @contextmanager
 def _file_locked(database: Database, holder: str) -> Iterator[None]:
     # The file stays when the night ends: to remove it would let two others in.
-    path = f"{database.file}.lock"
+    path = f"{os.path.realpath(database.file)}.lock"  # one for all links to the file
     try:
         with open(path, "a+b", buffering=0) as file:
             try:

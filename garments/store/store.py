@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -46,6 +47,11 @@ class Store:
         since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
         host = socket.gethostname()[:24]
         return locked(self._database, f"process {os.getpid()} on {host} since {since}")
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that nobody else may write, whether they are there or not."""
+        return self._database.files
 
     def open(self) -> None:
         """Check that the database can be relied on, and make or update its tables."""
