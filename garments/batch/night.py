@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from garments.batch import archive as archives
 from garments.batch import canary
 from garments.batch.client import Client
 from garments.batch.errors import AfterwardsError, UsageError
-from garments.batch.morning import write_report
+from garments.batch.morning import REPORT, write_report
 from garments.batch.posting import Night
 from garments.batch.slips import read_slips
 from garments.batch.table import Table
@@ -27,7 +27,6 @@ from garments.predictions import write_predictions
 from garments.settings import Settings
 from garments.store import Store, StoreError
 
-REPORT = "report.html"
 _SLIPS_AT_ONCE = 1_000
 
 logger = logging.getLogger(__name__)
@@ -99,11 +98,11 @@ def run(
     """
     started, clock = datetime.now().astimezone(), time.monotonic()
     directory, output = Path(directory), Path(output).absolute()
-    _check_output(output)
+    store = Store(settings.database_url)
+    _check_output(output, [*store.files, *([expected] if expected else [])])
     if archive:
         _check_archive(directory, archive)
     card = _card(settings, model or settings.model)
-    store = Store(settings.database_url)
     with store.locked(), closing(store), scratch() as findings:
         findings.add(walk(os.fsencode(directory)))
         logger.info("%s images in %s", f"{len(findings):,}", directory)
@@ -118,7 +117,7 @@ def run(
             raise UsageError(f"{output} cannot be written: {error.strerror}") from error
         with _after(output):
             seconds = time.monotonic() - clock
-            write_report(output.with_name(REPORT), table, findings, started, seconds)
+            write_report(output, table, findings, started, seconds)
             archived, stuck = _archive(night, archive) if archive else (0, 0)
             counts = Counts(
                 found=len(findings),
@@ -195,11 +194,20 @@ def _after(output: Path) -> Iterator[None]:
         raise KeyboardInterrupt(f"interrupted when {output} was written") from None
 
 
-def _check_output(output: Path) -> None:
-    """Refuse now what a whole night's work could not be written to. Raises UsageError."""
+def _check_output(output: Path, needed: Iterable[Path]) -> None:
+    """Refuse now what a whole night's work could not be written to.
+
+    Nor may table and report take the place of a file that is `needed`. Raises UsageError.
+    """
     if output.name.lower().endswith(EXTENSIONS):
         raise UsageError(f"{output} has the name of an image: choose a --output that ends in .csv")
     require_replaceable(output)
+    written = {os.path.realpath(output), os.path.realpath(output.with_name(REPORT))}
+    if len(written) < 2:
+        raise UsageError(f"{output} is where the report goes: choose another --output")
+    for path in needed:
+        if os.path.realpath(path) in written:
+            raise UsageError(f"{path} would be written over: choose another --output")
 
 
 def require_replaceable(output: Path) -> None:
