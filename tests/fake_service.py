@@ -65,6 +65,13 @@ def status(code: int, detail: str = "told so", **headers: str) -> Behaviour:
     return lambda handler, _: send(handler, code, body, **headers)
 
 
+def out_of_time(handler: Handler, _: list[bytes]) -> None:
+    """Answer as the real service does where the work takes longer than a request may."""
+    send(
+        handler, 503, json.dumps({"detail": "there is more to do", "code": "out_of_time"}).encode()
+    )
+
+
 def cut(handler: Handler, _: list[bytes]) -> None:
     """Close the connection instead of answering."""
     handler.close_connection = True
@@ -124,6 +131,23 @@ def slow(handler: Handler, pictures: list[bytes]) -> None:
     """Answer later than the client waits."""
     time.sleep(0.6)
     cut(handler, pictures)
+
+
+class Dead:
+    """Behaves as one that cuts every connection once it has been sent a first photo.
+
+    `golden` answers the picture that tests it, until then.
+    """
+
+    def __init__(self) -> None:
+        self.dead = threading.Event()
+
+    def __call__(self, handler: Handler, pictures: list[bytes]) -> None:
+        self.dead.set()
+        cut(handler, pictures)
+
+    def golden(self, handler: Handler, pictures: list[bytes]) -> None:
+        (cut if self.dead.is_set() else answer_golden)(handler, pictures)
 
 
 class FakeService:

@@ -75,7 +75,7 @@ ONLY_IN = {
     "alembic": {"store"},
     "urllib": {"cluster", "predictions", "settings"},
     "multipart": {"web"},
-    "urllib3": set(),
+    "urllib3": {"batch"},  # for the errors that those of requests wrap
     "http": set(),
 }
 QUIET = {

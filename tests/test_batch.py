@@ -195,7 +195,9 @@ def test_what_the_service_cannot_read_becomes_a_row_with_the_reason(photos: Path
 
 
 @pytest.mark.parametrize(
-    "behaviour", [fake.status(413), fake.status(500), fake.slow], ids=["413", "500", "slow"]
+    "behaviour",
+    [fake.status(413), fake.status(500), fake.slow, fake.out_of_time],
+    ids=["413", "500", "slow", "out of time"],
 )
 def test_what_is_too_much_at_once_is_sent_in_halves(
     behaviour: fake.Behaviour, photos: Path
@@ -222,7 +224,9 @@ def test_one_picture_that_makes_the_service_fail_costs_no_other(photos: Path) ->
     assert (counts.unreadable, decisions["7.png"]) == (1, "unreadable")
 
 
-@pytest.mark.parametrize("ending", [fake.cut, fake.cut_in_the_body, fake.slow])
+@pytest.mark.parametrize(
+    "ending", [fake.cut, fake.cut_in_the_body, fake.slow, fake.out_of_time, fake.status(502)]
+)
 def test_one_picture_that_ends_the_service_costs_no_other(
     ending: fake.Behaviour, photos: Path
 ) -> None:
@@ -235,6 +239,61 @@ def test_one_picture_that_ends_the_service_costs_no_other(
         counts, decisions = night(photos, service.url)
         assert service.requests == [1]
     assert (counts.unreadable, decisions["7.png"]) == (0, "accept")
+
+
+class Dying:
+    """A worker that some pictures end, by their length, and that takes all with it that it has."""
+
+    def __init__(self, *fatal: int) -> None:
+        self.fatal = set(fatal)
+        self.deaths = 0
+
+    def __call__(self, handler: fake.Handler, pictures: list[bytes]) -> None:
+        before = self.deaths
+        time.sleep(0.05)
+        self.deaths += not self.fatal.isdisjoint(map(len, pictures))
+        (fake.cut if self.deaths > before else fake.answer)(handler, pictures)
+
+
+@pytest.mark.parametrize("fatal", [{27}, {20, 24, 29}])
+def test_pictures_that_are_cut_beside_a_fatal_one_are_not_taken_for_it(
+    fatal: set[int], photos: Path
+) -> None:
+    with fake_service(otherwise=Dying(*fatal)) as service:
+        _, decisions = night(photos, service.url, batch_size=1, retry_seconds=20)
+    unreadable = {name for name, decision in decisions.items() if decision == "unreadable"}
+    assert unreadable == {f"{length - 20}.png" for length in fatal}
+
+
+def refuse_for_a_limit(handler: fake.Handler, pictures: list[bytes]) -> None:
+    error = {"code": "too_many_pixels", "detail": "the picture has too many pixels"}
+    rows = [{"filename": str(place), "error": error} for place in range(len(pictures))]
+    fake.send_json(handler, {"model": fake.MODEL, "predictions": rows})
+
+
+@pytest.mark.parametrize("refusal", [fake.status(413), refuse_for_a_limit])
+def test_what_was_too_much_for_a_limit_is_asked_again_next_night(
+    refusal: fake.Behaviour, photos: Path
+) -> None:
+    with fake_service(otherwise=on({27}, refusal)) as service:
+        counts, _ = night(photos, service.url, batch_size=1)
+    assert counts.unreadable == 1
+    with fake_service() as service:
+        counts, _ = night(photos, service.url)
+        assert service.requests == [1]
+    assert counts.unreadable == 0
+
+
+def test_answers_that_came_before_a_night_was_lost_are_kept(photos: Path) -> None:
+    with (
+        fake_service(otherwise=on({20}, fake.status(503))) as service,
+        pytest.raises(batch.ServiceError, match="gave no answer in time"),
+    ):
+        night(photos, service.url, batch_size=1, connections=2, retry_seconds=1)
+    with fake_service() as service:
+        counts, _ = night(photos, service.url)
+        assert service.requests == [1]
+    assert counts.found == 10
 
 
 def test_a_service_that_many_pictures_end_is_given_up(photos: Path) -> None:
@@ -298,10 +357,27 @@ def test_a_service_that_is_not_there_is_given_up(photos: Path) -> None:
         night(photos, url, wait_seconds=0.5)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "host", "told"),
+    [
+        ("https", "127.0.0.1", "there is no TLS, or a certificate"),
+        ("http", "garments.invalid", "no address is known for its host"),
+    ],
+)
+def test_why_a_service_cannot_be_reached_is_told(
+    scheme: str, host: str, told: str, photos: Path
+) -> None:
+    with fake_service() as service:
+        url = f"{scheme}://{host}:{service.url.rpartition(':')[2]}"
+        with pytest.raises(batch.ServiceError, match=told):
+            night(photos, url, wait_seconds=0.1)
+
+
 def test_a_service_that_dies_is_given_up_and_the_old_table_stays(photos: Path) -> None:
     (photos.parent / "predictions.csv").write_text("yesterday's")
+    dead = fake.Dead()
     with (
-        fake_service([fake.answer] + [fake.cut] * 99) as service,
+        fake_service([fake.answer], golden=dead.golden, otherwise=dead) as service,
         pytest.raises(batch.ServiceError, match="gave no answer in time"),
     ):
         night(photos, service.url, batch_size=1, retry_seconds=0.5)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from itertools import count
-from typing import Any
+from typing import NamedTuple
 
-import orjson
 import requests
-from urllib3.exceptions import ProtocolError
 
+from garments.batch import replies
 from garments.batch.errors import ServiceError, UsageError
+from garments.batch.gate import Gate
+from garments.batch.replies import Answer
 from garments.settings import Settings
 
 # What an overloaded or restarting service, or a proxy before it, answers: that passes.
@@ -22,16 +23,33 @@ _PASSING = frozenset({408, 429, 502, 503, 504})
 # Too much for the service at once, or one picture of several that makes it fail.
 _TO_BE_HALVED = frozenset({413, 500})
 _IMAGE_FAULTS = frozenset({413, 415, 422, 500})
-_LONGEST_PAUSE = 30.0
-# Tries without an answer after which it may be the pictures that end the service, and of how many
-# pictures a night believes it: if it is of more, the service is at fault.
-_SUSPECTED_AFTER = 3
+# A proxy's words for a service that died, or was silent, while it had the request.
+_OF_A_PROXY = frozenset({502, 504})
+# Lost tries after which pictures are sent in halves, if the service answers for another.
+_HALVED_AFTER = 2
+# Tries of a picture with nothing else under way, all lost, that make it fatal. A worker that hangs
+# of another one is silent to it as well, and is replaced before the third.
+_LAST_TRIES = 3
+# Of so many pictures a night believes it; if there are more, the service is at fault.
 _FATAL_AT_MOST = 5
+_LONGEST_PROOF = 2**20  # bytes
 
 logger = logging.getLogger(__name__)
 
-Answer = dict[str, Any]
-"""One picture's entry in the service's `predictions`."""
+
+class _Failed(NamedTuple):
+    """A try that another one may better."""
+
+    state: str
+    pause: float = 0.0
+    """Seconds that the service wishes for."""
+    lost: bool = False
+    """Whether it may be for the pictures: the service had them, and died or was silent."""
+    late: bool = False
+    """Whether it was for want of time, of which fewer pictures need less."""
+
+
+_Tried = list[Answer] | requests.Response | _Failed | None
 
 
 class Client:
@@ -45,8 +63,9 @@ class Client:
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
         self._stopped = threading.Event()
-        self._answered: bytes | None = None
-        self._fatal = count(1)
+        self._gate = Gate()
+        self._proof: bytes | None = None
+        self._fatal: set[bytes] = set()
 
     def stop(self) -> None:
         """Send nothing more: end every pause that a thread is in, and the try after it."""
@@ -74,11 +93,11 @@ class Client:
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
-                state = _reason(error)
+                state = replies.reason(error)
             else:
                 if response.status_code == requests.codes.ok:
-                    return _names(response)
-                state = _explain(response)
+                    return replies.names(response)
+                state = replies.explain(response)
                 if response.status_code not in _PASSING:
                     raise self._refused("/ready", state)
             if time.monotonic() + pause > deadline:
@@ -104,15 +123,16 @@ class Client:
             middle = len(pictures) // 2
             return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
         if found is None:
-            return [self._fatal_picture()]
+            return [self._fatal_picture(pictures[0])]
         if found.status_code in _IMAGE_FAULTS and alone:
-            failed = found.status_code == requests.codes.server_error
-            return [{"error": {"detail": _explain(found)}, "failed": failed}]
-        raise self._refused("/predict", _explain(found))
+            failed = found.status_code in _TO_BE_HALVED
+            return [{"error": {"detail": replies.explain(found)}, "failed": failed}]
+        raise self._refused("/predict", replies.explain(found))
 
-    def _fatal_picture(self) -> Answer:
+    def _fatal_picture(self, picture: bytes) -> Answer:
         """The answer for a picture that the service does not survive. Raises ServiceError."""
-        if next(self._fatal) > _FATAL_AT_MOST:
+        self._fatal.add(_digest(picture))
+        if len(self._fatal) > _FATAL_AT_MOST:
             raise ServiceError(
                 f"{self._url} dies or is silent whenever it is sent one of more than "
                 f"{_FATAL_AT_MOST} pictures: see its log"
@@ -132,57 +152,90 @@ class Client:
         None where there is no answer, but may be one for fewer pictures, or for others. Raises
         ServiceError.
         """
+        alone = len(pictures) == 1
+        if alone and self._fatal and _digest(pictures[0]) in self._fatal:
+            return None
         lost = 0
         deadline = time.monotonic() + self._settings.retry_seconds
-        pauses = _growing_pauses(first=0.2, longest=_LONGEST_PAUSE)
+        pauses = _growing_pauses(first=0.2, longest=replies.LONGEST_PAUSE)
         while True:
             pause = next(pauses)
-            if self._stopped.is_set():
-                raise ServiceError("the night was ended")
-            try:
-                response = self._send(pictures)
-                if response.status_code == requests.codes.ok:
-                    answers = _answers(response, len(pictures))
-                    self._answered = pictures[0]
-                    return answers
-                if response.status_code not in _PASSING:
-                    return response
-                state = _explain(response)
-                pause = max(pause, _retry_after(response))
-            except requests.ReadTimeout as error:
+            with self._gate.together():
+                tried: _Tried = self._try(pictures)
+            if isinstance(tried, _Failed) and tried.lost:
                 lost += 1
-                state = _reason(error)
-                if len(pictures) > 1:
+                if alone:
+                    tried = self._try_alone(pictures, deadline)
+                elif tried.late or (lost >= _HALVED_AFTER and self._answers_another(deadline)):
                     return None
-            except requests.RequestException as error:
-                lost += _was_cut(error)
-                state = _reason(error)
-            if lost >= _SUSPECTED_AFTER and self._answers_another():
-                return None
+            if not isinstance(tried, _Failed):
+                return tried
+            pause = max(pause, tried.pause)
             if time.monotonic() + pause > deadline:
-                raise ServiceError(f"{self._url} gave no answer in time: {state}")
-            logger.info("trying again in %.1f s: %s", pause, state)
+                raise ServiceError(f"{self._url} gave no answer in time: {tried.state}")
+            logger.info("trying again in %.1f s: %s", pause, tried.state)
             self._stopped.wait(pause)
 
-    def _send(self, pictures: Sequence[bytes]) -> requests.Response:
+    def _try_alone(self, pictures: Sequence[bytes], deadline: float) -> _Tried:
+        """Send while no other photo of this night is under way; None if it is the pictures.
+
+        A service that dies takes all with it that it is asked at that moment.
+        """
+        with self._gate.alone():
+            for _ in range(_LAST_TRIES):
+                tried = self._try(pictures)
+                lost = isinstance(tried, _Failed) and tried.lost
+                if not lost or not self._answers_another(deadline):
+                    return tried
+        return None
+
+    def _answers_another(self, deadline: float) -> bool:
+        """Whether the service answers by then for a picture that it has answered for before."""
+        if self._proof is None:
+            return False
+        for pause in _growing_pauses(first=0.1, longest=1.0):
+            tried = self._try([self._proof])
+            if not isinstance(tried, _Failed):
+                return isinstance(tried, list)
+            if time.monotonic() + pause > deadline:
+                break
+            self._stopped.wait(pause)
+        return False
+
+    def _try(self, pictures: Sequence[bytes]) -> list[Answer] | requests.Response | _Failed:
+        """Send once: answers, a refusal, or what went wrong. Raises ServiceError once stopped."""
+        if self._stopped.is_set():
+            raise ServiceError("the night was ended")
         # The service never sees a photo's own name: a header cannot carry every name there is.
         files = [("image", (str(place), picture)) for place, picture in enumerate(pictures)]
-        return self._session().post(
-            f"{self._url}/predict",
-            params=self._asked,
-            files=files,
-            timeout=self._settings.timeout_seconds,
-            allow_redirects=False,
-        )
-
-    def _answers_another(self) -> bool:
-        """Whether the service answers at present, for the last picture that it answered for."""
-        if self._answered is None:
-            return False
         try:
-            return bool(self._send([self._answered]).ok)
-        except requests.RequestException:
-            return False
+            response = self._session().post(
+                f"{self._url}/predict",
+                params=self._asked,
+                files=files,
+                timeout=self._settings.timeout_seconds,
+                allow_redirects=False,
+            )
+            if response.status_code == requests.codes.ok:
+                answers = replies.answers(response, len(pictures))
+                self._keep_proof(pictures, answers)
+                return answers
+        except requests.ReadTimeout as error:
+            return _Failed(replies.reason(error), lost=True, late=True)
+        except requests.RequestException as error:
+            return _Failed(replies.reason(error), lost=replies.was_cut(error))
+        if response.status_code not in _PASSING:
+            return response
+        late = replies.problem(response).get("code") == "out_of_time"
+        lost = late or response.status_code in _OF_A_PROXY
+        return _Failed(replies.explain(response), replies.retry_after(response), lost, late)
+
+    def _keep_proof(self, pictures: Sequence[bytes], answers: Sequence[Answer]) -> None:
+        """Keep the longest picture that was read: a service may be silent to long ones alone."""
+        for picture, answer in zip(pictures, answers, strict=True):
+            longer = len(self._proof or b"") < len(picture) <= _LONGEST_PROOF
+            if longer and "error" not in answer:
+                self._proof = picture
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -196,10 +249,8 @@ class Client:
         return session
 
 
-def _was_cut(error: requests.RequestException) -> bool:
-    """Whether the service had taken the connection, which tells it from one that is not there."""
-    cause = next(iter(error.args), None)
-    return isinstance(cause, ProtocolError)
+def _digest(picture: bytes) -> bytes:
+    return hashlib.sha256(picture).digest()
 
 
 def _growing_pauses(first: float, longest: float) -> Iterator[float]:
@@ -212,73 +263,3 @@ def _growing_pauses(first: float, longest: float) -> Iterator[float]:
     while True:
         yield random.uniform(first / 2, bound)  # noqa: S311 (spreads load, guards nothing)
         bound = min(longest, bound * 2)
-
-
-def _retry_after(response: requests.Response) -> float:
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), _LONGEST_PAUSE) if text.isascii() and text.isdigit() else 0.0
-
-
-def _answers(response: requests.Response, count: int) -> list[Answer]:
-    """What the body says of `count` pictures in the order sent, each with its `model`.
-
-    Raises InvalidJSONError for any other body.
-    """
-    try:
-        body = orjson.loads(response.content)
-        answers: list[Answer] = body["predictions"]
-        names = [entry["filename"] for entry in answers]
-        whole = all(map(_is_answer, answers))
-        # An answer names its model where that is not the one of the first answer.
-        models = [_identity(entry.get("model", body["model"])) for entry in answers]
-    except (ValueError, KeyError, TypeError) as error:
-        raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
-    if names != [str(place) for place in range(count)] or not whole:
-        raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
-    for answer, model in zip(answers, models, strict=True):
-        answer["model"] = model
-    return answers
-
-
-def _identity(model: dict[str, str]) -> str:
-    """name@version. Raises KeyError and TypeError for what is no model."""
-    return str(model["name"] + "@" + model["version"])
-
-
-def _names(response: requests.Response) -> set[str]:
-    """The models of a `/ready`; none where a service, or a proxy before it, names none."""
-    try:
-        return {str(model["name"]) for model in orjson.loads(response.content)["models"]}
-    except (ValueError, KeyError, TypeError):
-        return set()
-
-
-def _is_answer(entry: Answer) -> bool:
-    """Whether an entry has what a row needs. Raises KeyError and TypeError where it has not."""
-    if "error" in entry:
-        return isinstance(entry["error"]["detail"], str)
-    for choice in entry["top"]:
-        if not (isinstance(choice["label"], str) and 0 <= choice["confidence"] <= 1):
-            return False
-    return (
-        type(entry["prediction"]) is int
-        and isinstance(entry["label"], str)
-        and 0 <= entry["confidence"] <= 1
-        and entry["decision"] in ("accept", "review")
-    )
-
-
-def _explain(response: requests.Response) -> str:
-    """What a problem answer says, or its status where it is none."""
-    try:
-        return str(orjson.loads(response.content)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"status {response.status_code} {response.reason}"
-
-
-def _reason(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
-        return "it did not answer in time"
-    if isinstance(error, requests.exceptions.InvalidJSONError):
-        return str(error)
-    return "the connection was refused or cut"

@@ -7,19 +7,18 @@ import hashlib
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from tqdm import tqdm
 
 from garments.batch import photo
-from garments.batch.client import Answer as Entry
 from garments.batch.client import Client
 from garments.batch.errors import ServiceError
 from garments.batch.people import is_sampled
+from garments.batch.replies import Answer as Entry
 from garments.batch.walk import Findings, Found
 from garments.settings import Settings
 from garments.store import Answer, Photo, Store
@@ -137,19 +136,27 @@ class Night:
             bar.update(self._skipped + done - bar.n)
 
     def _answered(self, pending: Iterator[Found], settled: bool) -> Iterator[_Batch]:
-        """Batch after batch; as many requests are under way as there are connections."""
-        waiting: deque[Future[_Batch]] = deque()
+        """Batch after batch as they come; as many are under way as there are connections.
+
+        Where one of them fails, the others that have answers come before the error.
+        """
+        waiting: set[Future[_Batch]] = set()
         connections = self.settings.connections
         pool = ThreadPoolExecutor(connections, thread_name_prefix="post")
         try:
             while group := list(islice(pending, self.settings.batch_size)):
-                waiting.append(pool.submit(self._answer, group, self.model, settled))
+                waiting.add(pool.submit(self._answer, group, self.model, settled))
                 # One batch more than there are threads keeps them busy and the memory flat.
                 if len(waiting) > connections:
-                    yield _finished(waiting.popleft())
+                    yield from _finished(waiting)
             while waiting:
-                yield _finished(waiting.popleft())
-        except BaseException:  # an interrupt too: no thread may sleep out its pause before it ends
+                yield from _finished(waiting)
+        except Exception:
+            self.client.stop()
+            pool.shutdown(cancel_futures=True)
+            yield from (batch.result() for batch in waiting if _is_answered(batch))
+            raise
+        except BaseException:  # an interrupt: no thread may sleep out its pause before it ends
             self.client.stop()
             raise
         finally:
@@ -198,7 +205,7 @@ class Night:
         models = {one: updated(model, [one]) for one in answered_by}
         problems: dict[bytes, str] = {}
         for digest, entry in zip(asked, entries, strict=True):
-            if entry.get("failed"):
+            if entry.get("failed") or _is_of_a_limit(entry):
                 # Not kept as an answer: the service may do better next night.
                 problems[digest] = entry["error"]["detail"]
             else:
@@ -220,6 +227,11 @@ class Night:
 
 def _size(contents: dict[bytes, bytes]) -> int:
     return sum(map(len, contents.values()))
+
+
+def _is_of_a_limit(entry: Entry) -> bool:
+    """Whether a picture was refused for a limit, which the service may not have any more."""
+    return str(entry.get("error", {}).get("code", "")).startswith("too_many_")
 
 
 def _as_answer(digest: bytes, entry: Entry, model: str, models: Mapping[str, str]) -> Answer:
@@ -246,8 +258,16 @@ def updated(model: str, answered_by: Collection[str]) -> str:
     return "+".join(f"{name}@{version}" for name, version in sorted(versions.items()))
 
 
-def _finished(future: Future[_Batch]) -> _Batch:
+def _finished(waiting: set[Future[_Batch]]) -> Iterator[_Batch]:
+    """Take those that are done out of `waiting`, at least one of them, those that failed last."""
+    done: set[Future[_Batch]] = set()
     # A signal in the instant before a wait is seen when the wait ends, so none may be long.
-    while not future.done():
-        wait([future], timeout=0.5)
-    return future.result()
+    while not done:
+        done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+    for batch in sorted(done, key=_is_answered, reverse=True):
+        waiting.remove(batch)
+        yield batch.result()
+
+
+def _is_answered(batch: Future[_Batch]) -> bool:
+    return not batch.cancelled() and batch.exception() is None
