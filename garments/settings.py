@@ -129,7 +129,11 @@ class Settings:
         metadata=_about("seconds that the client waits for the service to be ready", 0),
     )
     retry_seconds: float = field(
-        default=300.0, metadata=_about("seconds that the client keeps trying one request", 0)
+        default=300.0,
+        metadata=_about(
+            "seconds without any answer after which the client gives the service up",
+            0,
+        ),
     )
     timeout_seconds: float = field(
         default=60.0, metadata=_about("seconds that the client waits for one answer", 0.001, 86400)

@@ -296,6 +296,18 @@ def test_answers_that_came_before_a_night_was_lost_are_kept(photos: Path) -> Non
     assert counts.found == 10
 
 
+def test_answers_of_a_request_that_lost_the_night_are_kept(photos: Path) -> None:
+    def one_by_one(handler: fake.Handler, pictures: list[bytes]) -> None:
+        last = fake.status(503) if len(pictures[0]) == 29 else fake.answer
+        (last if len(pictures) == 1 else fake.status(413))(handler, pictures)
+
+    with fake_service(otherwise=one_by_one) as service, pytest.raises(batch.ServiceError):
+        night(photos, service.url, retry_seconds=0.5)
+    with fake_service() as service:
+        night(photos, service.url)
+        assert service.requests == [1]
+
+
 def test_a_service_that_many_pictures_end_is_given_up(photos: Path) -> None:
     with (
         fake_service(otherwise=on(set(range(20, 26)), fake.cut)) as service,

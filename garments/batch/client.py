@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import random
 import threading
 import time
@@ -27,9 +28,9 @@ _IMAGE_FAULTS = frozenset({413, 415, 422, 500})
 _OF_A_PROXY = frozenset({502, 504})
 # Lost tries after which pictures are sent in halves, if the service answers for another.
 _HALVED_AFTER = 2
-# Tries of a picture with nothing else under way, all lost, that make it fatal. A worker that hangs
-# of another one is silent to it as well, and is replaced before the third.
-_LAST_TRIES = 3
+# Tries of a picture with no other under way, all lost, that make it fatal. A worker that hangs of
+# another one is silent to it as well, for about four times as long as the service tries.
+_LAST_TRIES = 4
 # Of so many pictures a night believes it; if there are more, the service is at fault.
 _FATAL_AT_MOST = 5
 _LONGEST_PROOF = 2**20  # bytes
@@ -64,6 +65,7 @@ class Client:
         self._sessions: list[requests.Session] = []
         self._stopped = threading.Event()
         self._gate = Gate()
+        self._heard = -math.inf  # when the service last answered for a picture
         self._proof: bytes | None = None
         self._fatal: set[bytes] = set()
 
@@ -108,26 +110,31 @@ class Client:
                 told = True
             self._stopped.wait(pause)
 
-    def classify(self, pictures: Sequence[bytes]) -> list[Answer]:
-        """An answer for each picture, in their order.
+    def classify(self, pictures: Sequence[bytes]) -> Iterator[Answer]:
+        """An answer for each picture, in their order, as they come.
 
         It has either `error`, or `prediction` with what belongs to it. `model`, the name@version
         of what answered, is in all but those of a picture that makes the service fail or that it
         refuses to take. Raises ServiceError and UsageError.
         """
-        found = self._post(pictures)
-        if isinstance(found, list):
-            return found
+        return self._classify(pictures, time.monotonic())
+
+    def _classify(self, pictures: Sequence[bytes], began: float) -> Iterator[Answer]:
+        found = self._post(pictures, began)
         alone = len(pictures) == 1
-        if not alone and (found is None or found.status_code in _TO_BE_HALVED):
+        if isinstance(found, list):
+            yield from found
+        elif not alone and (found is None or found.status_code in _TO_BE_HALVED):
             middle = len(pictures) // 2
-            return self.classify(pictures[:middle]) + self.classify(pictures[middle:])
-        if found is None:
-            return [self._fatal_picture(pictures[0])]
-        if found.status_code in _IMAGE_FAULTS and alone:
+            yield from self._classify(pictures[:middle], began)
+            yield from self._classify(pictures[middle:], began)
+        elif found is None:
+            yield self._fatal_picture(pictures[0])
+        elif found.status_code in _IMAGE_FAULTS and alone:
             failed = found.status_code in _TO_BE_HALVED
-            return [{"error": {"detail": replies.explain(found)}, "failed": failed}]
-        raise self._refused("/predict", replies.explain(found))
+            yield {"error": {"detail": replies.explain(found)}, "failed": failed}
+        else:
+            raise self._refused("/predict", replies.explain(found))
 
     def _fatal_picture(self, picture: bytes) -> Answer:
         """The answer for a picture that the service does not survive. Raises ServiceError."""
@@ -146,17 +153,19 @@ class Client:
             "check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
         )
 
-    def _post(self, pictures: Sequence[bytes]) -> list[Answer] | requests.Response | None:
+    def _post(
+        self, pictures: Sequence[bytes], began: float
+    ) -> list[Answer] | requests.Response | None:
         """Send until there are answers, or a refusal that time will not better.
 
         None where there is no answer, but may be one for fewer pictures, or for others. Raises
-        ServiceError.
+        ServiceError once there has been no answer for any picture for long enough, not counting
+        the time before `began`.
         """
         alone = len(pictures) == 1
         if alone and self._fatal and _digest(pictures[0]) in self._fatal:
             return None
         lost = 0
-        deadline = time.monotonic() + self._settings.retry_seconds
         pauses = _growing_pauses(first=0.2, longest=replies.LONGEST_PAUSE)
         while True:
             pause = next(pauses)
@@ -165,18 +174,23 @@ class Client:
             if isinstance(tried, _Failed) and tried.lost:
                 lost += 1
                 if alone:
-                    tried = self._try_alone(pictures, deadline)
-                elif tried.late or (lost >= _HALVED_AFTER and self._answers_another(deadline)):
+                    tried = self._try_alone(pictures, began)
+                elif tried.late or (lost >= _HALVED_AFTER and self._answers_another(began)):
                     return None
             if not isinstance(tried, _Failed):
                 return tried
             pause = max(pause, tried.pause)
-            if time.monotonic() + pause > deadline:
+            if self._is_over(began, pause):
                 raise ServiceError(f"{self._url} gave no answer in time: {tried.state}")
             logger.info("trying again in %.1f s: %s", pause, tried.state)
             self._stopped.wait(pause)
 
-    def _try_alone(self, pictures: Sequence[bytes], deadline: float) -> _Tried:
+    def _is_over(self, began: float, pause: float) -> bool:
+        """Whether the service will have been without an answer for too long after a `pause`."""
+        silent_since = max(began, self._heard)
+        return time.monotonic() + pause > silent_since + self._settings.retry_seconds
+
+    def _try_alone(self, pictures: Sequence[bytes], began: float) -> _Tried:
         """Send while no other photo of this night is under way; None if it is the pictures.
 
         A service that dies takes all with it that it is asked at that moment.
@@ -185,19 +199,19 @@ class Client:
             for _ in range(_LAST_TRIES):
                 tried = self._try(pictures)
                 lost = isinstance(tried, _Failed) and tried.lost
-                if not lost or not self._answers_another(deadline):
+                if not lost or not self._answers_another(began):
                     return tried
         return None
 
-    def _answers_another(self, deadline: float) -> bool:
-        """Whether the service answers by then for a picture that it has answered for before."""
+    def _answers_another(self, began: float) -> bool:
+        """Whether the service answers, before it is over, for a picture that it answered before."""
         if self._proof is None:
             return False
         for pause in _growing_pauses(first=0.1, longest=1.0):
             tried = self._try([self._proof])
             if not isinstance(tried, _Failed):
                 return isinstance(tried, list)
-            if time.monotonic() + pause > deadline:
+            if self._is_over(began, pause):
                 break
             self._stopped.wait(pause)
         return False
@@ -218,6 +232,7 @@ class Client:
             )
             if response.status_code == requests.codes.ok:
                 answers = replies.answers(response, len(pictures))
+                self._heard = time.monotonic()
                 self._keep_proof(pictures, answers)
                 return answers
         except requests.ReadTimeout as error:

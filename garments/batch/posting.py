@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from garments.batch import photo
 from garments.batch.client import Client
-from garments.batch.errors import ServiceError
+from garments.batch.errors import ServiceError, UsageError
 from garments.batch.people import is_sampled
 from garments.batch.replies import Answer as Entry
 from garments.batch.walk import Findings, Found
@@ -40,6 +40,8 @@ class _Batch:
     posted: int = 0
     models: set[str] = field(default_factory=set)
     """name@version of all that answered."""
+    error: Exception | None = None
+    """What ended it before it was whole."""
 
 
 @dataclass
@@ -138,7 +140,7 @@ class Night:
     def _answered(self, pending: Iterator[Found], settled: bool) -> Iterator[_Batch]:
         """Batch after batch as they come; as many are under way as there are connections.
 
-        Where one of them fails, the others that have answers come before the error.
+        Where one of them fails, all answers come before the error.
         """
         waiting: set[Future[_Batch]] = set()
         connections = self.settings.connections
@@ -154,7 +156,7 @@ class Night:
         except Exception:
             self.client.stop()
             pool.shutdown(cancel_futures=True)
-            yield from (batch.result() for batch in waiting if _is_answered(batch))
+            yield from (batch.result() for batch in waiting if _is_finished(batch))
             raise
         except BaseException:  # an interrupt: no thread may sleep out its pause before it ends
             self.client.stop()
@@ -165,6 +167,17 @@ class Night:
     def _answer(self, group: list[Found], model: str, settled: bool) -> _Batch:
         """Read the photos of a batch and have those answered that no answer is known for."""
         batch = _Batch()
+        try:
+            self._fill(batch, group, model, settled)
+        except (ServiceError, UsageError) as error:
+            batch.error = error
+            answered = {answer.digest for answer in batch.answers}
+            batch.photos = [
+                seen for seen in batch.photos if seen.problem or seen.digest in answered
+            ]
+        return batch
+
+    def _fill(self, batch: _Batch, group: list[Found], model: str, settled: bool) -> None:
         contents: dict[bytes, bytes] = {}
         for found in group:
             try:
@@ -183,7 +196,6 @@ class Night:
             batch.photos.append(Photo(found.name, found.stamp, digest))
             contents[digest] = content
         self._classify(batch, contents, model)
-        return batch
 
     def _read(self, found: Found, settled: bool) -> bytes:
         if found.stamp.size > self.settings.max_request_bytes:
@@ -199,25 +211,29 @@ class Night:
         asked = [digest for digest in contents if digest not in known]
         if not asked:
             return
-        entries = self.client.classify([contents[digest] for digest in asked])
-        answered_by = {entry["model"] for entry in entries if "model" in entry}
-        batch.models |= answered_by
-        models = {one: updated(model, [one]) for one in answered_by}
+        models = {model: model}
         problems: dict[bytes, str] = {}
-        for digest, entry in zip(asked, entries, strict=True):
-            if entry.get("failed") or _is_of_a_limit(entry):
-                # Not kept as an answer: the service may do better next night.
-                problems[digest] = entry["error"]["detail"]
-            else:
-                answer = _as_answer(digest, entry, model, models)
+        try:
+            entries = self.client.classify([contents[digest] for digest in asked])
+            for digest, entry in zip(asked, entries, strict=True):
+                batch.posted += 1
+                answered_by = entry.get("model", model)
+                if answered_by not in models:
+                    models[answered_by] = updated(model, [answered_by])
+                if entry.get("failed") or _is_of_a_limit(entry):
+                    # Not kept as an answer: the service may do better next night.
+                    problems[digest] = entry["error"]["detail"]
+                    continue
+                answer = _as_answer(digest, entry, models[answered_by], answered_by)
                 if self._is_for_people(answer):
                     answer = replace(answer, thumbnail=photo.thumbnail(contents[digest]))
                 batch.answers.append(answer)
-        batch.posted += len(asked)
-        batch.photos = [
-            replace(seen, problem=problems[seen.digest]) if seen.digest in problems else seen
-            for seen in batch.photos
-        ]
+        finally:
+            batch.models |= models.keys() - {model}
+            batch.photos = [
+                replace(seen, problem=problems[seen.digest]) if seen.digest in problems else seen
+                for seen in batch.photos
+            ]
 
     def _is_for_people(self, answer: Answer) -> bool:
         return answer.decision == "review" or (
@@ -234,9 +250,7 @@ def _is_of_a_limit(entry: Entry) -> bool:
     return str(entry.get("error", {}).get("code", "")).startswith("too_many_")
 
 
-def _as_answer(digest: bytes, entry: Entry, model: str, models: Mapping[str, str]) -> Answer:
-    answered_by = entry.get("model", model)
-    model = models.get(answered_by, model)
+def _as_answer(digest: bytes, entry: Entry, model: str, answered_by: str) -> Answer:
     if "error" in entry:
         problem = str(entry["error"]["detail"])
         return Answer(digest, model, "unreadable", problem=problem)
@@ -259,15 +273,18 @@ def updated(model: str, answered_by: Collection[str]) -> str:
 
 
 def _finished(waiting: set[Future[_Batch]]) -> Iterator[_Batch]:
-    """Take those that are done out of `waiting`, at least one of them, those that failed last."""
+    """Take those that are done out of `waiting`, at least one; raises what ended one of them."""
     done: set[Future[_Batch]] = set()
     # A signal in the instant before a wait is seen when the wait ends, so none may be long.
     while not done:
         done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-    for batch in sorted(done, key=_is_answered, reverse=True):
-        waiting.remove(batch)
-        yield batch.result()
+    for future in done:
+        waiting.remove(future)
+        batch = future.result()
+        yield batch
+        if batch.error:
+            raise batch.error
 
 
-def _is_answered(batch: Future[_Batch]) -> bool:
-    return not batch.cancelled() and batch.exception() is None
+def _is_finished(future: Future[_Batch]) -> bool:
+    return not future.cancelled() and future.exception() is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import requests
-from urllib3.exceptions import NameResolutionError, ProtocolError
+from urllib3.exceptions import NameResolutionError, ProtocolError, ReadTimeoutError
 
 Answer = dict[str, Any]
 """One picture's entry in the service's `predictions`."""
@@ -16,7 +16,7 @@ LONGEST_PAUSE = 30.0  # seconds
 
 def was_cut(error: requests.RequestException) -> bool:
     """Whether the service had taken the connection, which tells it from one that is not there."""
-    return isinstance(_cause(error), ProtocolError)
+    return isinstance(_cause(error), ProtocolError | ReadTimeoutError)
 
 
 def _cause(error: requests.RequestException) -> object:
