@@ -205,7 +205,8 @@ class TorchLearner:
 
 def _multiplies_halves(device: torch.device) -> bool:
     """Whether bfloat16 is multiplied by units of its own; elsewhere it is slower than float32."""
-    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    able = torch.cpu.get_capabilities()
+    return device.type == "cuda" or bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def _convolution(
