@@ -529,6 +529,8 @@ def test_code_130_where_it_is_interrupted(
             cwd=PROJECT,
             stderr=subprocess.PIPE,
             text=True,
+            # Where the tests run in the background, they and their children ignore an interrupt.
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509
         )
         assert asked.wait(20)
         started = time.monotonic()

@@ -8,15 +8,17 @@ import logging
 import os
 import time
 from collections.abc import Collection, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from queue import Empty, SimpleQueue
 
 from tqdm import tqdm
 
 from garments.batch import photo
 from garments.batch.client import Client
-from garments.batch.errors import ServiceError, UsageError
+from garments.batch.errors import ServiceError
 from garments.batch.people import is_sampled
 from garments.batch.replies import Answer as Entry
 from garments.batch.walk import Findings, Found
@@ -142,21 +144,25 @@ class Night:
 
         Where one of them fails, all answers come before the error.
         """
-        waiting: set[Future[_Batch]] = set()
+        finished: SimpleQueue[_Batch] = SimpleQueue()
         connections = self.settings.connections
+        under_way = 0
         pool = ThreadPoolExecutor(connections, thread_name_prefix="post")
         try:
             while group := list(islice(pending, self.settings.batch_size)):
-                waiting.add(pool.submit(self._answer, group, self.model, settled))
+                pool.submit(self._answer, group, self.model, settled, finished)
+                under_way += 1
                 # One batch more than there are threads keeps them busy and the memory flat.
-                if len(waiting) > connections:
-                    yield from _finished(waiting)
-            while waiting:
-                yield from _finished(waiting)
+                if under_way > connections:
+                    yield from _next(finished)
+                    under_way -= 1
+            for _ in range(under_way):
+                yield from _next(finished)
         except Exception:
             self.client.stop()
             pool.shutdown(cancel_futures=True)
-            yield from (batch.result() for batch in waiting if _is_finished(batch))
+            while not finished.empty():
+                yield finished.get()
             raise
         except BaseException:  # an interrupt: no thread may sleep out its pause before it ends
             self.client.stop()
@@ -164,18 +170,20 @@ class Night:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, group: list[Found], model: str, settled: bool) -> _Batch:
+    def _answer(
+        self, group: list[Found], model: str, settled: bool, finished: SimpleQueue[_Batch]
+    ) -> None:
         """Read the photos of a batch and have those answered that no answer is known for."""
         batch = _Batch()
         try:
             self._fill(batch, group, model, settled)
-        except (ServiceError, UsageError) as error:
+        except Exception as error:  # noqa: BLE001 (raised where the batch is waited for)
             batch.error = error
             answered = {answer.digest for answer in batch.answers}
             batch.photos = [
                 seen for seen in batch.photos if seen.problem or seen.digest in answered
             ]
-        return batch
+        finished.put(batch)
 
     def _fill(self, batch: _Batch, group: list[Found], model: str, settled: bool) -> None:
         contents: dict[bytes, bytes] = {}
@@ -272,19 +280,13 @@ def updated(model: str, answered_by: Collection[str]) -> str:
     return "+".join(f"{name}@{version}" for name, version in sorted(versions.items()))
 
 
-def _finished(waiting: set[Future[_Batch]]) -> Iterator[_Batch]:
-    """Take those that are done out of `waiting`, at least one; raises what ended one of them."""
-    done: set[Future[_Batch]] = set()
-    # A signal in the instant before a wait is seen when the wait ends, so none may be long.
-    while not done:
-        done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-    for future in done:
-        waiting.remove(future)
-        batch = future.result()
-        yield batch
-        if batch.error:
-            raise batch.error
-
-
-def _is_finished(future: Future[_Batch]) -> bool:
-    return not future.cancelled() and future.exception() is None
+def _next(finished: SimpleQueue[_Batch]) -> Iterator[_Batch]:
+    """The batch that is finished next; raises what ended it once it has been taken."""
+    # An interrupt amid `concurrent.futures.wait` can leave a lock behind that nobody opens again.
+    batch = None
+    while batch is None:
+        with suppress(Empty):
+            batch = finished.get(timeout=0.5)
+    yield batch
+    if batch.error:
+        raise batch.error
