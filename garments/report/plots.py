@@ -110,7 +110,9 @@ def plot_coverage(
     figure = _figure(6.5, 5)
     axes = figure.add_subplot()
     axes.plot(100 * accepted, 100 * error)
-    axes.axhline(100 * most, color="grey", linewidth=1, linestyle="--", label=f"{most:.0%} wrong")
+    axes.axhline(
+        100 * most, color="grey", linewidth=1, linestyle="--", label=f"{100 * most:g} % wrong"
+    )
     if chosen:
         place = (100 * accepted[chosen - 1], 100 * error[chosen - 1])
         text = f"the card's threshold: {place[0]:.1f} % accepted, {place[1]:.2f} % of them wrong"
