@@ -15,7 +15,7 @@ def photo(picture: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8
     It is framed in its mean colour rather than cut or stretched: no part of an item is lost, and
     a dress stays longer than a shirt, whichever way the photo was taken.
     """
-    opaque = on_white(picture).convert("RGB")
+    opaque = in_colour(picture)
     scale = min(width / opaque.width, height / opaque.height)
     inside = (max(1, round(opaque.width * scale)), max(1, round(opaque.height * scale)))
     seen = opaque.resize(inside, Image.Resampling.BICUBIC)
@@ -24,6 +24,11 @@ def photo(picture: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8
     framed = Image.new("RGB", (width, height), mean_colour(seen))
     framed.paste(seen, ((width - inside[0]) // 2, (height - inside[1]) // 2))
     return np.asarray(framed)
+
+
+def in_colour(picture: Image.Image) -> Image.Image:
+    """The picture as RGB, alpha laid on white."""
+    return on_white(picture).convert("RGB")
 
 
 def mean_colour(picture: Image.Image) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from garments.dataset import LABELS, Dataset, DatasetError
 from garments.preprocess import BadImage, Limits, read_picture
-from garments.preprocess.item import on_white
+from garments.preprocess.photo import in_colour
 from garments.preprocess.photo import photo as as_served
 from garments.training.batches import Floats, Rows, altering
 from garments.training.kinds import CLASSES_ALONE, Kind, kind_of, kind_targets
@@ -61,7 +61,8 @@ class Photos:
         def anew(picture: Image.Image) -> npt.NDArray[np.floating]:
             # Resampling looks at four pixels: one of a finer picture would be any of many.
             finer = min(picture.size) // max(self._size)
-            return photographed(picture.reduce(max(1, finer)), self._size, random)
+            reduced = in_colour(picture).reduce(max(1, finer))
+            return photographed(reduced, self._size, random)
 
         return self._pictures(rows, anew, lambda _: random)
 
@@ -87,18 +88,17 @@ class Photos:
 
     def _read(self, photo: Photo) -> Image.Image:
         try:
-            return read(photo, max(self._size))
+            return _decoded(photo, max(self._size))
         except (BadImage, OSError) as error:
             raise DatasetError(f"{photo.path} cannot be trained on: {error}") from error
 
 
-def read(photo: Photo, side: int) -> Image.Image:
-    """The picture as RGB, no side below `side` pixels where it has as many.
+def _decoded(photo: Photo, side: int) -> Image.Image:
+    """The picture, with no side below `side` pixels where it has as many.
 
     Raises BadImage and OSError.
     """
-    picture = read_picture(photo.path.read_bytes(), LIMITS, side=side)
-    return on_white(picture).convert("RGB")
+    return read_picture(photo.path.read_bytes(), LIMITS, side=side)
 
 
 def check_photos(photos: Sequence[Photo]) -> None:
@@ -106,7 +106,7 @@ def check_photos(photos: Sequence[Photo]) -> None:
     faults = []
     for photo in photos:
         try:
-            read(photo, side=1)
+            _decoded(photo, side=1)
         except (BadImage, OSError) as error:
             faults.append(f"{photo.path}: {error}")
     if faults:
