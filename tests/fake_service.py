@@ -92,6 +92,17 @@ def cut_in_the_body(handler: Handler, _: list[bytes]) -> None:
     handler.close_connection = True
 
 
+def silent_in_the_body(handler: Handler, _: list[bytes]) -> None:
+    """Begin to answer, and then say nothing for longer than the client waits."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"model"')
+    handler.wfile.flush()
+    time.sleep(0.6)
+    handler.close_connection = True
+
+
 def junk(handler: Handler, _: list[bytes]) -> None:
     """Answer 200 with something that is no answer."""
     send(handler, 200, b"<html>a proxy's page</html>")

@@ -225,7 +225,15 @@ def test_one_picture_that_makes_the_service_fail_costs_no_other(photos: Path) ->
 
 
 @pytest.mark.parametrize(
-    "ending", [fake.cut, fake.cut_in_the_body, fake.slow, fake.out_of_time, fake.status(502)]
+    "ending",
+    [
+        fake.cut,
+        fake.cut_in_the_body,
+        fake.silent_in_the_body,
+        fake.slow,
+        fake.out_of_time,
+        fake.status(502),
+    ],
 )
 def test_one_picture_that_ends_the_service_costs_no_other(
     ending: fake.Behaviour, photos: Path
@@ -263,6 +271,39 @@ def test_pictures_that_are_cut_beside_a_fatal_one_are_not_taken_for_it(
         _, decisions = night(photos, service.url, batch_size=1, retry_seconds=20)
     unreadable = {name for name, decision in decisions.items() if decision == "unreadable"}
     assert unreadable == {f"{length - 20}.png" for length in fatal}
+
+
+def test_a_picture_that_is_sent_beside_one_that_hangs_is_not_taken_for_it(photos: Path) -> None:
+    """A worker that hangs is silent to whatever it is sent, until it is replaced."""
+    silent = 0
+
+    def hang(handler: fake.Handler, pictures: list[bytes]) -> None:
+        nonlocal silent
+        silent = 4 if len(pictures[0]) == 27 else max(0, silent - 1)
+        (fake.out_of_time if silent else fake.answer)(handler, pictures)
+
+    with fake_service(otherwise=hang) as service:
+        _, decisions = night(photos, service.url, batch_size=1, connections=1)
+    assert [name for name, said in decisions.items() if said == "unreadable"] == ["7.png"]
+
+
+def test_the_time_in_which_a_picture_is_told_apart_is_not_that_of_the_service(
+    photos: Path,
+) -> None:
+    restarting = threading.Event()
+
+    def end_slowly(handler: fake.Handler, pictures: list[bytes]) -> None:
+        restarting.set()
+        fake.slow(handler, pictures)
+
+    def golden(handler: fake.Handler, pictures: list[bytes]) -> None:
+        (fake.cut if restarting.is_set() else fake.answer_golden)(handler, pictures)
+        restarting.clear()
+
+    with fake_service(otherwise=on({27}, end_slowly), golden=golden) as service:
+        counts, _ = night(photos, service.url, batch_size=1, connections=1, retry_seconds=1)
+    assert counts.unreadable == 1
+    assert counts.seconds > 1.5
 
 
 def refuse_for_a_limit(handler: fake.Handler, pictures: list[bytes]) -> None:

@@ -79,7 +79,7 @@ NIGHT = Night(
     started=datetime(2025, 3, 20, 2, 30, tzinfo=timezone.utc),
     seconds=100,
     directory="/srv/photos",
-    table="predictions.csv",
+    table="tonight.csv",
     model="fashion-mnist@2c967a5e671a",
     labels=LABELS,
     found=2_010,
@@ -255,7 +255,7 @@ def test_of_a_long_list_as_much_is_shown_as_was_asked_for() -> None:
     night = replace(NIGHT, found=2_210, review=500)
     page = Page("".join(render(night, photos(), [], [])))
     assert page.text.count("photo-") == len(taken) == 200
-    assert "300 more are in predictions.csv: review in the column decision." in page.words
+    assert "300 more are in tonight.csv: review in the column decision." in page.words
 
 
 def test_a_list_that_is_shown_whole_leaves_nothing_out() -> None:
