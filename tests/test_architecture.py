@@ -182,11 +182,12 @@ def test_a_script_has_at_most_40_lines(name: str) -> None:
     assert len((PROJECT / name).read_text(encoding="utf-8").splitlines()) <= 40
 
 
-def test_importing_what_serves_loads_no_tensorflow_and_configures_nothing() -> None:
+def test_importing_what_serves_loads_nothing_slow_and_configures_nothing() -> None:
     program = """if True:
         import logging, sys
         import garments.batch, garments.web, garments.accuracy
         assert not {"tensorflow", "keras"} & sys.modules.keys(), "TensorFlow was loaded"
+        assert "sqlalchemy.dialects.postgresql" not in sys.modules, "it is for few"
         assert not logging.getLogger().handlers, "logging was configured"
     """
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)

@@ -15,7 +15,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from garments.store import Answer, Busy, Photo, Stamp, Store, StoreError, database
-from garments.store.tables import SCHEMA, metadata
+from garments.store.indexes import metadata
+from garments.store.tables import SCHEMA
 from tests.conftest import PROJECT
 
 HERE = b"/photos"

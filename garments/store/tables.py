@@ -1,4 +1,4 @@
-"""The tables. A change here needs a new file in `migrations/versions/`, and its name in SCHEMA."""
+"""The tables. A change needs a new file in `migrations/versions/`, and its name in SCHEMA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKey,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -66,15 +65,6 @@ photos = Table(
     Column("waiting", Float),
     sqlite_with_rowid=False,
 )
-_WAITS = photos.c.waiting.is_not(None)
-# Of the few that wait alone: an index of all contents would slow the night down.
-Index(
-    "photos_waiting",
-    *(photos.c.waiting, photos.c.digest),
-    sqlite_where=_WAITS,
-    postgresql_where=_WAITS,
-)
-Index("photos_waiting_digest", photos.c.digest, sqlite_where=_WAITS, postgresql_where=_WAITS)
 
 # What a model said of a content, whichever files have it.
 answers = Table(
@@ -114,15 +104,6 @@ reviews = Table(
     Column("prediction", Integer),
     Column("confidence", Float),
     Column("decision", String(20), nullable=False),
-)
-_STANDS = reviews.c.undone.is_(None)
-# What makes sure that no decision overwrites another.
-Index(
-    "reviews_standing",
-    reviews.c.digest,
-    unique=True,
-    sqlite_where=_STANDS,
-    postgresql_where=_STANDS,
 )
 
 # Who has a content before them, so that nobody else gets it.

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from garments.store.tables import metadata
+from garments.store.indexes import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
