@@ -23,7 +23,7 @@ from garments.training.fit import fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
 from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted, trained_on
-from garments.training.photos import NONE, Photo, read_photos, targets_of
+from garments.training.photos import NONE, Photo, as_they_came, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, check_photos
 from tests.conftest import PROJECT, SHARED
@@ -100,6 +100,21 @@ def test_a_correction_takes_the_place_of_the_label_and_keeps_the_sender(tmp_path
         "b.png": {3},
     }
     assert {photo.sender for photo in found.values()} == {"7"}
+
+
+def test_a_photo_keeps_its_first_label_to_be_judged_by_too(tmp_path: Path) -> None:
+    for number, folder in enumerate("abc"):
+        (tmp_path / folder).mkdir()
+        rows = [("back.png", "", "343"[number], "7"), ("on.png", "", "345"[number], "7")]
+        write_table(tmp_path / folder, *rows, ("kept.png", "", "3", "7"))
+    for name in ("back", "on", "kept"):
+        take(tmp_path / "a" / f"{name}.png")
+    photos = read_photos([tmp_path / folder for folder in "abc"])
+    assert {photo.path.stem: set(photo.accepted) for photo in photos} == {
+        "back": {3}, "on": {5}, "kept": {3},
+    }  # fmt: skip
+    assert {photo.path.stem for photo in photos if photo.came_as} == {"on"}
+    assert all(photo.accepted == {3} for photo in as_they_came(photos))
 
 
 def test_a_table_of_corrections_need_not_have_the_files(tmp_path: Path) -> None:

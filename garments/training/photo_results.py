@@ -22,6 +22,7 @@ def tables(card: Card) -> dict[str, str]:
         "folds": _folds(card),
         "precision": _precision(card),
         "classes": _classes(card),
+        "labels": _labels(card),
         "served": _served(card),
     }
 
@@ -41,6 +42,11 @@ def _row(title: str, scores: Mapping[str, Any]) -> list[str]:
 def _precision(card: Card) -> str:
     kinds = {"eight-bit integers, served": card.validation, "float32": card.scores["float32"]}
     return table(["", "photos", *_HEADER], [_row(*kind) for kind in kinds.items()])
+
+
+def _labels(card: Card) -> str:
+    kinds = {"corrected": card.validation, "as they came": card.scores["as_they_came"]}
+    return table(["labels", "photos", *_HEADER], [_row(*kind) for kind in kinds.items()])
 
 
 def _classes(card: Card) -> str:

@@ -34,7 +34,7 @@ from garments.training.judge import Judged, accuracy_of, draw, judge, scores
 from garments.training.kinds import Kind, costs_of, kind_targets, kinds_of
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
-from garments.training.photos import Photo, digest_of, read_photos, targets_of
+from garments.training.photos import Photo, as_they_came, digest_of, read_photos, targets_of
 from garments.training.recipe import RECIPES
 from garments.training.replacing import WHOLE, replacing
 from garments.training.run import SPLIT_SEED, VALIDATION, check
@@ -159,6 +159,9 @@ def train_on_photos(
             validation=judged.pooled,
             scores={
                 "float32": scores(_with_none(in_floats), targets, judged.threshold),
+                "as_they_came": scores(
+                    probabilities, targets_of(as_they_came(photos)), judged.threshold
+                ),
                 "catalogue_shots": accuracy_of(_probabilities(place, drawn), drawn.targets),
             },
             runs=judged.folds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Photo:
     """SHA-256 of the file."""
     source_label: str = ""
     """What whoever labelled it calls the item; empty if unknown."""
+    came_as: frozenset[int] | None = None
+    """The classes that were right by its first label, where a later one says otherwise."""
 
 
 def read_photos(folders: Sequence[Path]) -> list[Photo]:
@@ -71,7 +73,9 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
             at_place.add(digest)
             # A correction may not know who took the photo; training needs to.
             kept = sender or (known.sender if known else digest)
-            photo = Photo(path, accepted, kept, digest, source_label)
+            first = (known.came_as or known.accepted) if known else accepted
+            came_as = None if first == accepted else first
+            photo = Photo(path, accepted, kept, digest, source_label, came_as)
             if here.setdefault(digest, photo).accepted != accepted:
                 raise DatasetError(
                     f"{path} and {here[digest].path} are one photo with two labels: keep one"
@@ -101,6 +105,11 @@ def targets_of(photos: Sequence[Photo]) -> npt.NDArray[np.float32]:
     for row, photo in enumerate(photos):
         targets[row, list(photo.accepted)] = 1
     return targets
+
+
+def as_they_came(photos: Sequence[Photo]) -> list[Photo]:
+    """The photos with the first label that each had, where another has taken its place."""
+    return [replace(photo, accepted=photo.came_as or photo.accepted) for photo in photos]
 
 
 def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
