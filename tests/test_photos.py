@@ -558,10 +558,13 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
         on = f"rgb(255, 255, {200 + n})"  # no photo twice
         take(tmp_path / "photos" / f"{n}.png", colour, on, label)
         rows.append((f"{n}.png", source_label, accepted, f"sender {n % 6}"))
-    write_table(tmp_path / "photos", *rows)
+    (tmp_path / "corrected").mkdir()
+    corrected = write_table(tmp_path / "corrected", rows[0])
+    rows[0] = ("0.png", "Hat", "", "sender 0")
+    photos = write_table(tmp_path / "photos", *rows)
     dataset.write_csv(sample, tmp_path / dataset.CSV_NAMES["train"])
     card, judged = train_on_photos(
-        *(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path),
+        *(tmp_path / "model" / "photo", [photos, corrected], tmp_path),
         architecture="reference",
         epochs=2,
         size=(28, 24),
@@ -573,6 +576,7 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
     assert engine.card == card
     assert (card.preprocessing, card.channels, card.height, card.width) == ("photo", 3, 28, 24)
     assert card.validation["count"] == 32
+    assert card.scores["as_they_came"]["count"] == 31
     assert "Gown: Dress, Shirt" in card.kinds
     assert len(card.kinds) == 13
     assert (len(card.runs), card.averaged) == (3, 2)
