@@ -33,15 +33,30 @@ def residual(shape: tuple[int, int, int], classes: int) -> keras.Model:
     blocks at half the size with 32, two at a quarter with 64, then the maximum over the
     picture. 210,138 parameters and 16.4 million multiply-accumulates for 28×28×1.
     """
+    return _residual(shape, classes, "residual", blocks=(0, 2, 2))
+
+
+def residual_fine(shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """The same with a block of 16 channels before the picture is halved.
+
+    214,874 parameters and 20.0 million multiply-accumulates for 28×28×1.
+    """
+    return _residual(shape, classes, "residual-fine", blocks=(1, 2, 2))
+
+
+def _residual(
+    shape: tuple[int, int, int], classes: int, name: str, blocks: tuple[int, ...]
+) -> keras.Model:
+    """`blocks` at the whole size, at half of it, and so on; twice the channels each time."""
     inputs = keras.Input(shape, dtype="uint8")
     x = layers.Rescaling(1 / 255)(inputs)
-    x = layers.ReLU()(_convolution(x, 16))
-    for channels in (32, 64):
-        x = layers.ReLU()(_convolution(x, channels, strides=2))
-        for _ in range(2):
+    for halvings, repeats in enumerate(blocks):
+        channels = 16 * 2**halvings
+        x = layers.ReLU()(_convolution(x, channels, strides=2 if halvings else 1))
+        for _ in range(repeats):
             x = _residual_block(x, channels)
     x = layers.GlobalMaxPooling2D()(x)
-    return keras.Model(inputs, layers.Dense(classes)(x), name="residual")
+    return keras.Model(inputs, layers.Dense(classes)(x), name=name)
 
 
 def _convolution(x: keras.KerasTensor, channels: int, strides: int = 1) -> keras.KerasTensor:
@@ -109,6 +124,7 @@ def _relu6(x: keras.KerasTensor) -> keras.KerasTensor:
 ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
     "reference": reference,
     "residual": residual,
+    "residual-fine": residual_fine,
     "efficientnet-lite0": efficientnet_lite0,
 }
 

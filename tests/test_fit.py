@@ -98,7 +98,9 @@ def learn(backend: str, architecture: str = "residual", **changes: object) -> Le
     model = network.ARCHITECTURES[architecture]((28, 28, 1), 10)
     for weight in model.layers[-1].weights:  # one that is to be pretrained begins with zeros
         weight.assign(keras.random.normal(weight.shape, stddev=0.1, seed=0))
-    return make_learner(backend, model, replace(RECIPES[architecture], **changes), seed=0)
+    # In bfloat16 what is right differs by more than the tests allow.
+    recipe = replace(RECIPES[architecture], half=False, **changes)
+    return make_learner(backend, model, recipe, seed=0)
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def step(sample: Dataset) -> Callable[[Learner], np.ndarray]:
 @pytest.mark.parametrize("architecture", sorted(network.ARCHITECTURES))
 def test_the_backends_answer_alike(architecture: str, sample: Dataset) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
-    learners = [learn(backend, architecture, half=False) for backend in BACKENDS]
+    learners = [learn(backend, architecture) for backend in BACKENDS]
     first, second = (learner.logits(sample.images[..., None]) for learner in learners)
     assert np.allclose(first, second, atol=1e-5)
 

@@ -51,10 +51,16 @@ def test_multiply_accumulates_are_counted_by_hand() -> None:
     assert network.multiply_accumulates(model) == convolutions + dense
 
 
-def test_the_residual_network_stays_small() -> None:
-    model = network.residual((28, 28, 1), 10)
-    assert model.count_params() == 210_138
-    assert network.multiply_accumulates(model) == 16_370_560
+@pytest.mark.parametrize(
+    ("name", "parameters", "multiply_accumulates"),
+    [("residual", 210_138, 16_370_560), ("residual-fine", 214_874, 19_983_232)],
+)
+def test_the_residual_networks_stay_small(
+    name: str, parameters: int, multiply_accumulates: int
+) -> None:
+    model = network.ARCHITECTURES[name]((28, 28, 1), 10)
+    assert model.count_params() == parameters
+    assert network.multiply_accumulates(model) == multiply_accumulates
 
 
 def test_temperature_and_softmax_are_layers_of_the_graph() -> None:

@@ -40,6 +40,19 @@ class Recipe:
         return replace(self, epochs=3, shift=min(self.shift, 1), cutout=0, camera=0.0, averaged=1)
 
 
+_RESIDUAL = Recipe(
+    epochs=120,
+    batch_size=128,
+    rate=0.1,
+    weight_decay=5e-4,
+    muon_rate=0.01,
+    shift=2,
+    cutout=8,
+    camera=0.25,
+    pruned=0.5,
+    half=True,
+)
+
 RECIPES: Mapping[str, Recipe] = {
     "reference": Recipe(
         epochs=15,
@@ -52,17 +65,8 @@ RECIPES: Mapping[str, Recipe] = {
         camera=0.0,
         pruned=0.0,
     ),
-    "residual": Recipe(
-        epochs=120,
-        batch_size=128,
-        rate=0.1,
-        weight_decay=5e-4,
-        muon_rate=0.01,
-        shift=2,
-        cutout=8,
-        camera=0.25,
-        pruned=0.5,
-    ),
+    "residual": _RESIDUAL,
+    "residual-fine": _RESIDUAL,
     "efficientnet-lite0": Recipe(
         epochs=10,
         batch_size=32,
