@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="default: as suits the architecture")
     parser.add_argument("--quick", action="store_true", help="a few minutes' worth of training")
     parser.add_argument("--backend", choices=training.BACKENDS, default=training.BACKENDS[0])
+    parser.add_argument("--teachers", type=Path, nargs="+", default=[], metavar="DIR")
     given = vars(parser.parse_args())
     if (name := given.pop("name")) is None:
         name = "photo" if given["photos"] else "fashion-mnist"

@@ -53,6 +53,8 @@ class Card:
     """Of every seed that was trained alike: its seed, validation and test scores."""
     averaged: int = 1
     """Networks, of this seed and of those after it, whose weights were averaged."""
+    taught_by: list[str] = field(default_factory=list)
+    """Versions of the models whose answers it learnt beside the labels."""
     kinds: list[str] = field(default_factory=list)
     """What the network tells apart and the classes right for each, where it is more than labels."""
 

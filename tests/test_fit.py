@@ -18,6 +18,7 @@ from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit
 from garments.training.batches import Catalogue, plan
 from garments.training.fit import make_learner, rate_factor
 from garments.training.learner import Learner, State, orthogonal, orthogonalised
+from garments.training.recipe import TAUGHT
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -118,8 +119,8 @@ def test_the_backends_answer_alike(architecture: str, sample: Dataset) -> None:
     assert np.allclose(first, second, atol=1e-5)
 
 
-@pytest.mark.parametrize("adam", [False, True])
-def test_the_backends_take_the_same_step(adam: bool) -> None:
+@pytest.mark.parametrize(("adam", "taught"), [(False, False), (True, False), (False, True)])
+def test_the_backends_take_the_same_step(adam: bool, taught: bool) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     random = np.random.default_rng(0)
     # No two pixels of noise compete for a maximum; in flat pictures rounding decides between them.
@@ -130,7 +131,8 @@ def test_the_backends_take_the_same_step(adam: bool) -> None:
     muon_rate = 0 if adam else 0.01
     one, other = (learn(backend, muon_rate=muon_rate, **changes) for backend in BACKENDS)
     before = one.state()
-    losses = one.step(*batch, weights, 0.5), other.step(*batch, weights, 0.5)
+    shares = random.dirichlet(np.ones(10), 50).astype(np.float32) if taught else None
+    losses = (learner.step(*batch, weights, 0.5, shares) for learner in (one, other))
     assert np.allclose(*losses, rtol=1e-3)
     assert_alike(moved(before, one), moved(before, other))
 
@@ -198,6 +200,19 @@ def test_of_several_right_classes_the_summed_probability_counts(backend: str) ->
     learner.network().layers[-2].rate = 0
     found = learner.step(pictures, targets, np.ones(2, np.float32), 1.0)
     assert found == pytest.approx(-np.log([shares[2] + shares[4], shares[7]]), rel=1e-4)
+
+
+def test_what_teachers_answer_counts_beside_the_label(backend: str) -> None:
+    pictures = np.zeros((1, 28, 28, 1), np.uint8)
+    target, taught = np.eye(10, dtype=np.float32)[[7]], np.zeros((1, 10), np.float32)
+    taught[0, [3, 7]] = 0.9, 0.1
+    learner = learn(backend, "reference", rate=0.0)
+    logits = learner.logits(pictures)[0].astype(float)
+    likelihood = logits - np.log(np.exp(logits).sum())
+    learner.network().layers[-2].rate = 0
+    found = learner.step(pictures, target, np.ones(1, np.float32), 1.0, taught)
+    by_label, by_teachers = likelihood[7], 0.9 * likelihood[3] + 0.1 * likelihood[7]
+    assert found == pytest.approx(-(1 - TAUGHT) * by_label - TAUGHT * by_teachers, rel=1e-4)
 
 
 def test_steps_lower_the_loss(backend: str, step: Callable[[Learner], np.ndarray]) -> None:
@@ -303,6 +318,28 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
     assert weights(resumed.network) == weights(unbroken.network)
     assert resumed.history == unbroken.history
     assert resumed.backends == [backend] * 4
+
+
+class ShirtsAlone:
+    """Teachers to whom everything is a shirt."""
+
+    def answer(self, pictures: np.ndarray) -> np.ndarray:
+        return np.eye(10, dtype=np.float32)[np.full(len(pictures), 6)]
+
+
+def test_a_network_comes_to_answer_as_its_teachers_do_beside_the_labels(
+    backend: str, sample: Dataset, tmp_path: Path
+) -> None:
+    examples = Catalogue(sample)
+    recipe = replace(RECIPES["reference"], epochs=15, batch_size=20, rate=0.03)
+    given = "reference", recipe, examples, None, 0, backend
+    said = {}
+    for name, teachers in (("alone", None), ("taught", ShirtsAlone())):
+        network = fit.fit(*given, tmp_path / f"{name}.npz", teachers).network
+        logits = network.predict(sample.images[..., None], verbose=0)
+        said[name] = (logits.argmax(axis=1) == 6).mean()
+    assert said["alone"] < 0.3
+    assert said["taught"] > 0.9
 
 
 def test_a_run_whose_loss_is_no_number_ends_before_it_is_kept(

@@ -18,6 +18,7 @@ from garments.training.augment import augment, blurred, warped
 from garments.training.calibrate import choose_threshold, fit_temperature
 from garments.training.export import write_onnx
 from garments.training.replacing import WHOLE, replacing
+from garments.training.teachers import Teachers
 from tests.conftest import MODEL
 
 pytestmark = pytest.mark.slow
@@ -263,6 +264,36 @@ def test_a_quick_run_has_three_epochs_of_pictures_that_are_not_made_hard(
     assert (recipe.shift, recipe.cutout, recipe.camera) == (1, 0, 0)
 
 
+def test_teachers_answer_with_their_mean(trained: Path, sample: Dataset) -> None:
+    pictures = sample.images[..., None]
+    found = Teachers([trained, MODEL], (28, 28, 1)).answer(pictures)
+    one, other = (Engine(folder).probabilities(pictures) for folder in (trained, MODEL))
+    assert np.allclose(found, (one + other) / 2, atol=1e-6)
+
+
+def test_the_card_tells_what_taught_the_network(trained: Path, tmp_path: Path) -> None:
+    home = trained.parent.parent
+    choices = {"architecture": "reference", "epochs": 2, "seeds": [3], "validation": 40}
+    card, _ = training.train(tmp_path / "m", home, teachers=[MODEL, trained], **choices)
+    versions = {Engine(MODEL).card.version, Engine(trained).card.version}
+    assert card.taught_by == sorted(versions)
+    assert Engine(trained).card.taught_by == []
+    # Had it gone on from the state of the run without teachers, it would be that network.
+    assert card.version not in versions
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        (MODEL.parent / "photo", r"photo is no teacher here: .* \(176, 132, 3\), not \(28, 28, 1"),
+        (MODEL.parent / "nowhere", "no teacher: .*nowhere is no model folder"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(folder: Path, told: str) -> None:
+    with pytest.raises(training.TrainingError, match=told):
+        Teachers([MODEL, folder], (28, 28, 1))
+
+
 def test_of_several_seeds_the_best_on_validation_is_kept(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "best"
     card, scores = training.train(
@@ -327,16 +358,26 @@ def test_what_cannot_be_trained_is_refused_first(
         training.train(tmp_path / "m", tmp_path, architecture="reference", **choices)
 
 
-def test_a_network_that_is_not_for_photos_is_refused_first(tmp_path: Path) -> None:
-    with pytest.raises(training.TrainingError, match="reference is not for photos: leave out --a"):
+@pytest.mark.parametrize(
+    ("architecture", "teachers", "told"),
+    [
+        ("reference", [], "reference is not for photos: leave out --architecture"),
+        (None, [MODEL], "labels alone to learn from: leave out --teachers"),
+    ],
+)
+def test_what_is_not_for_photos_is_refused_first(
+    architecture: str | None, teachers: list[Path], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(training.TrainingError, match=told):
         training.carry_out(
             *(tmp_path / "m", tmp_path, None),
             photos=[tmp_path],
-            architecture="reference",
+            architecture=architecture,
             seeds=[0],
             epochs=1,
             quick=False,
             backend="tensorflow",
+            teachers=teachers,
         )
 
 

@@ -27,7 +27,7 @@ def checkpoint_path(
 ) -> Path:
     """Where in `folder` a run keeps its state: a name that only the very same run has.
 
-    `digest` is that of the rows that are trained on.
+    `digest` is of what is learnt from: the rows and the teachers.
     """
     # How many networks are averaged makes no difference to any of them.
     own = {name: value for name, value in asdict(recipe).items() if name != "averaged"}

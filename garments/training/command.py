@@ -24,6 +24,7 @@ def carry_out(
     epochs: int | None,
     quick: bool,
     backend: str,
+    teachers: Sequence[Path],
 ) -> str:
     """Train on `photos`, else on Fashion-MNIST, and tell the scores as text.
 
@@ -34,6 +35,8 @@ def carry_out(
         architecture = architecture or "efficientnet-lite0"
         if not RECIPES[architecture].pretrained:
             raise TrainingError(f"{architecture} is not for photos: leave out --architecture")
+        if teachers:
+            raise TrainingError("photos have labels alone to learn from: leave out --teachers")
         _, judged = train_on_photos(
             folder,
             photos,
@@ -53,5 +56,6 @@ def carry_out(
         epochs=epochs,
         quick=quick,
         backend=backend,
+        teachers=teachers,
     )
     return f"{report.as_text(scores, LABELS)}\n\n{report.seeds_as_text(card.runs)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
@@ -37,6 +37,7 @@ class Origin:
     epochs: int
     backend: str
     averaged: int = 1
+    taught_by: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def card_of(
         scores={},
         runs=[],
         averaged=origin.averaged,
+        taught_by=origin.taught_by,
     )
 
 

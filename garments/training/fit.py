@@ -18,6 +18,7 @@ from garments.training.calibrate import losses_of
 from garments.training.errors import TrainingError
 from garments.training.learner import AT_ONCE, Floats, Learner
 from garments.training.recipe import Recipe
+from garments.training.teachers import Teachers
 
 BACKENDS = ("tensorflow", "torch")
 WARM_UP = 0.1  # of the epochs, and at most one
@@ -56,10 +57,12 @@ def fit(
     seed: int,
     backend: str,
     resumed_from: Path,
+    teachers: Teachers | None = None,
 ) -> Fitted:
     """Train on `training` for the recipe's epochs and keep the last weights.
 
-    `validation` is only looked at; where it is None, there is nothing to tell of it.
+    `validation` is only looked at; where it is None, there is nothing to tell of it. Where there
+    are `teachers`, their answers are learnt beside the labels.
     The state after every epoch is kept in the file `resumed_from`; where it exists, training goes
     on from it and ends with the weights of an unbroken run. Raises TrainingError for a state that
     cannot be used, and where the loss is no number any more.
@@ -91,7 +94,7 @@ def fit(
 
     for epoch in range(len(backends), recipe.epochs):
         started = time.monotonic()
-        shown = _train_an_epoch(learner, recipe, training, losses, seed, epoch)
+        shown = _train_an_epoch(learner, recipe, training, teachers, losses, seed, epoch)
         history["loss"].append(shown)
         loss, accuracy = _judge(learner, validation) if validation else (math.nan, math.nan)
         history["val_loss"].append(loss)
@@ -117,6 +120,7 @@ def _train_an_epoch(
     learner: Learner,
     recipe: Recipe,
     training: Examples,
+    teachers: Teachers | None,
     losses: Floats,
     seed: int,
     epoch: int,
@@ -126,11 +130,13 @@ def _train_an_epoch(
     starts = range(0, len(shown.rows), recipe.batch_size)
     for number, start in enumerate(starts):
         rows = shown.rows[start : start + recipe.batch_size]
+        pictures = training.altered(rows, recipe, seed, epoch, number)
         losses[rows] = learner.step(
-            training.altered(rows, recipe, seed, epoch, number),
+            pictures,
             training.targets[rows],
             shown.weights[start : start + recipe.batch_size],
             rate_factor((epoch + (number + 0.5) / len(starts)) / recipe.epochs, recipe.epochs),
+            teachers.answer(pictures) if teachers else None,
         )
     return float(np.average(losses[shown.rows], weights=shown.weights))
 

@@ -23,12 +23,20 @@ AT_ONCE = 500  # pictures that a network answers for in one go when it is judged
 class Learner(Protocol):
     """A Keras network in training, on one backend."""
 
-    def step(self, pictures: Pictures, targets: Floats, weights: Floats, factor: float) -> Floats:
+    def step(
+        self,
+        pictures: Pictures,
+        targets: Floats,
+        weights: Floats,
+        factor: float,
+        taught: Floats | None = None,
+    ) -> Floats:
         """Take one step down the weighted mean loss of a batch; return each picture's loss (n,).
 
         `pictures` are (n, height, width, channels), `targets` ones for the classes that are
         right (n, classes), whose summed probability is what is raised, `weights` (n,);
-        `factor`, from 0 to 1, scales the recipe's rates.
+        `factor`, from 0 to 1, scales the recipe's rates. Where teachers gave probabilities,
+        `taught` (n, classes), the cross-entropy to these is the share TAUGHT of the loss.
         """
 
     def logits(self, pictures: Pictures) -> Floats:

@@ -24,6 +24,7 @@ from garments.training.export import Origin, export
 from garments.training.fit import BACKENDS, History, fit
 from garments.training.recipe import RECIPES
 from garments.training.replacing import WHOLE, replacing
+from garments.training.teachers import Teachers
 
 VALIDATION = 5_000
 # One split for all seeds, so that no network is judged by what another was trained on.
@@ -51,10 +52,13 @@ def train(
     epochs: int | None = None,
     quick: bool = False,
     backend: str = BACKENDS[0],
+    teachers: Sequence[Path] = (),
     validation: int = VALIDATION,
 ) -> tuple[Card, report.Scores]:
     """Train `architecture` once for each seed, and put the best in the model folder `folder`.
 
+    Where `teachers`, other model folders, are given, it learns their answers beside the labels;
+    they must not have learnt from the validation rows, as none has that was trained here.
     Everything is chosen on `validation` rows held out of the training CSV, the best seed too; the
     test CSV is opened once, at the end. Each run keeps its state in `data_directory`, so that the
     same call goes on where it was interrupted. An old folder is replaced when the new one is
@@ -69,18 +73,22 @@ def train(
         recipe = replace(recipe, epochs=epochs)
     rows = dataset.load("train", data_directory, dataset_directory)
     training, held_out = dataset.split(rows, validation, SPLIT_SEED)
+    examples = Catalogue(training), Catalogue(held_out)
+    taught_by = Teachers(teachers, examples[0].shape) if teachers else None
+    versions = taught_by.versions if taught_by else []
+    learnt_from = " ".join([training.digest, *versions])
     fitted = {}
     for seed in seeds:
-        state = checkpoint_path(data_directory, architecture, recipe, training.digest, seed)
+        state = checkpoint_path(data_directory, architecture, recipe, learnt_from, seed)
         with checkpoint.locked(state):
-            examples = Catalogue(training), Catalogue(held_out)
-            fitted[seed] = fit(architecture, recipe, *examples, seed, backend, state)
+            fitted[seed] = fit(architecture, recipe, *examples, seed, backend, state, taught_by)
 
     with replacing(folder) as partial:
         runs = []
         for seed, found in fitted.items():
             backends = " and ".join(sorted(set(found.backends)))
-            origin = Origin(architecture, rows.digest, seed, recipe.epochs, backends)
+            made = architecture, rows.digest, seed, recipe.epochs, backends
+            origin = Origin(*made, taught_by=versions)
             place = partial / str(seed)
             export(found.network, held_out, origin, folder.name, place)
             engine = Engine(place)

@@ -19,7 +19,7 @@ from garments.training.learner import (
     orthogonal,
     orthogonalised,
 )
-from garments.training.recipe import Recipe
+from garments.training.recipe import TAUGHT, Recipe
 
 
 class TensorFlowLearner:
@@ -45,21 +45,41 @@ class TensorFlowLearner:
             tf.TensorSpec(network.output.shape, tf.float32),
             tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((), tf.float32),
+            tf.TensorSpec(network.output.shape, tf.float32),
+            tf.TensorSpec((), tf.float32),
         )
         self._compiled = tf.function(self._step, input_signature=signature)
 
-    def step(self, pictures: Pictures, targets: Floats, weights: Floats, factor: float) -> Floats:
+    def step(
+        self,
+        pictures: Pictures,
+        targets: Floats,
+        weights: Floats,
+        factor: float,
+        taught: Floats | None = None,
+    ) -> Floats:
         """Take one step and return each picture's loss."""
-        return np.asarray(self._compiled(pictures, targets, weights, np.float32(factor)))
+        share = np.float32(0 if taught is None else TAUGHT)
+        taught = targets if taught is None else taught
+        given = pictures, targets, weights, np.float32(factor), taught, share
+        return np.asarray(self._compiled(*given))
 
     def _step(
-        self, pictures: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, factor: tf.Tensor
+        self,
+        pictures: tf.Tensor,
+        targets: tf.Tensor,
+        weights: tf.Tensor,
+        factor: tf.Tensor,
+        taught: tf.Tensor,
+        share: tf.Tensor,
     ) -> tf.Tensor:
         variables = [variable.value for variable in self._network.trainable_variables]
         with tf.GradientTape() as tape:
             logits = self._network(pictures, training=True)
             likelihood = tf.nn.log_softmax(logits)
             losses = -tf.reduce_logsumexp(likelihood + tf.math.log(targets), axis=1)
+            apart = -tf.reduce_sum(taught * likelihood, axis=1)
+            losses = (1 - share) * losses + share * apart
             loss = tf.reduce_mean(losses * weights)
         gradients = tape.gradient(loss, variables)
         self._steps.assign_add(1)

@@ -24,7 +24,7 @@ from garments.training.learner import (
     orthogonal,
     orthogonalised,
 )
-from garments.training.recipe import Recipe
+from garments.training.recipe import TAUGHT, Recipe
 
 
 class TorchLearner:
@@ -60,11 +60,21 @@ class TorchLearner:
         self._steps = 0
         self._by_muon = orthogonalised(network) if recipe.muon_rate else set()
 
-    def step(self, pictures: Pictures, targets: Floats, weights: Floats, factor: float) -> Floats:
+    def step(
+        self,
+        pictures: Pictures,
+        targets: Floats,
+        weights: Floats,
+        factor: float,
+        taught: Floats | None = None,
+    ) -> Floats:
         """Take one step and return each picture's loss."""
         wanted = torch.from_numpy(targets).to(self._device)
         likelihood = functional.log_softmax(self._answer(pictures, True), dim=1)
         losses = -torch.logsumexp(likelihood + wanted.log(), dim=1)
+        if taught is not None:
+            apart = -(torch.from_numpy(taught).to(self._device) * likelihood).sum(dim=1)
+            losses = losses.lerp(apart, TAUGHT)
         (losses * torch.from_numpy(weights).to(self._device)).mean().backward()
         self._steps += 1
         with torch.no_grad():
