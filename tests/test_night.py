@@ -909,6 +909,41 @@ def test_doubtful_photos_wait_for_people_until_they_are_decided_on(place: Place)
     assert waiting(place) == []
 
 
+def test_photos_wait_for_people_in_the_archive_too(place: Place, archive: Path) -> None:
+    (archive / "b").mkdir(parents=True)
+    (archive / "b" / "c.png").write_text("another")
+    with fake_service() as service:
+        place.add("a.png", "b/c.png", length=22)
+        place.add("d.png")
+        assert place.night(service, archive=archive).archived == 3
+        assert not files(place.photos)
+        place.add("a.png", length=24)  # another photo of a name that waits already
+        assert place.night(service, archive=archive).archived == 1
+        place.night(service, archive=archive)
+    there = files(archive).keys() - {"d.png", "b/c.png"}
+    assert len(there) == 3
+    assert set(waiting(place)) == {(name, "doubtful") for name in there}
+    review(place, str(archive / "a.png"), 9)
+    assert {name for name, _ in waiting(place)} == there - {"a.png"}
+
+
+def test_a_photo_waits_once_though_its_move_is_cut_short(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", length=22)
+
+    def killed(_: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with fake_service() as service:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("garments.batch.archive.os.unlink", killed)
+            place.night(service, archive=archive)
+        assert place.night(service, archive=archive).archived == 1
+        place.night(service, archive=archive)
+    assert waiting(place) == [("a.png", "doubtful")]
+
+
 def test_possible_wrong_items_wait_for_people_too(place: Place) -> None:
     place.add("a.png", "b.png")  # class 1, accepted
     slips = place.output.parent / "slips.csv"

@@ -173,6 +173,23 @@ def test_a_photo_that_is_forgotten_or_changed_waits_no_more(desk: Desk) -> None:
     assert desk.taken("tab", 9) == ["c"]
 
 
+def test_a_photo_that_moves_elsewhere_keeps_its_place(desk: Desk) -> None:
+    desk.add("a", "b", "c")
+    desk.store.wait(HERE, [(b"c", None)])
+    desk.store.expect(HERE, [(b"b", 4)])
+    moved = {name: b"old/" + name for name in (b"a", b"b", b"c")}
+    for _ in range(2):  # the second time after a night that was cut short
+        desk.store.wait_elsewhere(HERE, moved, b"/there")
+    desk.store.forget(HERE, list(moved))
+    items = desk.queue.take("tab", "Ana", 9)
+    assert [(item.directory, item.name) for item in items] == [
+        (b"/there", b"old/a"),
+        (b"/there", b"old/b"),
+    ]
+    assert items[1].expected == 4
+    assert desk.queue.progress("Ana").left["doubtful"] == 2
+
+
 def test_a_place_is_read_as_it_was_written(desk: Desk) -> None:
     desk.add("a")
     desk.store.wait(HERE, [(b"a", 0.1 + 0.2)])

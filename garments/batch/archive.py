@@ -8,13 +8,14 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from garments.batch.walk import stamp_of
 from garments.store import Photo
 
 Identity = tuple[int, int, int]
+Moving = Callable[[Mapping[bytes, bytes]], None]
 
 _AT_ONCE = 500  # files whose new names are put on the disk together
 # What file systems say that cannot link there: another one, or one that has no links.
@@ -27,23 +28,29 @@ class _Changed(Exception):
     """The file is not the one that was classified."""
 
 
-def archive(directory: bytes, to: bytes, photos: Iterable[Photo]) -> tuple[int, int]:
+def archive(
+    directory: bytes, to: bytes, photos: Iterable[Photo], moving: Moving
+) -> tuple[int, int]:
     """Move `photos` from `directory` to the same names in `to`; how many went, how many did not.
 
     Nothing is overwritten: where the name is taken by another content, a part of the digest is
-    put into it. A photo is removed when its copy is on the disk. What is cut short is finished
-    when it is called again; what changed since it was classified stays.
+    put into it. A photo is removed when its copy is on the disk, and when `moving` was told their
+    old names and the new ones. What is cut short is finished when it is called again; what changed
+    since it was classified stays.
     """
     moved = stuck = 0
     waiting = iter(photos)
     while some := list(islice(waiting, _AT_ONCE)):
         kept: list[tuple[bytes, Identity]] = []
         folders: set[bytes] = set()
+        renamed: dict[bytes, bytes] = {}
         for photo in some:
             source = os.path.join(directory, photo.name)
             try:
                 identity = _identity(source)
-                folders.update(_up_to(to, _keep(source, to, photo)))
+                target = _keep(source, to, photo)
+                folders.update(_up_to(to, os.path.dirname(target)))
+                renamed[photo.name] = os.path.relpath(target, to)
                 kept.append((source, identity))
             except _Changed:
                 logger.info("%s has changed meanwhile and stays", os.fsdecode(photo.name))
@@ -52,6 +59,7 @@ def archive(directory: bytes, to: bytes, photos: Iterable[Photo]) -> tuple[int, 
                 logger.warning("%s stays: %s", os.fsdecode(photo.name), error.strerror)
         for folder in folders:
             _sync(folder)
+        moving(renamed)
         for source, identity in kept:
             try:
                 # A new photo may have come under that name.
@@ -73,7 +81,7 @@ def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
 
 
 def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
-    """Have the photo under its name in `to`; returns the folder that it is in."""
+    """Have the photo under its name in `to`, or one like it, which is returned."""
     digest = photo.digest or b""
     stem, extension = os.path.splitext(os.path.join(to, photo.name))
     os.makedirs(os.path.dirname(stem), exist_ok=True)
@@ -85,7 +93,7 @@ def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
             if _digest(target) != digest:
                 continue
             _check(source, photo)
-        return os.path.dirname(target)
+        return target
     raise FileExistsError(errno.EEXIST, "its names in the archive are taken by other files")
 
 

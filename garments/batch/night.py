@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -177,7 +177,12 @@ def _classify(
 
 def _archive(night: Night, folder: Path) -> tuple[int, int]:
     photos = night.store.classified(night.directory, night.model)
-    return archives.archive(night.directory, os.fsencode(folder.absolute()), photos)
+    to = os.fsencode(os.path.realpath(folder))
+
+    def moving(names: Mapping[bytes, bytes]) -> None:
+        night.store.wait_elsewhere(night.directory, names, to)
+
+    return archives.archive(night.directory, to, photos, moving)
 
 
 @contextmanager
