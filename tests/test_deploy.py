@@ -181,6 +181,24 @@ def test_the_proxy_keeps_an_id_takes_what_the_service_takes_and_hides_numbers(
         assert answer.status_code == 413
 
 
+@needs_nginx
+def test_a_page_behind_the_proxy_knows_its_own_forms(
+    instances: list[Instance], tmp_path: Path
+) -> None:
+    instances[1].end(signal.SIGTERM)  # without a token each has a key of its own for its cookies
+    with nginx(tmp_path, free_port(), port_of(instances[0])) as url, requests.Session() as browser:
+        page = browser.get(f"{url}/sign-in", timeout=10)
+        (token,) = re.findall('name="csrf_token" value="([^"]+)"', page.text)
+        answer = browser.post(
+            f"{url}/sign-in",
+            {"name": "Ann", "csrf_token": token},
+            headers={"Origin": url},  # all that a browser tells a host without TLS
+            allow_redirects=False,
+            timeout=10,
+        )
+        assert answer.status_code == 303
+
+
 def test_the_proxy_waits_longer_than_a_service_may_work_and_shorter_than_the_client() -> None:
     (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", configuration())
     assert Settings.deadline_seconds < int(seconds) < Settings.timeout_seconds
@@ -205,6 +223,16 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(paths) == 3
+
+
+def test_service_and_night_keep_their_database_where_both_may_write() -> None:
+    for name in ("garments.service", "garments-night.service"):
+        text = (DEPLOY / name).read_text(encoding="utf-8")
+        (url,) = re.findall("^Environment=GARMENTS_DATABASE_URL=(.*)$", text, re.MULTILINE)
+        (writable,) = re.findall("^ReadWritePaths=(.*)$", text, re.MULTILINE)
+        assert url == f"sqlite:///{writable}/predictions.db"
+        # What stands in the file counts more than what comes before it.
+        assert text.index("Environment=") < text.index("EnvironmentFile=")
 
 
 def test_a_night_comes_at_the_time_of_the_crontab() -> None:
