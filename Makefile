@@ -135,10 +135,9 @@ lock:
 		--no-annotate pyproject.toml --extra cluster \
 		--constraint requirements.txt --output-file requirements-cluster.txt
 
-# What may be somebody's own stays: pictures in images/, CSVs in Data/, the nights in predictions.db.
+# What may be somebody's own stays: pictures, CSVs, and what the nights left.
 clean:
 	rm -rf $(VENV) .venv-peers .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f predictions.csv report.html confusion_matrix.png
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -150,7 +149,7 @@ $(VENV)/.serving: requirements-serve.txt | $(BIN)/python
 
 $(VENV)/.everything: requirements.txt | $(BIN)/python
 	@$(BIN)/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-		echo 'training and tests need Python 3.11, 3.12 or 3.13: make clean, then make $(MAKECMDGOALS) PYTHON=…'; \
+		echo 'training and tests need Python 3.11, 3.12 or 3.13: rm -r $(VENV), then make $(MAKECMDGOALS) PYTHON=…'; \
 		exit 2; }
 	$(PIP) -r requirements.txt
 	touch $@ $(VENV)/.serving

@@ -73,7 +73,7 @@ def read_model(folder: Path) -> tuple[Card, bytes]:
     except FileNotFoundError as error:
         raise CardError(
             f"{error.filename} does not exist: {folder} is no model folder; "
-            "make one with train_model.py"
+            "make one with train_model.py, or copy that of the service"
         ) from error
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise CardError(f"{path} cannot be read: {error}") from error

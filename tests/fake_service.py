@@ -59,9 +59,9 @@ def answer_golden(
     send_json(handler, {"model": model, "predictions": [entry]})
 
 
-def status(code: int, detail: str = "told so", **headers: str) -> Behaviour:
-    """Answer with a problem of this status."""
-    body = json.dumps({"detail": detail}).encode()
+def status(code: int, detail: str = "told so", named: str = "", **headers: str) -> Behaviour:
+    """Answer with a problem of this status, of the code `named`."""
+    body = json.dumps({"detail": detail, "code": named}).encode()
     return lambda handler, _: send(handler, code, body, **headers)
 
 

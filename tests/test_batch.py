@@ -180,6 +180,13 @@ def test_a_refusal_is_never_tried_again(code: int, photos: Path) -> None:
     assert not (photos.parent / "predictions.csv").exists()
 
 
+def test_a_model_that_the_service_has_not_is_told_with_the_way_out(photos: Path) -> None:
+    answer = fake.status(404, "the models are: a, b", named="unknown_model")
+    told = r"refuses: the models are: a, b; name one of these, .*SIGHUP"
+    with fake_service([answer]) as service, pytest.raises(batch.UsageError, match=told):
+        night(photos, service.url)
+
+
 def test_a_refusal_to_say_ready_is_not_waited_out(photos: Path) -> None:
     with fake_service(ready=[401]) as service, pytest.raises(batch.UsageError, match="/ready"):
         night(photos, service.url)

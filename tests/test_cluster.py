@@ -33,7 +33,7 @@ from tests.s3 import CREDENTIALS, Bucket, bucket
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None or find_spec("pyarrow") is None,
-    reason="Ray is not here: pip install -r requirements-cluster.txt",
+    reason="Ray is not here: make cluster",
 )
 ODD_NAMES = (
     b"=1+1.png", b"a,b.png", b'quo"te.PNG', b"new\nline.png", b"caf\xe9.png", b"file:x.png",
@@ -329,7 +329,7 @@ def test_a_job_without_ray_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError('none', name='pyarrow')")
     done = script("batch_request.py", "--engine", "ray", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
-    assert "pip install -r requirements-cluster.txt" in done.stderr
+    assert "make cluster" in done.stderr
 
 
 @needs_ray

@@ -28,7 +28,7 @@ def ask(client: Client, card: Card) -> str:
     if name != card.name:
         raise ServiceError(
             f"the service answers with the model {name!r}, but this night is set up for "
-            f"{card.name!r}: set GARMENTS_MODEL to the same name for both"
+            f"{card.name!r}: set GARMENTS_MODEL and GARMENTS_PHOTO_MODEL alike for both"
         )
     confidence = max(card.golden_probabilities)
     expected = card.golden_probabilities.index(confidence)

@@ -101,7 +101,7 @@ class Client:
                     return replies.names(response)
                 state = replies.explain(response)
                 if response.status_code not in _PASSING:
-                    raise self._refused("/ready", state)
+                    raise self._refused("/ready", response)
             if time.monotonic() + pause > deadline:
                 waited = self._settings.wait_seconds
                 raise ServiceError(f"{self._url} was not ready within {waited:g} s: {state}")
@@ -134,7 +134,7 @@ class Client:
             failed = found.status_code in _TO_BE_HALVED
             yield {"error": {"detail": replies.explain(found)}, "failed": failed}
         else:
-            raise self._refused("/predict", replies.explain(found))
+            raise self._refused("/predict", found)
 
     def _fatal_picture(self, picture: bytes) -> Answer:
         """The answer for a picture that the service does not survive. Raises ServiceError."""
@@ -147,11 +147,14 @@ class Client:
         problem = "the service died or was silent each time that it was sent: see its log"
         return {"error": {"detail": problem}, "failed": True}
 
-    def _refused(self, path: str, reason: str) -> UsageError:
-        return UsageError(
-            f"{self._url}{path} refuses: {reason}; "
-            "check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
+    def _refused(self, path: str, response: requests.Response) -> UsageError:
+        unknown = replies.problem(response).get("code") == "unknown_model"
+        advice = (
+            "name one of these, or have the service read its models anew (SIGHUP)"
+            if unknown
+            else "check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
         )
+        return UsageError(f"{self._url}{path} refuses: {replies.explain(response)}; {advice}")
 
     def _post(
         self, pictures: Sequence[bytes], began: float

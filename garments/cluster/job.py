@@ -104,9 +104,7 @@ def _ray() -> Any:
     except ModuleNotFoundError as error:
         if error.name not in ("ray", "pyarrow"):
             raise
-        raise UsageError(
-            f"--engine ray needs {error.name}: pip install -r requirements-cluster.txt"
-        ) from error
+        raise UsageError(f"--engine ray needs {error.name}: make cluster") from error
     return engine
 
 

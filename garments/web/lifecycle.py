@@ -9,7 +9,7 @@ from flask import Request
 
 UNTIL = "garments.until"
 """Where the environ of a request has the time.monotonic() at which it must be answered."""
-OUT_OF_TIME = "there is more to do than the time for one request: send fewer pictures at a time"
+OUT_OF_TIME = "this took longer than a request may: try again, or send fewer pictures at a time"
 
 
 @dataclass
