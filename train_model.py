@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import re
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every device it lacks
@@ -25,14 +24,10 @@ def main() -> None:
     parser.add_argument("--backend", choices=training.BACKENDS, default=training.BACKENDS[0])
     parser.add_argument("--teachers", type=Path, nargs="+", default=[], metavar="DIR")
     given = vars(parser.parse_args())
-    if (name := given.pop("name")) is None:
-        name = "photo" if given["photos"] else "fashion-mnist"
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        parser.error(f"{name!r} is no name for a folder: use letters, digits, - and _")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         own = Settings.from_environment()
-        print(training.carry_out(own.model_dir / name, Path("Data"), own.dataset_dir, **given))
+        print(training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, **given))
     except (DatasetError, SettingsError, training.TrainingError, OSError) as error:
         parser.error(str(error))
 

@@ -148,14 +148,17 @@ class Settings:
         default=0.0,
         metadata=_about(
             "share of the accepted photos, chosen by chance, that people are to look at as well; "
-            "it shows how right those are",
+            "it shows how right those are; of photos that are sent from then on",
             0,
             1,
         ),
     )
     database_url: str = field(
         default="sqlite:///predictions.db",
-        metadata=_about("where nights and answers are kept: SQLite or PostgreSQL"),
+        metadata=_about(
+            "where nights and answers are kept: PostgreSQL, or SQLite, whose path begins at the "
+            "folder that a command is started in"
+        ),
     )
     dataset_dir: Path | None = field(
         default=None,

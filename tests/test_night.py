@@ -936,9 +936,10 @@ def test_a_photo_waits_once_though_its_move_is_cut_short(
         raise KeyboardInterrupt
 
     with fake_service() as service:
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch:
             patch.setattr("garments.batch.archive.os.unlink", killed)
-            place.night(service, archive=archive)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
         assert place.night(service, archive=archive).archived == 1
         place.night(service, archive=archive)
     assert waiting(place) == [("a.png", "doubtful")]

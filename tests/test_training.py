@@ -370,7 +370,8 @@ def test_what_is_not_for_photos_is_refused_first(
 ) -> None:
     with pytest.raises(training.TrainingError, match=told):
         training.carry_out(
-            *(tmp_path / "m", tmp_path, None),
+            *(tmp_path, tmp_path, None),
+            name="m",
             photos=[tmp_path],
             architecture=architecture,
             seeds=[0],

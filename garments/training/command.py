@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from garments.training.run import train
 
 
 def carry_out(
-    folder: Path,
+    models: Path,
     data_directory: Path,
     dataset_directory: Path | None,
     *,
+    name: str | None,
     photos: Sequence[Path] | None,
     architecture: str | None,
     seeds: Sequence[int],
@@ -28,9 +30,14 @@ def carry_out(
 ) -> str:
     """Train on `photos`, else on Fashion-MNIST, and tell the scores as text.
 
+    The model goes into the folder `name` in `models`; without one, into that which is served.
     Raises DatasetError and TrainingError.
     """
-    places = data_directory, dataset_directory
+    if name is None:
+        name = "photo" if photos else "fashion-mnist"
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise TrainingError(f"{name!r} is no name for a folder: use letters, digits, - and _")
+    folder, places = models / name, (data_directory, dataset_directory)
     if photos:
         architecture = architecture or "efficientnet-lite0"
         if not RECIPES[architecture].pretrained:
