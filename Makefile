@@ -2,6 +2,9 @@
 PYTHON ?= python3
 PORT ?= 5001
 SECONDS ?= 600
+SEEDS ?= 0
+BACKEND ?= tensorflow
+TEACHERS := Data/teachers
 VENV := .venv
 PEERS := mlserver litserve bentoml
 BIN := $(VENV)/bin
@@ -25,8 +28,12 @@ run: $(VENV)/.serving
 serve: $(VENV)/.serving
 	$(BIN)/python app.py --port $(PORT)
 
+# Two teachers, then the network that learns their answers: what is served.
 train: $(VENV)/.everything
-	$(BIN)/python train_model.py
+	for each in residual residual-fine; do GARMENTS_MODEL_DIR=$(TEACHERS) $(BIN)/python \
+		train_model.py --architecture $$each --name $$each --backend $(BACKEND) || exit; done
+	$(BIN)/python train_model.py --epochs 100 --seeds $(SEEDS) --backend $(BACKEND) \
+		--teachers $(TEACHERS)/residual $(TEACHERS)/residual-fine
 
 # With --photos; PHOTOS names folders as README.md tells.
 train-photos: torch
