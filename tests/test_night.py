@@ -768,6 +768,22 @@ def test_the_report_compares_new_photos_with_the_nights_before(place: Place) -> 
     assert "chi-squared" in report(place)
 
 
+def test_a_fault_of_the_program_after_the_table_is_told_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png")
+
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("garments.batch.night.write_report", faulty)
+    told = pytest.raises(batch.AfterwardsError, match="csv is written; then: ZeroDivisionError")
+    with fake_service() as service, told:
+        place.night(service)
+    assert place.rows().keys() == {"a.png"}
+    assert "in faulty" in caplog.text  # where in the program it was
+
+
 def test_what_fails_after_the_table_is_told_so(place: Place) -> None:
     place.add("a.png")
     (place.output.parent / ".report.html.part").mkdir()

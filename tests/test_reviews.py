@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from garments.store import Database, Stamp, Store, database
+from garments.store.archived import Archived
 from garments.store.nights import REPORTS, Nights, Packer
 from garments.store.queue import LEASE_SECONDS, Queue, place
 from garments.store.reviews import Decided, Decision, Reviews, Unknown
+from garments.store.tables import reviews
 from tests.conftest import PROJECT
 from tests.test_store import HERE, MODEL, answer, digest, photo
 
@@ -178,16 +180,50 @@ def test_a_photo_that_moves_elsewhere_keeps_its_place(desk: Desk) -> None:
     desk.store.wait(HERE, [(b"c", None)])
     desk.store.expect(HERE, [(b"b", 4)])
     moved = {name: b"old/" + name for name in (b"a", b"b", b"c")}
-    for _ in range(2):  # the second time after a night that was cut short
-        desk.store.wait_elsewhere(HERE, moved, b"/there")
+    for _ in range(2):
+        Archived(desk.database, b"/there").follow(HERE, moved)
+        items = desk.queue.take("tab", "Ana", 9)
+        assert [(item.directory, item.name) for item in items] == [
+            (b"/there", b"old/a"),
+            (b"/there", b"old/b"),
+        ]
+        assert items[1].expected == 4
+        assert desk.queue.progress("Ana").left["doubtful"] == 2
+        desk.store.wait(HERE, [(b"a", 0), (b"b", 0.1)])  # the night was cut short, and begins again
     desk.store.forget(HERE, list(moved))
-    items = desk.queue.take("tab", "Ana", 9)
-    assert [(item.directory, item.name) for item in items] == [
-        (b"/there", b"old/a"),
-        (b"/there", b"old/b"),
-    ]
-    assert items[1].expected == 4
-    assert desk.queue.progress("Ana").left["doubtful"] == 2
+    assert desk.taken("tab", 9) == ["old/a", "old/b"]
+
+
+def test_a_photo_does_not_take_the_place_of_another_of_its_name(desk: Desk) -> None:
+    archived = Archived(desk.database, b"/there")
+    for content in ("one", "another"):
+        run = desk.store.begin(HERE)
+        said = [answer(content, decision="review", thumbnail=b"small")]
+        desk.store.record(run, HERE, [photo(b"a.png", content)], said)
+        desk.store.wait(HERE, [(b"a.png", place("doubtful", 0.5))])
+        archived.follow(HERE, {b"a.png": b"a.png"})
+    mark = digest("another").hex()[:12]
+    assert sorted(desk.taken("tab", 9)) == [f"a-{mark}.png", "a.png"]
+
+
+def test_what_was_answered_leaves_the_archive_when_nobody_takes_it_back_any_more(
+    desk: Desk,
+) -> None:
+    desk.add("a", "b")
+    archived = Archived(desk.database, b"/there")
+    archived.follow(HERE, {b"a": b"a", b"b": b"b"})
+
+    def there() -> list[bytes]:
+        return [known.name for known in desk.store.known(b"/there", MODEL)]
+
+    desk.decide("a")
+    archived.drop_answered()
+    assert there() == [b"a", b"b"]
+    with desk.database.writing() as connection:
+        long_ago = datetime.now(timezone.utc) - timedelta(days=8)
+        connection.execute(sa.update(reviews).values(at=long_ago))
+    archived.drop_answered()
+    assert there() == [b"b"]
 
 
 def test_a_place_is_read_as_it_was_written(desk: Desk) -> None:

@@ -13,6 +13,7 @@ from itertools import islice
 
 from garments.batch.walk import stamp_of
 from garments.store import Photo
+from garments.store.archived import marked
 
 Identity = tuple[int, int, int]
 Moving = Callable[[Mapping[bytes, bytes]], None]
@@ -34,8 +35,8 @@ def archive(
     """Move `photos` from `directory` to the same names in `to`; how many went, how many did not.
 
     Nothing is overwritten: where the name is taken by another content, a part of the digest is
-    put into it. A photo is removed when its copy is on the disk, and when `moving` was told their
-    old names and the new ones. What is cut short is finished when it is called again; what changed
+    put into it. A photo is removed when its copy is on the disk, and `moving` was given its new
+    name by the old one. What is cut short is finished when it is called again; what changed
     since it was classified stays.
     """
     moved = stuck = 0
@@ -83,10 +84,9 @@ def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
 def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
     """Have the photo under its name in `to`, or one like it, which is returned."""
     digest = photo.digest or b""
-    stem, extension = os.path.splitext(os.path.join(to, photo.name))
-    os.makedirs(os.path.dirname(stem), exist_ok=True)
-    marked = b"%b-%b%b" % (stem, digest.hex()[:12].encode(), extension)
-    for target in (stem + extension, marked):
+    plain = os.path.join(to, photo.name)
+    os.makedirs(os.path.dirname(plain), exist_ok=True)
+    for target in (plain, marked(plain, digest)):
         try:
             _link(source, target, photo)
         except FileExistsError:

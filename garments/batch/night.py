@@ -6,10 +6,11 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from garments.batch.walk import EXTENSIONS, Findings, walk
 from garments.card import Card, CardError, read_card
 from garments.predictions import write_predictions
 from garments.settings import Settings
-from garments.store import Store, StoreError
+from garments.store import Database, Store, StoreError
+from garments.store.archived import Archived
 
 _SLIPS_AT_ONCE = 1_000
 
@@ -118,7 +120,7 @@ def run(
         with _after(output):
             seconds = time.monotonic() - clock
             write_report(output, table, findings, started, seconds)
-            archived, stuck = _archive(night, archive) if archive else (0, 0)
+            archived, stuck = _archive(night, archive, settings.database_url) if archive else (0, 0)
             counts = Counts(
                 found=len(findings),
                 accept=table.decisions["accept"],
@@ -175,14 +177,14 @@ def _classify(
     return night
 
 
-def _archive(night: Night, folder: Path) -> tuple[int, int]:
-    photos = night.store.classified(night.directory, night.model)
+def _archive(night: Night, folder: Path, database_url: str) -> tuple[int, int]:
     to = os.fsencode(os.path.realpath(folder))
-
-    def moving(names: Mapping[bytes, bytes]) -> None:
-        night.store.wait_elsewhere(night.directory, names, to)
-
-    return archives.archive(night.directory, to, photos, moving)
+    photos = night.store.classified(night.directory, night.model)
+    with closing(Database(database_url, durable=True)) as database:
+        queue = Archived(database, to)
+        queue.drop_answered()
+        follow = partial(queue.follow, night.directory)
+        return archives.archive(night.directory, to, photos, follow)
 
 
 @contextmanager
@@ -197,6 +199,9 @@ def _after(output: Path) -> Iterator[None]:
         raise AfterwardsError(f"{output} is written; then: {error}") from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted when {output} was written") from None
+    except Exception as error:
+        logger.exception("a fault of the program")
+        raise AfterwardsError(f"{output} is written; then: {error!r}") from error
 
 
 def _check_output(output: Path, needed: Iterable[Path]) -> None:

@@ -226,28 +226,6 @@ class Store:
                 [{"in": directory, "of": name, "place": place} for name, place in places],
             )
 
-    def wait_elsewhere(self, directory: bytes, names: Mapping[bytes, bytes], to: bytes) -> None:
-        """Let photos of `directory` that are in the queue stay in it when they leave for `to`.
-
-        `names` are their new names by the old ones.
-        """
-        waiting = photos.select().where(
-            photos.c.directory == directory,
-            photos.c.name.in_(names),
-            photos.c.waiting.is_not(None),
-        )
-        with self._database.writing() as connection:
-            moved = [
-                {**row, "directory": to, "name": names[row["name"]]}
-                for row in connection.execute(waiting).mappings()
-            ]
-            if moved:
-                upsert = self._database.insert(photos)
-                rest = {c.name: upsert.excluded[c.name] for c in photos.c if not c.primary_key}
-                keys = [photos.c.directory, photos.c.name]
-                upsert = upsert.on_conflict_do_update(index_elements=keys, set_=rest)
-                connection.execute(upsert, moved)
-
     def draw(self, model: str, thumbnails: Mapping[bytes, bytes]) -> None:
         """Keep thumbnails of contents, by digest, that `model` has answered for."""
         update = (

@@ -47,7 +47,8 @@ runs = Table(
     Column("mismatched", Integer),
 )
 
-# Every image that was in a directory at the end of its last night. Names are bytes, since that
+# Every image that was in a directory at the end of its last night; and of what went to an archive,
+# what people have yet to answer for. Names are bytes, since that
 # is what a file system has, and since all databases sort bytes alike.
 photos = Table(
     "photos",

@@ -1,0 +1,73 @@
+"""Photos that wait for people though they have left for an archive, where no night looks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+
+import sqlalchemy as sa
+
+from garments.store.database import Database
+from garments.store.tables import photos, reviews
+
+_KEPT = timedelta(days=7)  # after the answer, which may be taken back
+
+
+class Archived:
+    """The photos of one archive; every method raises StoreError."""
+
+    def __init__(self, database: Database, archive: bytes) -> None:
+        """Write to `database`, which is migrated and should be durable: see `follow`."""
+        self._database = database
+        self._archive = archive
+
+    def follow(self, directory: bytes, names: Mapping[bytes, bytes]) -> None:
+        """Let those photos of `directory` that wait for people do so in the archive.
+
+        `names` are the names there by those here. Once they are gone from here no other night could
+        put them into the queue: with a durable database they are on the disk when this returns.
+        """
+        here = (photos.c.directory == directory) & photos.c.name.in_(names)
+        with self._database.writing() as connection:
+            waiting = connection.execute(
+                photos.select().where(here, photos.c.waiting.is_not(None))
+            ).mappings()
+            moved = [
+                {**row, "directory": self._archive, "name": names[row["name"]]} for row in waiting
+            ]
+            if not moved:
+                return
+            there = sa.select(photos.c.name, photos.c.digest).where(
+                photos.c.directory == self._archive,
+                photos.c.name.in_([row["name"] for row in moved]),
+            )
+            taken = {name: digest for name, digest in connection.execute(there)}
+            for row in moved:
+                # Of a file that was taken out of the archive, so that its name was free.
+                if taken.get(row["name"], row["digest"]) != row["digest"]:
+                    row["name"] = marked(row["name"], row["digest"])
+            upsert = self._database.insert(photos)
+            rest = {c.name: upsert.excluded[c.name] for c in photos.c if not c.primary_key}
+            keys = [photos.c.directory, photos.c.name]
+            upsert = upsert.on_conflict_do_update(index_elements=keys, set_=rest)
+            connection.execute(upsert, moved)
+            # A page shall name the place where the photo is from now on.
+            connection.execute(photos.update().where(here).values(waiting=None))
+
+    def drop_answered(self) -> None:
+        """Forget those that people have answered for, a week after that."""
+        long_ago = datetime.now(timezone.utc) - _KEPT
+        answered = sa.exists().where(
+            reviews.c.digest == photos.c.digest,
+            reviews.c.undone.is_(None),
+            reviews.c.at < long_ago,
+        )
+        with self._database.writing() as connection:
+            connection.execute(photos.delete().where(photos.c.directory == self._archive, answered))
+
+
+def marked(name: bytes, digest: bytes) -> bytes:
+    """A name that only this content can have, where `name` is taken by another."""
+    stem, extension = os.path.splitext(name)
+    return b"%b-%b%b" % (stem, digest.hex()[:12].encode(), extension)
