@@ -30,8 +30,9 @@ serve: $(VENV)/.serving
 
 # Two teachers, then the network that learns their answers: what is served.
 train: $(VENV)/.everything
-	for each in residual residual-fine; do GARMENTS_MODEL_DIR=$(TEACHERS) $(BIN)/python \
-		train_model.py --architecture $$each --name $$each --backend $(BACKEND) || exit; done
+	for each in residual residual-fine; do [ -e $(TEACHERS)/$$each/card.json ] || \
+		GARMENTS_MODEL_DIR=$(TEACHERS) $(BIN)/python train_model.py \
+		--architecture $$each --name $$each --backend $(BACKEND) || exit; done
 	$(BIN)/python train_model.py --epochs 100 --seeds $(SEEDS) --backend $(BACKEND) \
 		--teachers $(TEACHERS)/residual $(TEACHERS)/residual-fine
 

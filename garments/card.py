@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,11 @@ def read_model(folder: Path) -> tuple[Card, bytes]:
     """Read a model folder's card and its model.onnx, which belong together. Raises CardError."""
     path = folder / CARD_NAME
     try:
-        card = Card(**json.loads(path.read_text(encoding="utf-8")))
+        told = json.loads(path.read_text(encoding="utf-8"))
+        # A later version may tell more.
+        card = Card(
+            **{entry.name: told[entry.name] for entry in fields(Card) if entry.name in told}
+        )
         onnx = (folder / ONNX_NAME).read_bytes()
     except FileNotFoundError as error:
         raise CardError(

@@ -229,7 +229,7 @@ def test_service_and_night_keep_their_database_where_both_may_write() -> None:
     for name in ("garments.service", "garments-night.service"):
         text = (DEPLOY / name).read_text(encoding="utf-8")
         (url,) = re.findall("^Environment=GARMENTS_DATABASE_URL=(.*)$", text, re.MULTILINE)
-        (writable,) = re.findall("^ReadWritePaths=(.*)$", text, re.MULTILINE)
+        (writable,) = re.findall("^ReadWritePaths=-?(.*)$", text, re.MULTILINE)
         assert url == f"sqlite:///{writable}/predictions.db"
         # What stands in the file counts more than what comes before it.
         assert text.index("Environment=") < text.index("EnvironmentFile=")

@@ -81,6 +81,12 @@ def test_an_unreadable_card_is_refused(text: str, folder: Path) -> None:
         Engine(folder)
 
 
+def test_a_card_of_a_later_version_is_read(folder: Path) -> None:
+    known = read_card(folder)
+    change(folder, of_next_year=1)
+    assert read_card(folder) == known
+
+
 def test_a_wrong_golden_answer_is_refused(folder: Path) -> None:
     golden = read_card(folder).golden_probabilities
     change(folder, golden_probabilities=golden[::-1])

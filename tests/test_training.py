@@ -264,34 +264,32 @@ def test_a_quick_run_has_three_epochs_of_pictures_that_are_not_made_hard(
     assert (recipe.shift, recipe.cutout, recipe.camera) == (1, 0, 0)
 
 
-def test_teachers_answer_with_their_mean(trained: Path, sample: Dataset) -> None:
-    pictures = sample.images[..., None]
-    found = Teachers([trained, MODEL], (28, 28, 1)).answer(pictures)
-    one, other = (Engine(folder).probabilities(pictures) for folder in (trained, MODEL))
-    assert np.allclose(found, (one + other) / 2, atol=1e-6)
-
-
-def test_the_card_tells_what_taught_the_network(trained: Path, tmp_path: Path) -> None:
-    home = trained.parent.parent
+def test_a_network_that_was_taught_is_another_and_teaches_with_the_first(
+    trained: Path, sample: Dataset, tmp_path: Path
+) -> None:
+    first, folder = Engine(trained), tmp_path / "m"
     choices = {"architecture": "reference", "epochs": 2, "seeds": [3], "validation": 40}
-    card, _ = training.train(tmp_path / "m", home, teachers=[MODEL, trained], **choices)
-    versions = {Engine(MODEL).card.version, Engine(trained).card.version}
-    assert card.taught_by == sorted(versions)
-    assert Engine(trained).card.taught_by == []
+    card, _ = training.train(folder, trained.parent.parent, teachers=[trained], **choices)
+    assert (card.taught_by, first.card.taught_by) == ([first.card.version], [])
     # Had it gone on from the state of the run without teachers, it would be that network.
-    assert card.version not in versions
+    assert card.version != first.card.version
+    teachers = Teachers([folder, trained, folder], sample.digest)
+    assert teachers.versions == sorted([card.version, first.card.version])
+    pictures = sample.images[..., None]
+    one, other = first.probabilities(pictures), Engine(folder).probabilities(pictures)
+    assert np.allclose(teachers.answer(pictures), (one + other) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("folder", "told"),
     [
-        (MODEL.parent / "photo", r"photo is no teacher here: .* \(176, 132, 3\), not \(28, 28, 1"),
+        (MODEL.parent / "photo", "photo is no teacher here: it learnt from other pictures"),
         (MODEL.parent / "nowhere", "no teacher: .*nowhere is no model folder"),
     ],
 )
 def test_a_teacher_that_cannot_teach_is_refused(folder: Path, told: str) -> None:
     with pytest.raises(training.TrainingError, match=told):
-        Teachers([MODEL, folder], (28, 28, 1))
+        Teachers([MODEL, folder], Engine(MODEL).card.training_data_sha256)
 
 
 def test_of_several_seeds_the_best_on_validation_is_kept(trained: Path, tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ def train(
 ) -> tuple[Card, report.Scores]:
     """Train `architecture` once for each seed, and put the best in the model folder `folder`.
 
-    Where `teachers`, other model folders, are given, it learns their answers beside the labels;
-    they must not have learnt from the validation rows, as none has that was trained here.
+    Where `teachers`, other model folders of the same rows, are given, it learns their answers
+    beside the labels.
     Everything is chosen on `validation` rows held out of the training CSV, the best seed too; the
     test CSV is opened once, at the end. Each run keeps its state in `data_directory`, so that the
     same call goes on where it was interrupted. An old folder is replaced when the new one is
@@ -74,7 +74,7 @@ def train(
     rows = dataset.load("train", data_directory, dataset_directory)
     training, held_out = dataset.split(rows, validation, SPLIT_SEED)
     examples = Catalogue(training), Catalogue(held_out)
-    taught_by = Teachers(teachers, examples[0].shape) if teachers else None
+    taught_by = Teachers(teachers, rows.digest) if teachers else None
     versions = taught_by.versions if taught_by else []
     learnt_from = " ".join([training.digest, *versions])
     fitted = {}

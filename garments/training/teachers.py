@@ -22,19 +22,22 @@ class Teachers:
     distillation: a good teacher is patient and consistent", arXiv 2106.05237.
     """
 
-    def __init__(self, folders: Sequence[Path], shape: tuple[int, int, int]) -> None:
-        """Load the folders, for pictures of `shape`. Raises TrainingError for one that is unfit."""
-        try:
-            self._engines = [Engine(folder) for folder in folders]
-        except (CardError, EngineError) as error:
-            raise TrainingError(f"no teacher: {error}") from error
-        for folder, engine in zip(folders, self._engines, strict=True):
-            asked = engine.card.height, engine.card.width, engine.card.channels
-            if asked != shape:
-                raise TrainingError(
-                    f"{folder} is no teacher here: its pictures have the shape {asked}, not {shape}"
-                )
-        self.versions = sorted(engine.card.version for engine in self._engines)
+    def __init__(self, folders: Sequence[Path], learnt_from: str) -> None:
+        """Load the folders, which must have `learnt_from` the rows of this digest.
+
+        Others may know what a network is judged by. Raises TrainingError for one that is unfit.
+        """
+        engines = {}
+        for folder in folders:
+            try:
+                engine = Engine(folder)
+            except (CardError, EngineError) as error:
+                raise TrainingError(f"no teacher: {error}") from error
+            if engine.card.training_data_sha256 != learnt_from:
+                raise TrainingError(f"{folder} is no teacher here: it learnt from other pictures")
+            engines[engine.card.version] = engine
+        self.versions = sorted(engines)
+        self._engines = [engines[version] for version in self.versions]
 
     def answer(self, pictures: npt.NDArray[np.uint8]) -> Floats:
         """The mean of their probabilities (n, classes) for `pictures` (n, h, w, channels)."""
