@@ -21,6 +21,7 @@ from garments.dataset import LABELS
 from garments.predictions import NONE, cell_of, put_in_place, replacing
 from garments.settings import Settings, SettingsError
 from garments.store import StoreError
+from garments.store.archived import marked
 from garments.store.desk import Desk
 from garments.store.reviews import Review
 
@@ -109,14 +110,14 @@ def _folder_of(answer: int | None) -> str:
 
 def _photo(review: Review, archives: Iterable[Path], most: int) -> tuple[bytes, str] | None:
     """The photo as it was answered for, and its extension; None where it is nowhere any more."""
-    stem, extension = os.path.splitext(os.fsdecode(review.name or b""))
+    name = review.name or b""
+    extension = os.path.splitext(os.fsdecode(name))[1]
     if review.directory is None or extension.lower() not in _READABLE:
         return None
-    places = [Path(os.fsdecode(review.directory)) / f"{stem}{extension}"]
-    marked = (
-        f"{stem}-{review.digest.hex()[:12]}{extension}"  # as the archive names what would clash
-    )
-    places += [folder / name for folder in archives for name in (f"{stem}{extension}", marked)]
+    # As the archive names what would clash.
+    names = [os.fsdecode(each) for each in (name, marked(name, review.digest))]
+    places = [Path(os.fsdecode(review.directory)) / names[0]]
+    places += [folder / each for folder in archives for each in names]
     for content in filter(None, (_content(place, most) for place in places)):
         if hashlib.sha256(content).digest() == review.digest:
             return content, extension.lower()
