@@ -17,7 +17,7 @@ from garments.dataset import Dataset
 from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit
 from garments.training.batches import Catalogue, plan
 from garments.training.fit import make_learner, rate_factor
-from garments.training.learner import Learner, State, orthogonal, orthogonalised
+from garments.training.learner import Batch, Learner, State, orthogonal, orthogonalised
 from garments.training.recipe import TAUGHT
 from tests.conftest import PROJECT
 
@@ -108,7 +108,8 @@ def learn(backend: str, architecture: str = "residual", **changes: object) -> Le
 def step(sample: Dataset) -> Callable[[Learner], np.ndarray]:
     """Take one step on the hundred pictures at the full rate; return the losses."""
     images, targets = sample.images[..., None], np.eye(10, dtype=np.float32)[sample.labels]
-    return lambda learner: learner.step(images, targets, np.ones(100, np.float32), 1.0)
+    batch = Batch(images, targets, np.ones(100, np.float32))
+    return lambda learner: learner.step(batch, 1.0)
 
 
 @pytest.mark.parametrize("architecture", sorted(network.ARCHITECTURES))
@@ -125,14 +126,15 @@ def test_the_backends_take_the_same_step(adam: bool, taught: bool) -> None:
     random = np.random.default_rng(0)
     # No two pixels of noise compete for a maximum; in flat pictures rounding decides between them.
     noise = random.integers(0, 256, (50, 28, 28, 1), dtype=np.uint8)
-    batch = noise, np.eye(10, dtype=np.float32)[random.integers(0, 10, 50)]
+    targets = np.eye(10, dtype=np.float32)[random.integers(0, 10, 50)]
     weights = random.uniform(0.5, 2, 50).astype(np.float32)
     changes = {"adam": True, "rate": 1e-4} if adam else {"rate": 0.01}
     muon_rate = 0 if adam else 0.01
     one, other = (learn(backend, muon_rate=muon_rate, **changes) for backend in BACKENDS)
     before = one.state()
     shares = random.dirichlet(np.ones(10), 50).astype(np.float32) if taught else None
-    losses = (learner.step(*batch, weights, 0.5, shares) for learner in (one, other))
+    batch = Batch(noise, targets, weights, shares)
+    losses = (learner.step(batch, 0.5) for learner in (one, other))
     assert np.allclose(*losses, rtol=1e-3)
     assert_alike(moved(before, one), moved(before, other))
 
@@ -198,7 +200,7 @@ def test_of_several_right_classes_the_summed_probability_counts(backend: str) ->
     logits = learner.logits(pictures)[0].astype(float)
     shares = np.exp(logits) / np.exp(logits).sum()
     learner.network().layers[-2].rate = 0
-    found = learner.step(pictures, targets, np.ones(2, np.float32), 1.0)
+    found = learner.step(Batch(pictures, targets, np.ones(2, np.float32)), 1.0)
     assert found == pytest.approx(-np.log([shares[2] + shares[4], shares[7]]), rel=1e-4)
 
 
@@ -210,7 +212,7 @@ def test_what_teachers_answer_counts_beside_the_label(backend: str) -> None:
     logits = learner.logits(pictures)[0].astype(float)
     likelihood = logits - np.log(np.exp(logits).sum())
     learner.network().layers[-2].rate = 0
-    found = learner.step(pictures, target, np.ones(1, np.float32), 1.0, taught)
+    found = learner.step(Batch(pictures, target, np.ones(1, np.float32), taught), 1.0)
     by_label, by_teachers = likelihood[7], 0.9 * likelihood[3] + 0.1 * likelihood[7]
     assert found == pytest.approx(-(1 - TAUGHT) * by_label - TAUGHT * by_teachers, rel=1e-4)
 

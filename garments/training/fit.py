@@ -16,7 +16,7 @@ from garments.training import checkpoint, pretrained
 from garments.training.batches import Examples, plan
 from garments.training.calibrate import losses_of
 from garments.training.errors import TrainingError
-from garments.training.learner import AT_ONCE, Floats, Learner
+from garments.training.learner import AT_ONCE, Batch, Floats, Learner
 from garments.training.recipe import Recipe
 from garments.training.teachers import Teachers
 
@@ -131,13 +131,14 @@ def _train_an_epoch(
     for number, start in enumerate(starts):
         rows = shown.rows[start : start + recipe.batch_size]
         pictures = training.altered(rows, recipe, seed, epoch, number)
-        losses[rows] = learner.step(
+        batch = Batch(
             pictures,
             training.targets[rows],
             shown.weights[start : start + recipe.batch_size],
-            rate_factor((epoch + (number + 0.5) / len(starts)) / recipe.epochs, recipe.epochs),
             teachers.answer(pictures) if teachers else None,
         )
+        progress = (epoch + (number + 0.5) / len(starts)) / recipe.epochs
+        losses[rows] = learner.step(batch, rate_factor(progress, recipe.epochs))
     return float(np.average(losses[shown.rows], weights=shown.weights))
 
 

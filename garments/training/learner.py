@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -20,23 +20,28 @@ SQUARES, LEAST_ROOT = 0.999, 1e-8
 AT_ONCE = 500  # pictures that a network answers for in one go when it is judged
 
 
+class Batch(NamedTuple):
+    """What one step learns from."""
+
+    pictures: Pictures
+    """(n, height, width, channels)"""
+    targets: Floats
+    """Ones for the classes that are right: (n, classes)."""
+    weights: Floats
+    """How much each picture counts: (n,)."""
+    taught: Floats | None = None
+    """The probabilities that teachers gave: (n, classes)."""
+
+
 class Learner(Protocol):
     """A Keras network in training, on one backend."""
 
-    def step(
-        self,
-        pictures: Pictures,
-        targets: Floats,
-        weights: Floats,
-        factor: float,
-        taught: Floats | None = None,
-    ) -> Floats:
+    def step(self, batch: Batch, factor: float) -> Floats:
         """Take one step down the weighted mean loss of a batch; return each picture's loss (n,).
 
-        `pictures` are (n, height, width, channels), `targets` ones for the classes that are
-        right (n, classes), whose summed probability is what is raised, `weights` (n,);
-        `factor`, from 0 to 1, scales the recipe's rates. Where teachers gave probabilities,
-        `taught` (n, classes), the cross-entropy to these is the share TAUGHT of the loss.
+        What is raised is the summed probability of the targets; where there are teachers, the
+        cross-entropy to their answers is the share TAUGHT of the loss. `factor`, from 0 to 1,
+        scales the recipe's rates.
         """
 
     def logits(self, pictures: Pictures) -> Floats:

@@ -13,6 +13,7 @@ from garments.training.learner import (
     LEAST_ROOT,
     MOMENTUM,
     SQUARES,
+    Batch,
     Floats,
     Pictures,
     State,
@@ -44,33 +45,27 @@ class TensorFlowLearner:
             tf.TensorSpec(network.input.shape, tf.uint8),
             tf.TensorSpec(network.output.shape, tf.float32),
             tf.TensorSpec((None,), tf.float32),
-            tf.TensorSpec((), tf.float32),
             tf.TensorSpec(network.output.shape, tf.float32),
+            tf.TensorSpec((), tf.float32),
             tf.TensorSpec((), tf.float32),
         )
         self._compiled = tf.function(self._step, input_signature=signature)
 
-    def step(
-        self,
-        pictures: Pictures,
-        targets: Floats,
-        weights: Floats,
-        factor: float,
-        taught: Floats | None = None,
-    ) -> Floats:
+    def step(self, batch: Batch, factor: float) -> Floats:
         """Take one step and return each picture's loss."""
-        share = np.float32(0 if taught is None else TAUGHT)
-        taught = targets if taught is None else taught
-        given = pictures, targets, weights, np.float32(factor), taught, share
-        return np.asarray(self._compiled(*given))
+        share = 0 if batch.taught is None else TAUGHT
+        taught = batch.targets if batch.taught is None else batch.taught
+        numbers = np.float32(factor), np.float32(share)
+        given = batch.pictures, batch.targets, batch.weights, taught
+        return np.asarray(self._compiled(*given, *numbers))
 
     def _step(
         self,
         pictures: tf.Tensor,
         targets: tf.Tensor,
         weights: tf.Tensor,
-        factor: tf.Tensor,
         taught: tf.Tensor,
+        factor: tf.Tensor,
         share: tf.Tensor,
     ) -> tf.Tensor:
         variables = [variable.value for variable in self._network.trainable_variables]

@@ -18,6 +18,7 @@ from garments.training.learner import (
     LEAST_ROOT,
     MOMENTUM,
     SQUARES,
+    Batch,
     Floats,
     Pictures,
     State,
@@ -60,22 +61,17 @@ class TorchLearner:
         self._steps = 0
         self._by_muon = orthogonalised(network) if recipe.muon_rate else set()
 
-    def step(
-        self,
-        pictures: Pictures,
-        targets: Floats,
-        weights: Floats,
-        factor: float,
-        taught: Floats | None = None,
-    ) -> Floats:
+    def step(self, batch: Batch, factor: float) -> Floats:
         """Take one step and return each picture's loss."""
-        wanted = torch.from_numpy(targets).to(self._device)
-        likelihood = functional.log_softmax(self._answer(pictures, True), dim=1)
+        wanted, weights = (
+            torch.from_numpy(part).to(self._device) for part in (batch.targets, batch.weights)
+        )
+        likelihood = functional.log_softmax(self._answer(batch.pictures, True), dim=1)
         losses = -torch.logsumexp(likelihood + wanted.log(), dim=1)
-        if taught is not None:
-            apart = -(torch.from_numpy(taught).to(self._device) * likelihood).sum(dim=1)
-            losses = losses.lerp(apart, TAUGHT)
-        (losses * torch.from_numpy(weights).to(self._device)).mean().backward()
+        if batch.taught is not None:
+            taught = torch.from_numpy(batch.taught).to(self._device)
+            losses = losses.lerp(-(taught * likelihood).sum(dim=1), TAUGHT)
+        (losses * weights).mean().backward()
         self._steps += 1
         with torch.no_grad():
             for path, momentum in self._momenta.items():
