@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,6 +28,7 @@ from garments.batch.photo import thumbnail
 from garments.predictions import read_predictions
 from garments.settings import Settings
 from garments.store import Busy, Database, Store, StoreError
+from garments.store.archived import Archived
 from garments.store.nights import Nights
 from garments.store.queue import Queue
 from garments.store.reviews import Decision, Reviews
@@ -948,17 +949,48 @@ def test_a_photo_waits_once_though_its_move_is_cut_short(
 ) -> None:
     place.add("a.png", length=22)
 
-    def killed(_: bytes) -> None:
-        raise KeyboardInterrupt
+    unlink = os.unlink
+
+    def killed(path: bytes) -> None:
+        if path == os.fsencode(place.photos / "a.png"):
+            raise KeyboardInterrupt
+        unlink(path)
 
     with fake_service() as service:
         with monkeypatch.context() as patch:
             patch.setattr("garments.batch.archive.os.unlink", killed)
             with pytest.raises(KeyboardInterrupt):
                 place.night(service, archive=archive)
+        assert waiting_in(place) == [archive]  # before it is gone from where it was
         assert place.night(service, archive=archive).archived == 1
         place.night(service, archive=archive)
     assert waiting(place) == [("a.png", "doubtful")]
+
+
+def waiting_in(place: Place) -> list[Path]:
+    """Where the photos are that wait for people."""
+    base = Database(place.settings.database_url)
+    items = Queue(base).take("tab", "Ana", 1000)
+    base.close()
+    return [Path(os.fsdecode(item.directory)) for item in items]
+
+
+def test_the_move_to_the_archive_is_noted_on_the_disk(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = []
+
+    class Seen(Archived):
+        def follow(self, directory: bytes, names: Mapping[bytes, bytes]) -> None:
+            super().follow(directory, names)
+            with self._database.reading() as connection:
+                settings.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+
+    monkeypatch.setattr("garments.batch.night.Archived", Seen)
+    place.add("a.png", length=22)
+    with fake_service() as service:
+        place.night(service, archive=archive)
+    assert settings == [2]  # FULL
 
 
 def test_possible_wrong_items_wait_for_people_too(place: Place) -> None:
