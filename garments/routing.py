@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+MODELS_HEADER = "Garments-Models"
+"""Says which models the service chose from, as `together` names them, in URL quoting."""
+
 CATALOGUE_SIDE = 28
 """In pixels, the side of the pictures of Fashion-MNIST."""
 
@@ -14,3 +19,8 @@ def model_for(size: tuple[int, int] | None, small: str, photo: str) -> str:
     """
     fits = size is not None and max(size) <= CATALOGUE_SIDE
     return small if fits else photo
+
+
+def together(models: Iterable[str]) -> str:
+    """How models are named that a service chooses from; each is a name@version."""
+    return "+".join(sorted(models))

@@ -29,8 +29,8 @@ def send(handler: Handler, status: int, body: bytes, **headers: str) -> None:
     handler.wfile.write(body)
 
 
-def send_json(handler: Handler, body: object) -> None:
-    send(handler, 200, json.dumps(body).encode())
+def send_json(handler: Handler, body: object, **headers: str) -> None:
+    send(handler, 200, json.dumps(body).encode(), **headers)
 
 
 def answer(handler: Handler, pictures: list[bytes]) -> None:

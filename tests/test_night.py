@@ -162,6 +162,25 @@ def test_a_model_that_changes_during_the_night_answers_for_all(
     assert len(rows) == 6
 
 
+def test_a_model_that_comes_back_during_the_night_answers_for_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by(version: str) -> fake.Behaviour:
+        def answer(handler: fake.Handler, pictures: list[bytes]) -> None:
+            monkeypatch.setitem(fake.MODEL, "version", version)
+            fake.answer(handler, pictures)
+
+        return answer
+
+    before = fake.MODEL["version"]
+    place.add(*(f"{number}.png" for number in range(6)))
+    with fake_service([by(before), by("ba9876543210"), by("ba9876543210"), by(before)]) as service:
+        counts = place.night(service, batch_size=1, connections=1)
+        assert sum(service.requests) == 8
+    assert {row.model for row in read_predictions(place.output, 10)} == {f"fashion-mnist@{before}"}
+    assert counts.posted == 6
+
+
 def test_a_model_that_keeps_changing_ends_the_night(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

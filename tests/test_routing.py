@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,18 @@ def test_the_picture_chooses_the_model(client: FlaskClient, photo: bytes) -> Non
     assert ask(client, photo)["model"]["name"] == "photo"
 
 
+@pytest.mark.parametrize(
+    ("query", "chosen"), [("", ["fashion-mnist", "photo"]), ("?model=photo", ["photo"])]
+)
+def test_an_answer_tells_from_which_models_the_service_chose(
+    query: str, chosen: list[str], client: FlaskClient
+) -> None:
+    answer = client.post(f"/predict{query}", data=BOOT, content_type="image/png")
+    cards = (read_card(folder) for folder in (MODEL, PHOTO))
+    told = {card.name: f"{card.name}@{card.version}" for card in cards}
+    assert answer.headers["Garments-Models"] == "+".join(told[name] for name in chosen)
+
+
 @pytest.mark.parametrize("name", ["fashion-mnist", "photo"])
 def test_a_request_may_name_the_model(name: str, client: FlaskClient, photo: bytes) -> None:
     for picture in (BOOT, photo):
@@ -150,16 +163,22 @@ def test_a_service_whose_model_for_photos_is_damaged_is_not_ready(
 PHOTO_MODEL = {"name": "photo", "version": "0123456789ab"}
 
 
-def answer_by_both(handler: fake.Handler, pictures: list[bytes]) -> None:
-    """Answer with the model for photos for what begins with p."""
+def identity(model: dict[str, str]) -> str:
+    return f"{model['name']}@{model['version']}"
+
+
+def answer_by_both(
+    handler: fake.Handler, pictures: list[bytes], photos: bool = True, **headers: str
+) -> None:
+    """Answer with the model for photos for what begins with p, if there are `photos`."""
     entry = {"prediction": 1, "label": "Trouser", "confidence": 0.9, "decision": "accept"}
     rows: list[dict[str, object]] = [
         {"filename": str(place), **entry, "top": []} for place in range(len(pictures))
     ]
     for row, picture in zip(rows, pictures, strict=True):
-        if picture.startswith(b"p"):
+        if photos and picture.startswith(b"p"):
             row["model"] = PHOTO_MODEL
-    fake.send_json(handler, {"model": fake.MODEL, "predictions": rows})
+    fake.send_json(handler, {"model": fake.MODEL, "predictions": rows}, **headers)
 
 
 def golden(handler: fake.Handler, pictures: list[bytes]) -> None:
@@ -219,6 +238,33 @@ def test_another_version_of_either_model_is_asked_again(
     assert models(tmp_path).count(f"{changed['name']}@{'f' * 12}") == 1
 
 
+def test_what_was_answered_while_the_model_for_photos_was_missing_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    small, both = identity(fake.MODEL), f"{identity(fake.MODEL)}+{identity(PHOTO_MODEL)}"
+    (tmp_path / "photos").mkdir()
+    for name in "pqrs":
+        (tmp_path / "photos" / f"{name}.jpg").write_bytes(b"photo %b" % name.encode())
+    whole = partial(answer_by_both, Garments_Models=both)
+    settings = Settings(
+        wait_seconds=2,
+        settle_seconds=0,
+        database_url=f"sqlite:///{tmp_path}/predictions.db",
+        batch_size=1,
+        connections=1,
+    )
+    with fake_service(
+        [whole, partial(answer_by_both, photos=False, Garments_Models=small)],
+        otherwise=whole,
+        golden=golden,
+        models=(fake.MODEL, PHOTO_MODEL),
+    ) as service:
+        settings = replace(settings, service_url=service.url)
+        batch.run(tmp_path / "photos", tmp_path / "p.csv", settings)
+        assert sum(service.requests) == 5
+    assert models(tmp_path) == [identity(PHOTO_MODEL)] * 4
+
+
 def test_a_night_may_name_the_model(both: Path, tmp_path: Path, photo: bytes) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(BOOT)
@@ -244,5 +290,5 @@ def test_a_night_may_name_the_model(both: Path, tmp_path: Path, photo: bytes) ->
 
 
 def test_the_models_of_a_service_are_named_together_in_one_order() -> None:
-    assert updated("b@1+a@2", set()) == "a@2+b@1"
-    assert updated("a@1", {"b@2", "a@3"}) == "a@3+b@2"
+    assert updated("b@1+a@2", "a@2") == "a@2+b@1"
+    assert updated("a@1+b@2", "a@3") == "a@3+b@2"

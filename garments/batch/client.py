@@ -115,7 +115,8 @@ class Client:
 
         It has either `error`, or `prediction` with what belongs to it. `model`, the name@version
         of what answered, is in all but those of a picture that makes the service fail or that it
-        refuses to take. Raises ServiceError and UsageError.
+        refuses to take; so is `models`, of all that it chose from, if the service tells. Raises
+        ServiceError and UsageError.
         """
         return self._classify(pictures, time.monotonic())
 

@@ -25,6 +25,7 @@ from garments.batch.table import Table
 from garments.batch.walk import EXTENSIONS, Findings, walk
 from garments.card import Card, CardError, read_card
 from garments.predictions import write_predictions
+from garments.routing import together
 from garments.settings import Settings
 from garments.store import Database, Store, StoreError
 from garments.store.archived import Archived
@@ -168,7 +169,7 @@ def _classify(
         served, cards = client.wait_until_ready(), [card]
         if forced is None and settings.photo_model in served - {card.name}:
             cards.append(_card(settings, settings.photo_model))
-        model = "+".join(sorted(canary.ask(client, card) for card in cards))
+        model = together(canary.ask(client, card) for card in cards)
         night = Night(store, client, settings, place, store.begin(place), model, fresh)
         night.post(findings)
     slips = findings.slips()

@@ -7,7 +7,8 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from garments.batch.errors import ServiceError
 from garments.batch.people import is_sampled
 from garments.batch.replies import Answer as Entry
 from garments.batch.walk import Findings, Found
+from garments.routing import together
 from garments.settings import Settings
 from garments.store import Answer, Photo, Store
 
@@ -39,9 +41,8 @@ class _Batch:
     photos: list[Photo] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     left: list[Found] = field(default_factory=list)
-    posted: int = 0
-    models: set[str] = field(default_factory=set)
-    """name@version of all that answered."""
+    posted: Counter[str] = field(default_factory=Counter)
+    """How many were sent, by the models that the service chose from."""
     error: Exception | None = None
     """What ended it before it was whole."""
 
@@ -61,10 +62,17 @@ class Night:
     run: int
     model: str
     fresh: bool
-    posted: int = 0
     left: set[bytes] = field(default_factory=set)
     """The names of files that are still being written."""
     _skipped: int = 0
+    _changed: bool = False
+    """Whether the service has told of another choice of models since all were asked."""
+    _posted: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def posted(self) -> int:
+        """How many contents were sent, but for those that another model had to answer again."""
+        return self._posted[self.model]
 
     def post(self, findings: Findings) -> None:
         """Have an answer for all of `findings`, but for those that are `left`, in the store.
@@ -73,7 +81,7 @@ class Night:
         Raises ServiceError, UsageError and StoreError.
         """
         for _ in range(_MODELS_AT_MOST):
-            before = self.model
+            self._changed = False
             self.left = set()
             late: list[Found] = []
             self._post(self._pending(findings), len(findings), late)
@@ -87,7 +95,7 @@ class Night:
                 changed: list[Found] = []
                 self._post(iter(late), len(late), changed, settled=True)
                 self.left = {found.name for found in changed}
-            if self.model == before:
+            if not self._changed:
                 return
             logger.info("the service now answers with %s", self.model)
         raise ServiceError("the service keeps changing its model: let all of it serve one")
@@ -130,8 +138,9 @@ class Night:
             for batch in self._answered(pending, settled):
                 self.store.record(self.run, self.directory, batch.photos, batch.answers)
                 late.extend(batch.left)
-                self.posted += batch.posted
-                self.model = updated(self.model, batch.models)
+                self._posted += batch.posted
+                for model in batch.posted.keys() - {self.model}:
+                    self.model, self._changed = model, True
                 done += len(batch.photos) + len(batch.left)
                 bar.update(self._skipped + done - bar.n)
                 if bar.disable and time.monotonic() - logged > _SECONDS_BETWEEN_LOG_LINES:
@@ -219,25 +228,21 @@ class Night:
         asked = [digest for digest in contents if digest not in known]
         if not asked:
             return
-        models = {model: model}
         problems: dict[bytes, str] = {}
         try:
             entries = self.client.classify([contents[digest] for digest in asked])
             for digest, entry in zip(asked, entries, strict=True):
-                batch.posted += 1
-                answered_by = entry.get("model", model)
-                if answered_by not in models:
-                    models[answered_by] = updated(model, [answered_by])
+                told = _told(entry, model)
+                batch.posted[told] += 1
                 if entry.get("failed") or _is_of_a_limit(entry):
                     # Not kept as an answer: the service may do better next night.
                     problems[digest] = entry["error"]["detail"]
                     continue
-                answer = _as_answer(digest, entry, models[answered_by], answered_by)
+                answer = _as_answer(digest, entry, told)
                 if self._is_for_people(answer):
                     answer = replace(answer, thumbnail=photo.thumbnail(contents[digest]))
                 batch.answers.append(answer)
         finally:
-            batch.models |= models.keys() - {model}
             batch.photos = [
                 replace(seen, problem=problems[seen.digest]) if seen.digest in problems else seen
                 for seen in batch.photos
@@ -258,7 +263,14 @@ def _is_of_a_limit(entry: Entry) -> bool:
     return str(entry.get("error", {}).get("code", "")).startswith("too_many_")
 
 
-def _as_answer(digest: bytes, entry: Entry, model: str, answered_by: str) -> Answer:
+def _told(entry: Entry, model: str) -> str:
+    """The models that the service chose from; `model` where it cannot be told from an answer."""
+    if "models" in entry:
+        return str(entry["models"])
+    return updated(model, entry["model"]) if "model" in entry else model
+
+
+def _as_answer(digest: bytes, entry: Entry, model: str) -> Answer:
     if "error" in entry:
         problem = str(entry["error"]["detail"])
         return Answer(digest, model, "unreadable", problem=problem)
@@ -270,14 +282,14 @@ def _as_answer(digest: bytes, entry: Entry, model: str, answered_by: str) -> Ans
         label=entry["label"],
         confidence=float(entry["confidence"]),
         top=[[choice["label"], choice["confidence"]] for choice in entry["top"]],
-        answered_by=None if answered_by == model else answered_by,
+        answered_by=None if entry["model"] == model else entry["model"],
     )
 
 
-def updated(model: str, answered_by: Collection[str]) -> str:
-    """The models that a service chooses from, once some of them have `answered_by` a version."""
-    versions = dict(one.split("@", 1) for one in [*model.split("+"), *answered_by])
-    return "+".join(f"{name}@{version}" for name, version in sorted(versions.items()))
+def updated(model: str, answered_by: str) -> str:
+    """The models that a service chooses from, once one of them has `answered_by` a version."""
+    versions = dict(one.split("@", 1) for one in [*model.split("+"), answered_by])
+    return together(f"{name}@{version}" for name, version in versions.items())
 
 
 def _next(finished: SimpleQueue[_Batch]) -> Iterator[_Batch]:

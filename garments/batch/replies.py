@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 import requests
 from urllib3.exceptions import NameResolutionError, ProtocolError, ReadTimeoutError
+
+from garments.routing import MODELS_HEADER
 
 Answer = dict[str, Any]
 """One picture's entry in the service's `predictions`."""
@@ -33,7 +36,8 @@ def retry_after(response: requests.Response) -> float:
 def answers(response: requests.Response, count: int) -> list[Answer]:
     """What the body says of `count` pictures in the order sent, each with its `model`.
 
-    Raises InvalidJSONError for any other body.
+    And with `models`, all that the service chose from, where it tells. Raises InvalidJSONError for
+    any other body.
     """
     try:
         body = orjson.loads(response.content)
@@ -46,8 +50,10 @@ def answers(response: requests.Response, count: int) -> list[Answer]:
         raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
     if names != [str(place) for place in range(count)] or not whole:
         raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
+    choice = response.headers.get(MODELS_HEADER)
+    told = {} if choice is None else {"models": unquote(choice)}
     for answer, model in zip(answers, models, strict=True):
-        answer["model"] = model
+        answer.update(told, model=model)
     return answers
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint, Flask, Request, Response, jsonify, request
 from flask.globals import request_ctx
 
 from garments.engine import Answer, Engine
 from garments.preprocess import Limits
+from garments.routing import MODELS_HEADER, together
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
 from garments.web.access import require_token
@@ -67,8 +69,8 @@ def register(
         asked = request_ctx.request
         query = asked.args if asked.query_string else {}
         name = query.get("model")
-        default = models.named(name) if name is not None else router.default()
-        top = _top(query.get("top", "3"), default)
+        choice = router.choice(name)
+        top = _top(query.get("top", "3"), choice[-1])
         uploads = _uploads(asked)
         engines = router.engines(name, uploads)
         results = classify_each(engines, uploads, limits=limits, top=top, until=time_limit(asked))
@@ -76,13 +78,15 @@ def register(
         able = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
         first = (able or engines)[0]
         # An answer of another model than that of the first answer names it itself.
-        return jsonify(
+        answer = jsonify(
             model=_identity(first),
             predictions=[
                 {"filename": upload.filename, **_row(result), **_other(engine, first, result)}
                 for upload, result, engine in zip(uploads, results, engines, strict=True)
             ],
         )
+        answer.headers[MODELS_HEADER] = quote(together(map(_identified, choice)), safe="@+")
+        return answer
 
     @api.post("/process_batch")
     def process_batch() -> Response:
@@ -117,6 +121,10 @@ def register(
 
 def _identity(engine: Engine) -> dict[str, str]:
     return {"name": engine.card.name, "version": engine.card.version}
+
+
+def _identified(engine: Engine) -> str:
+    return f"{engine.card.name}@{engine.card.version}"
 
 
 def _other(engine: Engine, first: Engine, result: Result) -> dict[str, Any]:

@@ -35,17 +35,20 @@ class Router:
             detail = f"the model {photo} is not loaded; the service's log says why"
             raise Refusal("not_ready", detail) from error
 
+    def choice(self, name: str | None) -> list[Engine]:
+        """The engines that a picture may go to: that called `name`, else any. Raises Refusal."""
+        if name is not None:
+            return [self._models.named(name)]
+        photo, small = self.default(), self._models.named(self._settings.model)
+        return [small] if photo is small else [small, photo]
+
     def engines(self, name: str | None, uploads: Sequence[Upload]) -> list[Engine]:
         """The engine for each upload: that called `name`, else by the picture. Raises Refusal."""
-        if name is not None:
-            return [self._models.named(name)] * len(uploads)
-        photo = self.default()
-        small = self._models.named(self._settings.model)
-        by_name = {photo.card.name: photo, small.card.name: small}
-        return [
-            by_name[model_for(_size(upload), small.card.name, photo.card.name)]
-            for upload in uploads
-        ]
+        by_name = {engine.card.name: engine for engine in self.choice(name)}
+        if len(by_name) == 1:
+            return [*by_name.values()] * len(uploads)
+        small, photo = by_name
+        return [by_name[model_for(_size(upload), small, photo)] for upload in uploads]
 
 
 def classify_each(engines: Sequence[Engine], uploads: Sequence[Upload], **how: Any) -> list[Result]:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 from garments.card import Card
 from garments.preprocess import FORMATS
+from garments.routing import MODELS_HEADER
 from garments.settings import Settings
 from garments.web.openapi.inference import paths_of_inference
 from garments.web.openapi.parts import OF_PICTURES, Schema, as_json, object_of, operation, reference
 
 _ABOUT = "Sorts pictures of clothes into the classes of its models, and says how sure it is"
+_CHOICE = "name@version of all models that the service chose from, joined by +, in URL quoting"
 # The form of a picture, for whoever tests with this description: JSON Schema cannot say more.
 PICTURE_FORMAT = "picture"
 
@@ -154,6 +156,7 @@ def _answers(names: Sequence[str], default: Card, most: int) -> Schema:
                 "What each picture shows, in the order sent",
                 object_of({"model": reference("Model"), "predictions": predictions}),
                 OF_PICTURES,
+                headers={MODELS_HEADER: {"description": _CHOICE, "schema": {"type": "string"}}},
                 parameters=[
                     {"name": "top", "in": "query", "schema": top},
                     {"name": "model", "in": "query", "schema": model},

@@ -56,13 +56,20 @@ def operation(
     *,
     kind: str = "application/json",
     plain: bool = False,
+    headers: Mapping[str, Schema] | None = None,
     **others: Any,
 ) -> Schema:
-    """An operation: its 200, and its errors by status; `plain` ones are those of `/v2`."""
+    """An operation: its 200, with `headers`, and its errors by status; `plain` ones as in `/v2`."""
     by_status: dict[int, list[str]] = {}
     for code in (*codes, *_OF_ALL):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
-    responses: Schema = {"200": {"description": summary, "content": {kind: {"schema": answer}}}}
+    responses: Schema = {
+        "200": {
+            "description": summary,
+            "content": {kind: {"schema": answer}},
+            **({"headers": headers} if headers else {}),
+        }
+    }
     for status, those in sorted(by_status.items()):
         headers = {name: {"schema": {"type": "string"}} for name in headers_of(those[0])}
         responses[str(status)] = {
