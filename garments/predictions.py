@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +14,17 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 # What a spreadsheet takes for the start of a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# At which spreadsheets may part cells too, by the language that they are set to or by guess.
+_OTHER_SEPARATORS = re.compile("[;\t|]")
 _ESCAPED = "file:"
 
 
 class TableError(Exception):
     """A CSV is missing or malformed; the text says which, in which line, and how."""
+
+
+class NotSynced(OSError):
+    """The file is in its place, but a crash of the machine may still bring back the old one."""
 
 
 class Row(NamedTuple):
@@ -58,18 +66,20 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
     """Write `rows`, which come sorted; `path` then holds all of them, or what it held before.
 
     Whatever `rows` raises passes through. Raises ValueError for a row that is out of order or
-    comes twice, and OSError.
+    comes twice, and what `replacing` raises.
     """
     last = b""
     with replacing(path) as file:
-        table = csv.writer(file)
+        table, quoted = csv.writer(file), csv.writer(file, quoting=csv.QUOTE_ALL)
         table.writerow(COLUMNS)
         for row in rows:
             name = os.fsencode(row.filename)
             if not last < name:
                 raise ValueError(f"{row.filename!r} comes twice, or too late")
             last = name
-            table.writerow((cell_of(row.filename), *row[1:]))
+            # A spreadsheet that parts cells there would find a formula behind one.
+            parted = _OTHER_SEPARATORS.search(row.filename)
+            (quoted if parted else table).writerow((cell_of(row.filename), *row[1:]))
 
 
 def cell_of(filename: str) -> str:
@@ -96,7 +106,8 @@ def name_of(cell: str) -> str:
 def replacing(path: Path) -> Iterator[TextIO]:
     """Write a temporary file beside `path` and put it in its place, durably, on success.
 
-    One process at a time may do so. What a killed one left behind is written over.
+    What a killed process left behind is written over. Raises OSError: BlockingIOError where another
+    process is at it, and NotSynced.
     """
     with put_in_place(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         yield file
@@ -104,15 +115,37 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def put_in_place(path: Path) -> Iterator[Path]:
-    """Give the name of a file to be written and closed, and do with it as `replacing` does."""
+    """Give the name of a file to be written and closed, and do with it as `replacing` does.
+
+    Raises BlockingIOError where another process is at it, and NotSynced.
+    """
     partial = path.with_name(f".{path.name}.part")
+    with _own(partial):
+        try:
+            yield partial
+            _sync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     try:
-        yield partial
-        _sync(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync(path.parent)
+        _sync(path.parent)
+    except OSError as error:
+        raise NotSynced(error.errno, error.strerror, error.filename) from error
+
+
+@contextmanager
+def _own(partial: Path) -> Iterator[None]:
+    """Make the file, and keep every other process off it. Raises BlockingIOError."""
+    while True:
+        with partial.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BlockingIOError(error.errno, "another process is writing it") from error
+            # Whoever had it before may have put it in its place, or taken it away, meanwhile.
+            if partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno())):
+                yield
+                return
 
 
 def _sync(path: Path) -> None:

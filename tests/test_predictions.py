@@ -1,6 +1,7 @@
 import csv
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,31 @@ def test_every_name_survives_and_none_runs_as_a_formula(name: str) -> None:
     assert cell[0] not in "=+-@\t\r"
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_no_formula_is_behind_what_parts_cells_elsewhere(separator: str, tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    row = Row(f'a{separator}=1+1"{separator}=2.png', error="no picture")
+    write_predictions([row], path)
+    with path.open(newline="") as file:
+        cells = [cell for line in csv.reader(file, delimiter=separator) for cell in line]
+    assert not [cell for cell in cells if cell.startswith("=")]
+    assert read_predictions(path, 10) == [row]
+
+
+def test_two_cannot_write_one_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+
+    def rows() -> Iterator[Row]:
+        yield BOOT
+        with pytest.raises(BlockingIOError, match="another process"):
+            write_predictions([JUNK], path)
+        yield JUNK
+
+    write_predictions(rows(), path)
+    assert read_predictions(path, 10) == [BOOT, JUNK]
+    assert os.listdir(tmp_path) == [path.name]
+
+
 @pytest.mark.parametrize(
     ("name", "cell"),
     [
@@ -100,6 +126,24 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         write_predictions([JUNK], path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["predictions.csv"]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, Path]] = []
+    replace = Path.replace
+
+    def replaced(partial: Path, path: Path) -> Path:
+        steps.append(("replaced", path))
+        return replace(partial, path)
+
+    monkeypatch.setattr(predictions, "_sync", lambda path: steps.append(("synced", path)))
+    monkeypatch.setattr(Path, "replace", replaced)
+    path = tmp_path / "predictions.csv"
+    write_predictions([BOOT], path)
+    partial = tmp_path / ".predictions.csv.part"
+    assert steps == [("synced", partial), ("replaced", path), ("synced", tmp_path)]
 
 
 @pytest.mark.parametrize(
