@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import quote, unquote
 
 MODELS_HEADER = "Garments-Models"
-"""Says which models the service chose from, as `together` names them, in URL quoting."""
+"""Says which models the service chose from; see `in_header`."""
 
 CATALOGUE_SIDE = 28
 """In pixels, the side of the pictures of Fashion-MNIST."""
@@ -24,3 +25,13 @@ def model_for(size: tuple[int, int] | None, small: str, photo: str) -> str:
 def together(models: Iterable[str]) -> str:
     """How models are named that a service chooses from; each is a name@version."""
     return "+".join(sorted(models))
+
+
+def in_header(together: str) -> str:
+    """The same in URL quoting: a header cannot carry every name that a folder can have."""
+    return quote(together, safe="@+")
+
+
+def from_header(value: str) -> str:
+    """What `in_header` was given."""
+    return unquote(value)

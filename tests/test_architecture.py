@@ -43,7 +43,7 @@ MAY_IMPORT = {
     },
     "store": set(),
     "morning": set(),
-    "batch": {"card", "morning", "predictions", "settings", "store"},
+    "batch": {"card", "morning", "predictions", "routing", "settings", "store"},
     "cluster": {
         "answering",
         "batch",
@@ -73,7 +73,7 @@ ONLY_IN = {
     "requests": {"batch", "dataset"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
-    "urllib": {"cluster", "predictions", "settings"},
+    "urllib": {"cluster", "predictions", "routing", "settings"},
     "multipart": {"web"},
     "urllib3": {"batch"},  # for the errors that those of requests wrap
     "http": set(),

@@ -39,7 +39,7 @@ class Shop:
         content = encoded(noise, form)
         (self.photos / name).write_bytes(content)
         digest = hashlib.sha256(content).digest()
-        directory, run = os.fsencode(self.photos), self.store.begin(os.fsencode(self.photos))
+        directory, run = os.fsencode(self.photos), self.store.runs.begin(os.fsencode(self.photos))
         photo = Photo(os.fsencode(name), Stamp(1, 2, 3), digest)
         small = thumbnail(content)
         self.store.record(

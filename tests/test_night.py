@@ -278,6 +278,37 @@ def test_a_file_that_is_still_being_written_is_left_for_the_next_night(place: Pl
     assert place.rows().keys() == {"a.png", "b.png"}
 
 
+def test_the_slip_of_a_photo_that_is_left_is_remembered(place: Place, tmp_path: Path) -> None:
+    place.add("a.png")
+    slips = tmp_path / "slips.csv"
+    slips.write_text("filename,expected\na.png,Dress\n")
+    with fake_service() as service:
+        with growing(place.photos / "a.png"):
+            assert place.night(service, settle_seconds=0.3, expected=slips).left == 1
+        place.night(service)
+    (row,) = read_predictions(place.output, 10)
+    assert row.expected == "Dress"
+
+
+def test_a_folder_that_is_empty_of_a_sudden_is_told_and_nothing_is_forgotten(
+    place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png")
+    slips = tmp_path / "slips.csv"
+    slips.write_text("filename,expected\na.png,Dress\n")
+    with fake_service() as service:
+        place.night(service, expected=slips)
+        place.photos.rename(tmp_path / "elsewhere")
+        place.photos.mkdir()
+        assert place.night(service).found == 0
+        assert "see that it is mounted" in caplog.text
+        place.photos.rmdir()
+        (tmp_path / "elsewhere").rename(place.photos)
+        assert place.night(service).posted == 0
+    (row,) = read_predictions(place.output, 10)
+    assert row.expected == "Dress"
+
+
 def test_a_file_that_was_just_finished_is_waited_for(place: Place) -> None:
     place.add("a.png")
     with fake_service() as service:
@@ -687,6 +718,48 @@ def test_a_move_that_was_cut_short_is_finished(place: Place, archive: Path) -> N
     assert (files(archive), files(place.photos)) == (before, {})
 
 
+def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png", "c.png")
+    unlink = os.unlink
+
+    def killed(path: bytes) -> None:
+        if path == os.fsencode(place.photos / "b.png"):
+            raise KeyboardInterrupt
+        unlink(path)
+
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr("garments.batch.archive.os.unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
+        assert files(place.photos).keys() == {"b.png", "c.png"}
+        place.add("d.png")
+        counts = place.night(service, archive=archive)
+        assert (counts.found, counts.accept, counts.carried) == (3, 3, 1)
+        assert place.rows() == dict.fromkeys(("a.png", "b.png", "c.png", "d.png"), "accept")
+        place.add("e.png")
+        assert place.night(service, archive=archive).carried == 0
+        assert place.rows() == {"e.png": "accept"}
+
+
+def test_an_archive_in_a_folder_that_may_not_be_listed_is_filled(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def guarded(path: bytes, *how: int) -> int:
+        if path == os.fsencode(archive.parent):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *how)
+
+    place.add("a.png")
+    monkeypatch.setattr("garments.batch.archive.os.open", guarded)
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 1
+
+
 def test_a_photo_that_cannot_be_archived_stays_and_is_told(place: Place, tmp_path: Path) -> None:
     place.add("a.png", "b/c.png")
     (tmp_path / "archive").mkdir()
@@ -788,6 +861,44 @@ def test_the_report_compares_new_photos_with_the_nights_before(place: Place) -> 
     assert "chi-squared" in report(place)
 
 
+def test_what_an_interrupted_night_had_sent_is_new_to_the_next(place: Place) -> None:
+    place.add(*(f"{number}.png" for number in range(6)))
+    with fake_service([fake.answer] * 4 + [fake.status(404)]) as service:
+        with pytest.raises(batch.UsageError):
+            place.night(service, batch_size=1, connections=1)
+        place.night(service)
+        place.night(service)
+    nights = Nights(Database(place.settings.database_url)).last(3)
+    assert [sum(night["classes"] or []) for night in nights] == [0, 6, 0]
+
+
+def test_a_table_that_another_night_is_writing_is_left_to_it(place: Place) -> None:
+    place.add("a.png")
+    with (
+        (place.output.parent / ".predictions.csv.part").open("w") as file,
+        fake_service() as service,
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match="being written by another night"):
+            place.night(service)
+    assert not place.output.exists()
+
+
+def test_a_table_whose_place_is_not_surely_on_the_disk_is_told_so(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> None:
+        if path == place.output.parent:
+            raise OSError(errno.EIO, "Input/output error")
+
+    place.add("a.png")
+    monkeypatch.setattr("garments.predictions._sync", failing)
+    told = pytest.raises(batch.AfterwardsError, match="is written, but the disk says: Input/output")
+    with fake_service() as service, told:
+        place.night(service, archive=archive)
+    assert place.rows().keys() == files(place.photos).keys() == {"a.png"}
+
+
 def test_a_fault_of_the_program_after_the_table_is_told_so(
     place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -878,12 +989,13 @@ def test_the_database_knows_a_content_by_its_sha_256(place: Place) -> None:
 # People
 
 
-def review(place: Place, name: str, answer: int | None) -> None:
-    """Decide on a photo as a person does."""
+def review(place: Place, name: str, answer: int | None) -> int:
+    """Decide on a photo as a person does; the number of that decision."""
     base = Database(place.settings.database_url)
     digest = hashlib.sha256((place.photos / name).read_bytes()).digest()
-    Reviews(base).decide(Decision(f"{name} {answer}", digest, answer, "Ana"))
+    made = Reviews(base).decide(Decision(f"{name} {answer}", digest, answer, "Ana"))
     base.close()
+    return made.id
 
 
 def waiting(place: Place) -> list[tuple[str, str]]:
@@ -961,6 +1073,21 @@ def test_photos_wait_for_people_in_the_archive_too(place: Place, archive: Path) 
     assert set(waiting(place)) == {(name, "doubtful") for name in there}
     review(place, str(archive / "a.png"), 9)
     assert {name for name, _ in waiting(place)} == there - {"a.png"}
+
+
+def test_an_answer_that_is_taken_back_puts_the_photo_back_where_it_waited(
+    place: Place, archive: Path
+) -> None:
+    place.add("a.png", "b.png", length=22)
+    with fake_service() as service:
+        place.night(service)
+        number = review(place, "a.png", 9)
+        place.night(service, archive=archive)
+    assert waiting(place) == [("b.png", "doubtful")]
+    base = Database(place.settings.database_url)
+    Reviews(base).undo(number, "Ana")
+    base.close()
+    assert sorted(waiting(place)) == [("a.png", "doubtful"), ("b.png", "doubtful")]
 
 
 def test_a_photo_waits_once_though_its_move_is_cut_short(

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from garments import batch
-from garments.batch.posting import updated
+from garments.batch.answers import updated
 from garments.card import read_card
 from garments.predictions import read_predictions
 from garments.preprocess.size import size_of

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -46,7 +47,7 @@ def answer(content: str = "x", **changes: object) -> Answer:
 
 
 def test_what_was_recorded_is_known(store: Store) -> None:
-    run = store.begin(HERE)
+    run = store.runs.begin(HERE)
     store.record(run, HERE, [photo(b"b.png"), photo(b"a\xff.png", "y")], [answer()])
     assert list(store.known(HERE, MODEL)) == [
         (b"a\xff.png", STAMP, None),
@@ -54,31 +55,31 @@ def test_what_was_recorded_is_known(store: Store) -> None:
     ]
     (_, outcome) = store.outcomes(HERE, MODEL)
     assert outcome[:9] == (b"b.png", run, None, None, "accept", 3, "Dress", 0.9, MODEL)
-    assert outcome[9:] == (digest("x"), False, None, False, None)
+    assert outcome[9:] == (digest("x"), False, None, False, None, None)
 
 
 def test_an_answer_is_for_a_content_whatever_its_name(store: Store) -> None:
-    run = store.begin(HERE)
+    run = store.runs.begin(HERE)
     store.record(run, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
     assert [outcome.decision for outcome in store.outcomes(HERE, MODEL)] == ["accept", "accept"]
     assert store.answered([digest("x"), digest("y")], MODEL) == {digest("x")}
 
 
 def test_an_answer_is_of_one_version_of_a_model(store: Store) -> None:
-    run = store.begin(HERE)
+    run = store.runs.begin(HERE)
     store.record(run, HERE, [photo(b"a.png")], [answer()])
     assert [known.answered_in for known in store.known(HERE, "m@2")] == [None]
 
 
 def test_directories_are_kept_apart(store: Store) -> None:
-    run = store.begin(HERE)
+    run = store.runs.begin(HERE)
     store.record(run, HERE, [photo(b"a.png")], [answer()])
     assert list(store.known(b"/elsewhere", MODEL)) == []
 
 
 def test_a_later_answer_replaces_the_earlier_one(store: Store) -> None:
-    store.record(store.begin(HERE), HERE, [photo(b"a.png")], [answer()])
-    second = store.begin(HERE)
+    store.record(store.runs.begin(HERE), HERE, [photo(b"a.png")], [answer()])
+    second = store.runs.begin(HERE)
     later = answer(decision="review", confidence=0.4, thumbnail=b"small")
     store.record(second, HERE, [photo(b"a.png")], [later])
     (outcome,) = store.outcomes(HERE, MODEL)
@@ -87,33 +88,33 @@ def test_a_later_answer_replaces_the_earlier_one(store: Store) -> None:
 
 
 def test_the_run_that_first_saw_a_content_stays(store: Store) -> None:
-    first = store.begin(HERE)
+    first = store.runs.begin(HERE)
     store.record(first, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
-    second = store.begin(HERE)
+    second = store.runs.begin(HERE)
     store.record(second, HERE, [photo(b"a.png"), photo(b"b.png", "y")], [answer("y")])
     assert [outcome.new_in for outcome in store.outcomes(HERE, MODEL)] == [first, second]
 
 
 def test_a_photo_with_a_problem_has_no_answer(store: Store) -> None:
-    run = store.begin(HERE)
+    run = store.runs.begin(HERE)
     store.record(run, HERE, [replace(photo(b"a.png"), problem="it burns")], [answer()])
     (outcome,) = store.outcomes(HERE, MODEL)
     assert (outcome.decision, outcome.problem) == (None, "it burns")
 
 
 def test_what_is_forgotten_is_not_known(store: Store) -> None:
-    run = store.begin(HERE)
+    run = store.runs.begin(HERE)
     store.record(run, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
     store.forget(HERE, [b"a.png"])
     assert [known.name for known in store.known(HERE, MODEL)] == [b"b.png"]
 
 
 def test_an_expected_class_stays_until_another_is_told(store: Store) -> None:
-    run = store.begin(HERE)
+    run = store.runs.begin(HERE)
     store.record(run, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
-    store.expect(HERE, [(b"a.png", 4), (b"none.png", 1)])
+    store.expect(run, HERE, [(b"a.png", 4), (b"none.png", 1)])
     store.record(run, HERE, [photo(b"a.png", "y")], [answer("y")])
-    assert [outcome.expected for outcome in store.outcomes(HERE, MODEL)] == [4, None]
+    assert [outcome.expected for outcome in store.outcomes(HERE, MODEL)] == [4, None, 1]
 
 
 def test_more_photos_than_a_page_are_read_in_order(
@@ -121,7 +122,7 @@ def test_more_photos_than_a_page_are_read_in_order(
 ) -> None:
     monkeypatch.setattr("garments.store.store._PAGE", 3)
     names = [b"%d.png" % number for number in range(9)]
-    store.record(store.begin(HERE), HERE, [photo(name) for name in names], [answer()])
+    store.record(store.runs.begin(HERE), HERE, [photo(name) for name in names], [answer()])
     assert [known.name for known in store.known(HERE, MODEL)] == names
 
 
@@ -131,15 +132,15 @@ def night(posted: int) -> dict[str, object]:
 
 def test_earlier_nights_are_told_the_oldest_first(store: Store) -> None:
     for posted in (3, 0, 5):  # a night without new photos says nothing of them
-        store.finish(store.begin(HERE), MODEL, night(posted))
-    store.finish(store.begin(b"/elsewhere"), MODEL, night(7))
-    now = store.begin(HERE)
-    assert [night["classes"] for night in store.earlier(now, HERE, 30)] == [[3], [5]]
-    assert [night["classes"] for night in store.earlier(now, HERE, 1)] == [[5]]
+        store.runs.finish(store.runs.begin(HERE), MODEL, night(posted))
+    store.runs.finish(store.runs.begin(b"/elsewhere"), MODEL, night(7))
+    now = store.runs.begin(HERE)
+    assert [night["classes"] for night in store.runs.earlier(now, HERE, 30)] == [[3], [5]]
+    assert [night["classes"] for night in store.runs.earlier(now, HERE, 1)] == [[5]]
 
 
 def test_a_failed_record_leaves_nothing_of_it(store: Store) -> None:
-    run = store.begin(HERE)
+    run = store.runs.begin(HERE)
     broken = replace(photo(b"a.png"), stamp=Stamp(10, 20, None))  # type: ignore[arg-type]
     with pytest.raises(StoreError):
         store.record(run, HERE, [broken], [answer()])
@@ -160,7 +161,7 @@ def test_the_schema_is_that_of_the_last_migration() -> None:
 def test_a_database_is_opened_again_with_what_it_holds(database_url: str) -> None:
     first = Store(database_url)
     first.open()
-    first.record(first.begin(HERE), HERE, [photo(b"a.png")], [answer()])
+    first.record(first.runs.begin(HERE), HERE, [photo(b"a.png")], [answer()])
     first.close()
     second = Store(database_url)
     second.open()
@@ -247,6 +248,22 @@ def test_the_lock_dies_with_its_process(database_url: str, holder: subprocess.Po
     store.close()
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_night_whose_lock_is_lost_records_nothing_more(database_url: str) -> None:
+    store = Store(database_url)
+    store.open()
+    run = store.runs.begin(HERE)
+    with store.locked():
+        with psycopg.connect(database_url, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            )
+        with pytest.raises(StoreError, match="run the night again"):
+            store.record(run, HERE, [photo(b"a.png")], [answer()])
+    assert [*store.known(HERE, MODEL)] == []
+    store.close()
+
+
 @pytest.mark.parametrize(
     "url", ["predictions.db", "mysql://x/y", "sqlite://", "sqlite:///:memory:", "sqlite:///"]
 )
@@ -288,6 +305,6 @@ def test_nothing_is_left_beside_the_database(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/p.db")
     with store.locked():
         store.open()
-        store.begin(HERE)
+        store.runs.begin(HERE)
         store.close()
     assert sorted(os.listdir(tmp_path)) == ["p.db", "p.db.lock"]

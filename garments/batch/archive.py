@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 
 from garments.batch.walk import stamp_of
@@ -60,6 +61,8 @@ def archive(
                 logger.warning("%s stays: %s", os.fsdecode(photo.name), error.strerror)
         for folder in folders:
             _sync(folder)
+        with suppress(PermissionError):  # where it may not be listed, it is as whoever made it left
+            _sync(os.path.dirname(to))
         moving(renamed)
         for source, identity in kept:
             try:
@@ -74,11 +77,11 @@ def archive(
 
 
 def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
-    """`folder`, and what it is in, up to the folder that `root` is in: any of them may be new."""
+    """`folder`, and what it is in, up to `root`: any of them may be new."""
     while folder != root:
         yield folder
         folder = os.path.dirname(folder)
-    yield from (root, os.path.dirname(root))
+    yield root
 
 
 def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:

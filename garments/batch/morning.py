@@ -34,7 +34,7 @@ def write_report(
     night = table.night
     earlier = (
         page.Tally(_day(run["started"]), tuple(run["classes"]), tuple(run["confidences"]))
-        for run in night.store.earlier(night.run, night.directory, NIGHTS)
+        for run in night.store.runs.earlier(night.run, night.directory, NIGHTS)
     )
     told = page.Night(
         started=started,
@@ -67,7 +67,7 @@ def write_report(
             file.write(piece)
             kept.add(piece)
     if (packed := kept.packed()) is not None:
-        night.store.keep_report(night.run, packed)
+        night.store.runs.keep_report(night.run, packed)
 
 
 def _day(moment: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import sqlite3
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from garments.batch import archive as archives
 from garments.batch import canary
+from garments.batch.carried import carried
 from garments.batch.client import Client
 from garments.batch.errors import AfterwardsError, UsageError
 from garments.batch.morning import REPORT, write_report
@@ -24,10 +26,10 @@ from garments.batch.slips import read_slips
 from garments.batch.table import Table
 from garments.batch.walk import EXTENSIONS, Findings, walk
 from garments.card import Card, CardError, read_card
-from garments.predictions import write_predictions
+from garments.predictions import NotSynced, Row, write_predictions
 from garments.routing import together
 from garments.settings import Settings
-from garments.store import Database, Store, StoreError
+from garments.store import Busy, Database, Store, StoreError
 from garments.store.archived import Archived
 
 _SLIPS_AT_ONCE = 1_000
@@ -55,6 +57,8 @@ class Counts:
     mismatched: int
     """Accepted and reviewed ones that are not what the return slip says."""
     archived: int
+    carried: int
+    """Rows beside these, of photos that a night archived before it was cut short."""
     stuck: int
     """Classified ones that could not be archived."""
     seconds: float
@@ -74,6 +78,7 @@ class Counts:
             f"{self.posted:,} of them sent",
             *([f"{self.mismatched:,} possible wrong items"] if self.mismatched else []),
             *([f"{self.archived:,} archived"] if self.archived else []),
+            *([f"{self.carried:,} more of a night cut short"] if self.carried else []),
             *([f"{self.stuck:,} could not be archived"] if self.stuck else []),
             f"in {self.seconds:.1f} s ({self.found / max(self.seconds, 1e-9):,.0f} images/s)",
         ]
@@ -114,14 +119,22 @@ def run(
         store.open()
         night = _classify(directory, findings, store, card, settings, fresh, model)
         table = Table(card.labels, night)
+        kept = carried(night, findings, len(card.labels))
+        store.check_lock()
         try:
-            write_predictions(table.rows(findings), output)
+            rows = heapq.merge(table.rows(findings), kept, key=_name)
+            write_predictions(rows, output)
+        except BlockingIOError as error:
+            raise Busy(f"{output} is being written by another night") from error
+        except NotSynced as error:
+            told = f"{output} is written, but the disk says: {error.strerror}; nothing is archived"
+            raise AfterwardsError(told) from error
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}") from error
         with _after(output):
             seconds = time.monotonic() - clock
             write_report(output, table, findings, started, seconds)
-            archived, stuck = _archive(night, archive, settings.database_url) if archive else (0, 0)
+            archived, stuck = _archive(night, archive, output) if archive else (0, 0)
             counts = Counts(
                 found=len(findings),
                 accept=table.decisions["accept"],
@@ -132,11 +145,12 @@ def run(
                 posted=night.posted,
                 mismatched=table.mismatched.count,
                 archived=archived,
+                carried=len(kept),
                 stuck=stuck,
                 seconds=time.monotonic() - clock,
             )
             new = {**vars(table.new), "confidence": table.new.confidence}
-            store.finish(night.run, night.model, vars(counts) | new)
+            store.runs.finish(night.run, night.model, vars(counts) | new)
     logger.info("%s: %s", output.name, counts)
     return counts
 
@@ -170,22 +184,31 @@ def _classify(
         if forced is None and settings.photo_model in served - {card.name}:
             cards.append(_card(settings, settings.photo_model))
         model = together(canary.ask(client, card) for card in cards)
-        night = Night(store, client, settings, place, store.begin(place), model, fresh)
+        run = store.runs.begin(place)
+        new_after = store.runs.last_ended(run, place)
+        night = Night(store, client, settings, place, run, model, fresh, new_after)
         night.post(findings)
     slips = findings.slips()
     while some := list(islice(slips, _SLIPS_AT_ONCE)):
-        store.expect(place, some)
+        store.expect(run, place, some)
     return night
 
 
-def _archive(night: Night, folder: Path, database_url: str) -> tuple[int, int]:
+def _archive(night: Night, folder: Path, output: Path) -> tuple[int, int]:
     to = os.fsencode(os.path.realpath(folder))
+    night.store.check_lock()
     photos = night.store.classified(night.directory, night.model)
-    with closing(Database(database_url, durable=True)) as database:
+    with closing(Database(night.settings.database_url, durable=True)) as database:
         queue = Archived(database, to)
+        queue.begin(night.run, os.fsencode(output))
         queue.drop_answered()
         follow = partial(queue.follow, night.directory)
         return archives.archive(night.directory, to, photos, follow)
+
+
+def _name(row: Row) -> bytes:
+    """What rows are sorted by."""
+    return os.fsencode(row.filename)
 
 
 @contextmanager
@@ -223,8 +246,10 @@ def _check_output(output: Path, needed: Iterable[Path]) -> None:
 
 def require_replaceable(output: Path) -> None:
     """Raise UsageError unless there may be a new file, or another one in the place of this."""
+    if not output.parent.is_dir():
+        raise UsageError(f"{output.parent} is no folder: make it, or choose another --output")
     replaceable = output.is_file() or not os.path.lexists(output)
-    if not (output.name and replaceable and os.access(output.parent, os.W_OK | os.X_OK)):
+    if not (output.name and replaceable and os.access(output.parent, os.R_OK | os.W_OK | os.X_OK)):
         raise UsageError(f"{output} cannot be written: choose another --output")
 
 

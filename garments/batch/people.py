@@ -17,9 +17,10 @@ def is_sampled(digest: bytes, share: float) -> bool:
 def place_of(outcome: Outcome, share: float) -> float | None:
     """Where a photo stands in the queue; None for one that nobody needs to look at.
 
-    Of what was accepted, only what has a thumbnail: there would be nothing to look at.
+    Of what was accepted, only what has a thumbnail: there would be nothing to look at. One that has
+    been answered for keeps its place until that is settled; the queue passes over it.
     """
-    if outcome.reviewed or outcome.confidence is None or outcome.digest is None:
+    if outcome.settled or outcome.confidence is None or outcome.digest is None:
         return None
     if outcome.decision == "review":
         return place("doubtful", outcome.confidence)

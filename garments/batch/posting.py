@@ -18,12 +18,11 @@ from queue import Empty, SimpleQueue
 from tqdm import tqdm
 
 from garments.batch import photo
+from garments.batch.answers import as_answer, is_of_a_limit, told_by
 from garments.batch.client import Client
 from garments.batch.errors import ServiceError
 from garments.batch.people import is_sampled
-from garments.batch.replies import Answer as Entry
 from garments.batch.walk import Findings, Found
-from garments.routing import together
 from garments.settings import Settings
 from garments.store import Answer, Photo, Store
 
@@ -62,6 +61,8 @@ class Night:
     run: int
     model: str
     fresh: bool
+    new_after: int = 0
+    """A photo that was seen first in a later run than this one is new."""
     left: set[bytes] = field(default_factory=set)
     """The names of files that are still being written."""
     _skipped: int = 0
@@ -101,9 +102,19 @@ class Night:
         raise ServiceError("the service keeps changing its model: let all of it serve one")
 
     def _pending(self, findings: Findings) -> Iterator[Found]:
-        """What was found and has no answer yet; photos that are gone are forgotten on the way."""
+        """What was found and has no answer yet; photos that are gone are forgotten on the way.
+
+        Not where all are gone: the disk that they are on may be.
+        """
         known = self.store.known(self.directory, self.model)
         next_known = next(known, None)
+        if next_known and not len(findings):
+            logger.warning(
+                "there is no image any more in %s: if they are on another disk or machine, see that "
+                "it is mounted; what is known of them is kept",
+                os.fsdecode(self.directory),
+            )
+            return
         gone: list[bytes] = []
         for found in findings:
             while next_known and next_known.name < found.name:
@@ -232,13 +243,13 @@ class Night:
         try:
             entries = self.client.classify([contents[digest] for digest in asked])
             for digest, entry in zip(asked, entries, strict=True):
-                told = _told(entry, model)
+                told = told_by(entry, model)
                 batch.posted[told] += 1
-                if entry.get("failed") or _is_of_a_limit(entry):
+                if entry.get("failed") or is_of_a_limit(entry):
                     # Not kept as an answer: the service may do better next night.
                     problems[digest] = entry["error"]["detail"]
                     continue
-                answer = _as_answer(digest, entry, told)
+                answer = as_answer(digest, entry, told)
                 if self._is_for_people(answer):
                     answer = replace(answer, thumbnail=photo.thumbnail(contents[digest]))
                 batch.answers.append(answer)
@@ -256,40 +267,6 @@ class Night:
 
 def _size(contents: dict[bytes, bytes]) -> int:
     return sum(map(len, contents.values()))
-
-
-def _is_of_a_limit(entry: Entry) -> bool:
-    """Whether a picture was refused for a limit, which the service may not have any more."""
-    return str(entry.get("error", {}).get("code", "")).startswith("too_many_")
-
-
-def _told(entry: Entry, model: str) -> str:
-    """The models that the service chose from; `model` where it cannot be told from an answer."""
-    if "models" in entry:
-        return str(entry["models"])
-    return updated(model, entry["model"]) if "model" in entry else model
-
-
-def _as_answer(digest: bytes, entry: Entry, model: str) -> Answer:
-    if "error" in entry:
-        problem = str(entry["error"]["detail"])
-        return Answer(digest, model, "unreadable", problem=problem)
-    return Answer(
-        digest=digest,
-        model=model,
-        decision=entry["decision"],
-        prediction=entry["prediction"],
-        label=entry["label"],
-        confidence=float(entry["confidence"]),
-        top=[[choice["label"], choice["confidence"]] for choice in entry["top"]],
-        answered_by=None if entry["model"] == model else entry["model"],
-    )
-
-
-def updated(model: str, answered_by: str) -> str:
-    """The models that a service chooses from, once one of them has `answered_by` a version."""
-    versions = dict(one.split("@", 1) for one in [*model.split("+"), answered_by])
-    return together(f"{name}@{version}" for name, version in versions.items())
 
 
 def _next(finished: SimpleQueue[_Batch]) -> Iterator[_Batch]:

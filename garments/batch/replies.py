@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 import requests
 from urllib3.exceptions import NameResolutionError, ProtocolError, ReadTimeoutError
 
-from garments.routing import MODELS_HEADER
+from garments.routing import MODELS_HEADER, from_header
 
 Answer = dict[str, Any]
 """One picture's entry in the service's `predictions`."""
@@ -51,7 +50,7 @@ def answers(response: requests.Response, count: int) -> list[Answer]:
     if names != [str(place) for place in range(count)] or not whole:
         raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
     choice = response.headers.get(MODELS_HEADER)
-    told = {} if choice is None else {"models": unquote(choice)}
+    told = {} if choice is None else {"models": from_header(choice)}
     for answer, model in zip(answers, models, strict=True):
         answer.update(told, model=model)
     return answers

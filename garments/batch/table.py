@@ -112,7 +112,7 @@ class Table:
                 raise self._lost(outcome.name)
             # Both tell of the model, whatever a person says of its answer.
             self.all.add(number, confidence)
-            if outcome.new_in == self.night.run:
+            if outcome.new_in > self.night.new_after:
                 self.new.add(number, confidence)
             if not outcome.reviewed:
                 return self._answered(outcome, filename, number, confidence, expected)

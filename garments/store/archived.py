@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import sqlalchemy as sa
 
 from garments.store.database import Database
-from garments.store.tables import photos, reviews
-
-_KEPT = timedelta(days=7)  # after the answer, which may be taken back
+from garments.store.records import SETTLED
+from garments.store.tables import photos, reviews, runs
 
 
 class Archived:
@@ -21,6 +20,11 @@ class Archived:
         """Write to `database`, which is migrated and should be durable: see `follow`."""
         self._database = database
         self._archive = archive
+
+    def begin(self, run: int, table: bytes) -> None:
+        """Note that `table` is written, and that from now on photos in it may be gone."""
+        with self._database.writing() as connection:
+            connection.execute(runs.update().where(runs.c.id == run).values(written=table))
 
     def follow(self, directory: bytes, names: Mapping[bytes, bytes]) -> None:
         """Let those photos of `directory` that wait for people do so in the archive.
@@ -56,8 +60,8 @@ class Archived:
             connection.execute(photos.update().where(here).values(waiting=None))
 
     def drop_answered(self) -> None:
-        """Forget those that people have answered for, a week after that."""
-        long_ago = datetime.now(timezone.utc) - _KEPT
+        """Forget those that people have answered for, once that is settled."""
+        long_ago = datetime.now(timezone.utc) - SETTLED
         answered = sa.exists().where(
             reviews.c.digest == photos.c.digest,
             reviews.c.undone.is_(None),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from garments.store.database import Database, StoreError
 
@@ -18,15 +19,19 @@ class Busy(Exception):
     """Another process holds the lock; the text says which."""
 
 
+Check = Callable[[], None]
+"""Raises StoreError where the lock is lost."""
+
+
 @contextmanager
-def locked(database: Database, holder: str) -> Iterator[None]:
+def locked(database: Database, holder: str) -> Iterator[Check]:
     """Keep other nights off `database`, as `holder`. Raises Busy and StoreError."""
-    with (_file_locked if database.on_sqlite else _advisory_locked)(database, holder):
-        yield
+    with (_file_locked if database.on_sqlite else _advisory_locked)(database, holder) as check:
+        yield check
 
 
 @contextmanager
-def _file_locked(database: Database, holder: str) -> Iterator[None]:
+def _file_locked(database: Database, holder: str) -> Iterator[Check]:
     # The file stays when the night ends: to remove it would let two others in.
     path = f"{os.path.realpath(database.file)}.lock"  # one for all links to the file
     try:
@@ -38,7 +43,7 @@ def _file_locked(database: Database, holder: str) -> Iterator[None]:
                 raise Busy(_told(file.read().decode(errors="replace"))) from None
             file.truncate(0)
             file.write(holder.encode())
-            yield
+            yield lambda: None  # it is held for as long as the file is open
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written: {error.strerror}; name another GARMENTS_DATABASE_URL"
@@ -46,7 +51,7 @@ def _file_locked(database: Database, holder: str) -> Iterator[None]:
 
 
 @contextmanager
-def _advisory_locked(database: Database, holder: str) -> Iterator[None]:
+def _advisory_locked(database: Database, holder: str) -> Iterator[Check]:
     with database.connect() as connection:
         # What others are told is the name of the connection that holds the lock.
         connection.execute(sa.select(sa.func.set_config("application_name", holder[:63], False)))
@@ -55,10 +60,22 @@ def _advisory_locked(database: Database, holder: str) -> Iterator[None]:
         connection.commit()
         if not free:
             raise Busy(_told(told))
+
+        def check() -> None:
+            """The lock is the connection's: that is cut where the server, or a firewall, ends."""
+            try:
+                connection.execute(sa.select(1))
+                connection.commit()
+            except SQLAlchemyError as error:
+                raise StoreError(
+                    f"the database {database} has ended the connection that keeps other nights "
+                    "off: run the night again"
+                ) from error
+
         try:
-            yield
+            yield check
         finally:
-            connection.invalidate()  # the lock is the connection's
+            connection.invalidate()
 
 
 _HOLDER = sa.text(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NamedTuple
+
+SETTLED = timedelta(days=7)
+"""How long after a person's answer, which may be taken back, a photo keeps its place."""
 
 
 class Stamp(NamedTuple):
@@ -77,3 +81,5 @@ class Outcome(NamedTuple):
     """Whether a person has answered for the content; then `answer` is what they said."""
     answer: int | None
     """None for none of the classes."""
+    settled: bool | None
+    """Whether that was longer than SETTLED ago."""

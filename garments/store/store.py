@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ import orjson
 import sqlalchemy as sa
 
 from garments.store.database import Database
-from garments.store.lock import locked
-from garments.store.nights import keep_report
-from garments.store.records import Answer, Known, Outcome, Photo, Stamp
-from garments.store.tables import answers, photos, reviews, runs
+from garments.store.lock import Check, locked
+from garments.store.records import SETTLED, Answer, Known, Outcome, Photo, Stamp
+from garments.store.runs import Runs
+from garments.store.tables import answers, photos, reviews
 
 _Insert = Callable[[sa.Table], Any]
 
@@ -30,6 +30,8 @@ class Store:
     def __init__(self, url: str) -> None:
         """Prepare for the database of `url`; nothing is opened before `open`."""
         self._database = Database(url)
+        self._check_lock: Check = lambda: None
+        self.runs = Runs(self._database)
         prepared, insert = self._database.prepared, self._database.insert
         self._keep_answers = prepared(_keeping_answers(insert))
         self._keep_photos = prepared(_keeping_photos(insert))
@@ -42,11 +44,18 @@ class Store:
             .values(waiting=sa.bindparam("place"))
         )
 
-    def locked(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
         """Keep other nights off, until the block or this process ends. Raises Busy too."""
         since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
         host = socket.gethostname()[:24]
-        return locked(self._database, f"process {os.getpid()} on {host} since {since}")
+        holder = f"process {os.getpid()} on {host} since {since}"
+        with locked(self._database, holder) as self._check_lock:
+            yield
+
+    def check_lock(self) -> None:
+        """See that `locked` still holds: a database may lose it while nothing else fails."""
+        self._check_lock()
 
     @property
     def files(self) -> list[Path]:
@@ -60,46 +69,6 @@ class Store:
     def close(self) -> None:
         """Close the connections; the store can be opened again."""
         self._database.close()
-
-    def begin(self, directory: bytes) -> int:
-        """Note that a run over `directory` has begun, and return its number."""
-        with self._database.writing() as connection:
-            made = connection.execute(
-                runs.insert().values(
-                    directory=directory,
-                    host=socket.gethostname(),
-                    process=os.getpid(),
-                    started=datetime.now(timezone.utc),
-                )
-            )
-            (number,) = made.inserted_primary_key or (0,)
-            return int(number)
-
-    def finish(self, run: int, model: str, columns: Mapping[str, object]) -> None:
-        """Note how a run ended; of `columns`, those that the table `runs` has."""
-        kept = {name: value for name, value in columns.items() if name in runs.c}
-        with self._database.writing() as connection:
-            ended = {"ended": datetime.now(timezone.utc), "model": model, **kept}
-            connection.execute(runs.update().where(runs.c.id == run).values(ended))
-
-    def keep_report(self, run: int, page: bytes) -> None:
-        """Keep the morning report of a run, as `nights.Packer` packs it."""
-        keep_report(self._database, run, page)
-
-    def earlier(self, run: int, directory: bytes, most: int) -> list[dict[str, Any]]:
-        """`started`, `classes` and `confidences` of the runs that ended before, oldest first.
-
-        Only those over `directory` that brought new photos.
-        """
-        query = (
-            sa.select(runs.c.started, runs.c.classes, runs.c.confidences)
-            .where(runs.c.id < run, runs.c.directory == directory, runs.c.posted > 0)
-            .order_by(runs.c.id.desc())
-            .limit(most)
-        )
-        with self._database.reading() as connection:
-            found = [dict(row._mapping) for row in connection.execute(query)]
-        return found[::-1]
 
     def known(self, directory: bytes, model: str) -> Iterator[Known]:
         """What is known of the photos of `directory`, sorted by name."""
@@ -123,6 +92,7 @@ class Store:
             photos.c.waiting,
             reviews.c.id.is_not(None),
             reviews.c.answer,
+            reviews.c.at < datetime.now(timezone.utc) - SETTLED,
         )
         return (Outcome._make(row) for row in self._paged(directory, model, columns, reviewed=True))
 
@@ -188,6 +158,7 @@ class Store:
         self, run: int, directory: bytes, seen: Sequence[Photo], given: Sequence[Answer]
     ) -> None:
         """Keep what was read and answered: all of it, or nothing."""
+        self.check_lock()
         with self._database.writing() as connection:
             self._keep_answers(
                 connection,
@@ -205,18 +176,29 @@ class Store:
                 photos.delete().where(photos.c.directory == directory, photos.c.name.in_(names))
             )
 
-    def expect(self, directory: bytes, classes: Iterable[tuple[bytes, int]]) -> None:
-        """Keep the class on the return slip of photos that are known, by name."""
-        update = (
-            photos.update()
-            .where(photos.c.directory == directory, photos.c.name == sa.bindparam("of"))
-            .where(photos.c.expected.is_distinct_from(sa.bindparam("number")))
-            .values(expected=sa.bindparam("number"))
+    def expect(self, run: int, directory: bytes, classes: Iterable[tuple[bytes, int]]) -> None:
+        """Keep the class on the return slip of photos, by name.
+
+        Of one that was left for the next night nothing else may be known yet.
+        """
+        upsert = self._database.insert(photos).values(
+            directory=directory,
+            name=sa.bindparam("of"),
+            size=0,
+            modified=0,
+            changed=0,
+            run=run,
+            expected=sa.bindparam("number"),
+        )
+        upsert = upsert.on_conflict_do_update(
+            index_elements=[photos.c.directory, photos.c.name],
+            set_={"expected": upsert.excluded.expected},
+            where=photos.c.expected.is_distinct_from(upsert.excluded.expected),
         )
         values: list[Mapping[str, object]] = [{"of": name, "number": n} for name, n in classes]
         if values:
             with self._database.writing() as connection:
-                connection.execute(update, values)
+                connection.execute(upsert, values)
 
     def wait(self, directory: bytes, places: Sequence[tuple[bytes, float | None]]) -> None:
         """Put photos, by name, at their place in the queue for people; None takes them out."""

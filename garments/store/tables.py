@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The migration that makes the tables as they are here."""
 
 metadata = MetaData()
@@ -45,6 +45,8 @@ runs = Table(
     Column("confidence", Float),  # their mean
     Column("reviewed", Integer),
     Column("mismatched", Integer),
+    # The path of the table, once photos in it may have gone to an archive.
+    Column("written", LargeBinary),
 )
 
 # Every image that was in a directory at the end of its last night; and of what went to an archive,

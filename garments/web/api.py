@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote
 
 from flask import Blueprint, Flask, Request, Response, jsonify, request
 from flask.globals import request_ctx
 
 from garments.engine import Answer, Engine
 from garments.preprocess import Limits
-from garments.routing import MODELS_HEADER, together
+from garments.routing import MODELS_HEADER, in_header, together
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
 from garments.web.access import require_token
@@ -85,7 +84,7 @@ def register(
                 for upload, result, engine in zip(uploads, results, engines, strict=True)
             ],
         )
-        answer.headers[MODELS_HEADER] = quote(together(map(_identified, choice)), safe="@+")
+        answer.headers[MODELS_HEADER] = in_header(together(map(_identified, choice)))
         return answer
 
     @api.post("/process_batch")

@@ -1,0 +1,91 @@
+"""What a night notes of itself, and what it learns of those before."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+
+from garments.store.database import Database
+from garments.store.nights import keep_report
+from garments.store.tables import runs
+
+
+class Runs:
+    """The runs; every method raises StoreError where the database fails."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from and write to `database`, which is migrated before it is asked."""
+        self._database = database
+
+    def begin(self, directory: bytes) -> int:
+        """Note that a run over `directory` has begun, and return its number."""
+        with self._database.writing() as connection:
+            made = connection.execute(
+                runs.insert().values(
+                    directory=directory,
+                    host=socket.gethostname(),
+                    process=os.getpid(),
+                    started=datetime.now(timezone.utc),
+                )
+            )
+            (number,) = made.inserted_primary_key or (0,)
+            return int(number)
+
+    def finish(self, run: int, model: str, columns: Mapping[str, object]) -> None:
+        """Note how a run ended; of `columns`, those that the table `runs` has."""
+        kept = {name: value for name, value in columns.items() if name in runs.c}
+        with self._database.writing() as connection:
+            ended = {"ended": datetime.now(timezone.utc), "model": model, **kept}
+            connection.execute(runs.update().where(runs.c.id == run).values(ended))
+
+    def earlier(self, run: int, directory: bytes, most: int) -> list[dict[str, Any]]:
+        """`started`, `classes` and `confidences` of the runs that ended before, oldest first.
+
+        Only those over `directory` that brought new photos with an answer.
+        """
+        query = (
+            sa.select(runs.c.started, runs.c.classes, runs.c.confidences)
+            .where(runs.c.id < run, runs.c.directory == directory)
+            # Of nights by older versions the mean confidence is not known.
+            .where((runs.c.posted > 0) | runs.c.confidence.is_not(None))
+            .order_by(runs.c.id.desc())
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            found = [dict(row._mapping) for row in connection.execute(query)]
+        return found[::-1]
+
+    def last_ended(self, run: int, directory: bytes) -> int:
+        """The last run over `directory` before `run` that came to its end; 0 if there is none."""
+        ended = sa.select(sa.func.max(runs.c.id)).where(
+            runs.c.id < run, runs.c.directory == directory, runs.c.ended.is_not(None)
+        )
+        with self._database.reading() as connection:
+            return connection.scalar(ended) or 0
+
+    def cut_short(self, run: int, directory: bytes) -> bytes | None:
+        """The table that was written last for `directory` by a run that then did not end.
+
+        None if a later one has.
+        """
+        written = (
+            sa.select(runs.c.written)
+            .where(
+                *(runs.c.id > self.last_ended(run, directory), runs.c.id < run),
+                *(runs.c.directory == directory, runs.c.written.is_not(None)),
+            )
+            .order_by(runs.c.id.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            found: bytes | None = connection.scalar(written)
+            return found
+
+    def keep_report(self, run: int, page: bytes) -> None:
+        """Keep the morning report of a run, as `nights.Packer` packs it."""
+        keep_report(self._database, run, page)
