@@ -125,8 +125,9 @@ def put_in_place(path: Path) -> Iterator[Path]:
             yield partial
             _sync(partial)
             partial.replace(path)
-        finally:
+        except BaseException:
             partial.unlink(missing_ok=True)
+            raise
     try:
         _sync(path.parent)
     except OSError as error:

@@ -790,18 +790,6 @@ def test_a_photo_that_cannot_be_removed_is_told_and_the_others_are_moved(
     assert files(archive).keys() == {"a.png", "b.png"}
 
 
-def test_every_new_folder_of_the_archive_is_on_the_disk_before_a_photo_is_removed(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place.add("a/b/c.png")
-    synced: list[bytes] = []
-    monkeypatch.setattr("garments.batch.archive._sync", synced.append)
-    with fake_service() as service:
-        place.night(service, archive=archive)
-    folders = (archive / "a" / "b", archive / "a", archive, archive.parent)
-    assert set(synced) == {os.fsencode(folder) for folder in folders}
-
-
 def test_a_full_temporary_folder_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")

@@ -127,7 +127,8 @@ def _copy(source: bytes, target: bytes, photo: Photo) -> None:
             os.fsync(new.fileno())
         shutil.copystat(source, partial)
         if _digest(partial) != digest:
-            raise _Changed
+            _check(source, photo)
+            raise OSError(errno.EIO, "its copy in the archive is not what it should be")
         os.rename(partial, target)
     finally:
         if os.path.lexists(partial):

@@ -110,7 +110,7 @@ class Night:
         next_known = next(known, None)
         if next_known and not len(findings):
             logger.warning(
-                "there is no image any more in %s: if they are on another disk or machine, see that "
+                "there is no image any more in %s: if another disk or machine has them, see that "
                 "it is mounted; what is known of them is kept",
                 os.fsdecode(self.directory),
             )
