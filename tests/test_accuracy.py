@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from garments import accuracy, report
 from garments.dataset import LABELS
@@ -110,12 +109,3 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     expected = (4 * abs(0.95 - 0.75) + 2 * abs(0.55 - 0.5)) / 6
     assert report.expected_calibration_error(confidence, right) == pytest.approx(expected)
     assert report.expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
-
-
-def test_plots_are_pictures(tmp_path: Path) -> None:
-    history = {name: [1.0, 0.5] for name in ("loss", "val_loss", "accuracy", "val_accuracy")}
-    report.plot_learning_curves(history, tmp_path / "curves.png")
-    report.plot_confusion(np.eye(10, dtype=int).tolist(), LABELS, tmp_path / "matrix.png")
-    for name in ("curves.png", "matrix.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert min(picture.size) > 300

@@ -61,9 +61,9 @@ def test_the_bound_on_frames_is_exact_in_every_format_that_has_them(kind: str) -
 
 def test_a_million_frames_are_not_counted_to_the_end() -> None:
     data = hostile.gif_of(1_000_000)
-    started = time.monotonic()
+    started = time.thread_time()
     assert refusal(data) == "too_many_frames"
-    assert time.monotonic() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 @pytest.mark.parametrize("name", hostile.of_many_parts(100))
@@ -192,3 +192,19 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatc
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+def test_a_large_progressive_jpeg_is_decoded_alone_though_little_of_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone: list[bool] = []
+    upright = picture._upright
+
+    def watched(one: Image.Image) -> Image.Image:
+        alone.append(picture._one_large_picture.locked())
+        return upright(one)
+
+    monkeypatch.setattr(picture, "_upright", watched)
+    for progressive in (False, True):
+        shaped(encoded(large("L"), "JPEG", progressive=progressive))
+    assert alone == [False, True]

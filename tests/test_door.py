@@ -69,10 +69,10 @@ def asked(*body: bytes, path: str = "/work", **headers: str) -> Asked:
 class World:
     """A door to an application whose work takes as long as a test wants."""
 
-    def __init__(self, **changes: object) -> None:
+    def __init__(self, *, log: bool = False, **changes: object) -> None:
         self.settings = replace(Settings(), **changes)
         self.lifecycle = Lifecycle()
-        self.watch = Watch(Metrics(), log=False)
+        self.watch = Watch(Metrics(), log=log)
         self.go = threading.Event()
         self.seen: list[dict[str, str]] = []
         app = Flask("world")
@@ -126,6 +126,15 @@ def test_a_request_reaches_the_application_whole(size: int) -> None:
     assert environ["HTTP_X_THING"] == "a"
     assert environ["REMOTE_ADDR"] == "::1"
     assert environ["CONTENT_LENGTH"] == str(size)
+
+
+def test_the_log_tells_how_many_bytes_came_and_went(capsys: pytest.CaptureFixture[str]) -> None:
+    world, small, large = World(log=True), asked(b"x" * 10), asked(b"x" * LARGE)
+    world.go.set()
+    world.run(all_of(small, large))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = {(line["received"], line["sent"]) for line in lines}
+    assert told == {(10, len(b"10")), (LARGE, len(b"100000"))}
 
 
 def test_a_body_in_chunks_is_taken_and_bounded() -> None:
@@ -219,6 +228,20 @@ def test_the_bodies_of_large_requests_are_bounded_together() -> None:
     many = [asked(b"x" * LARGE) for _ in range(3)]
     world.run(all_of(*many, asked(b"x")))
     assert sorted(each.status for each in many) == [429, 503, 503]
+
+
+def test_the_bodies_of_large_requests_are_let_go_once_these_are_answered() -> None:
+    world = World(max_queue_bytes=LARGE + 1)
+    world.go.set()
+    cut, first, second = (asked(b"x" * LARGE) for _ in range(3))
+    cut.body = [b"x" * (LARGE - 1)]
+
+    async def one_by_one(door: Door) -> None:
+        for each in (cut, first, second):
+            await door.answer(each, each)
+
+    world.run(one_by_one)
+    assert [each.status for each in (cut, first, second)] == [400, 200, 200]
 
 
 def test_a_slow_body_is_given_up_and_holds_no_place() -> None:

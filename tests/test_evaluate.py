@@ -1,10 +1,7 @@
-"""What a card says of its model: scores, near-duplicates, robustness, and how they are drawn."""
-
-from pathlib import Path
+"""What a card says of its model: scores, near-duplicates and robustness."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from garments import report
 from garments.dataset import Dataset
@@ -123,18 +120,6 @@ def test_mcnemar_counts_the_pictures_that_only_one_model_got_right() -> None:
     assert (first, second) == (12, 2)
     assert p == pytest.approx(2 * sum([1, 14, 91]) / 2**14)
     assert report.mcnemar(right, right) == (0, 0, 1.0)
-
-
-# Plots
-
-
-def test_the_plots_are_drawn(answers: Answers, tmp_path: Path) -> None:
-    report.plot_reliability(answers.confidence, answers.right, tmp_path / "reliability.png")
-    report.plot_coverage(answers.confidence, answers.right, 0.5, 0.03, tmp_path / "coverage.png")
-    report.plot_coverage(answers.confidence, answers.right, 2.0, 0.01, tmp_path / "nothing.png")
-    for name in ("reliability", "coverage", "nothing"):
-        with Image.open(tmp_path / f"{name}.png") as plot:
-            assert plot.width > 500
 
 
 def test_several_seeds_are_told_as_mean_and_deviation() -> None:

@@ -1,6 +1,8 @@
 import math
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from scipy.stats import binomtest
 
 from garments import evidence
 from garments.evidence import Rate
+from garments.store.reviews import Review
+from garments.web.pages import runs
 
 MONDAY = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 
@@ -82,3 +86,20 @@ def test_all_answers_together_are_weighed_by_how_many_there_are() -> None:
     assert found[0] == pytest.approx(0.1 * 0.5 + 0.9 * 0.99)
     assert found[1] < found[0] < found[2]
     assert evidence.overall(Rate(50, 100), Rate(0, 0), 0.9) is None
+
+
+def test_a_page_weighs_the_doubtful_and_the_sample_by_how_many_there_are_of_each() -> None:
+    def review(kind: str, *, right: bool) -> Review:
+        said = dict.fromkeys(Review._fields, 0) | {"kind": kind, "model": "m@1", "at": MONDAY}
+        return Review(**said | {"answer": 0 if right else 1})
+
+    reviews = [review("doubtful", right=number < 1) for number in range(4)]
+    reviews += [review("sample", right=True) for _ in range(4)]
+    reviews += [review("wrong", right=False) for _ in range(4)]
+    night = {"found": 110, "unreadable": 10, "accept": 90}
+    card = SimpleNamespace(name="n", version="1", labels=["a", "b"], accept_threshold=0.5)
+    engine: Any = SimpleNamespace(card=card)
+    models: Any = SimpleNamespace(engines=[engine], all=lambda: [engine])
+    (told,) = runs._of_models(reviews, [night], models)
+    assert told.overall is not None
+    assert told.overall[0] == pytest.approx(0.1 * 0.25 + 0.9 * 1.0)

@@ -438,14 +438,19 @@ def test_a_row_of_a_shot_is_always_judged_by_the_same_picture_of_its_own(sample:
     assert (np.concatenate(apart) == together).all()
 
 
-def test_a_catalogue_shot_shows_the_item_on_its_background(sample: Dataset) -> None:
-    item = sample.images[0]
+def test_a_catalogue_shot_shows_the_item_and_around_it_the_background() -> None:
+    empty, full = np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)
     for seed in range(20):
-        shot = catalogue_shot(item, (96, 72), np.random.default_rng(seed))
-        corner, centre = shot[:4, :4].mean(axis=(0, 1)), shot[40:56, 28:44].mean(axis=(0, 1))
+        background, shot = (
+            catalogue_shot(item, (96, 72), np.random.default_rng(seed)) for item in (empty, full)
+        )
         assert shot.shape == (96, 72, 3)
         assert np.isfinite(shot).all()
-        assert np.abs(corner - centre).max() > 0
+        rows, columns = np.nonzero((shot != background).any(axis=2))
+        sides = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert sides[0] == sides[1]
+        assert len(rows) == sides[0] * sides[1]  # the item fills a square
+        assert 32 <= sides[0] <= 70
 
 
 # What it comes to

@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from garments.store import Database, Stamp, Store, database
 from garments.store.archived import Archived
+from garments.store.desk import Desk as RealDesk
 from garments.store.nights import REPORTS, Nights, Packer
 from garments.store.queue import LEASE_SECONDS, Queue, place
 from garments.store.reviews import Decided, Decision, Reviews, Unknown
@@ -31,23 +32,20 @@ from tests.conftest import PROJECT
 from tests.test_store import HERE, MODEL, answer, digest, photo
 
 
-@dataclass
-class Desk:
-    """A database with photos that wait, a clock that stands, and what works on it."""
+class Desk(RealDesk):
+    """One with photos that wait, and a clock that stands."""
 
-    url: str
-
-    def __post_init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
         self.now = 1_000_000.0
-        self.store = Store(self.url)
-        self.store.open()
-        self.database = Database(self.url, durable=True)
         self.queue = Queue(self.database, lambda: self.now)
-        self.reviews = Reviews(self.database)
+        self.store = Store(url)
+        self.store.open()
 
     def add(self, *contents: str, kind: str = "doubtful", **changes: object) -> None:
         """Put photos of these contents, in this order, into the queue."""
-        run = self.store.begin(HERE)
+        run = self.store.runs.begin(HERE)
         said = {"decision": "review", "thumbnail": b"small", **changes}
         self.store.record(
             run,
@@ -98,8 +96,10 @@ def test_the_most_doubtful_comes_first(desk: Desk) -> None:
 
 def test_an_item_says_what_the_last_model_said(desk: Desk) -> None:
     desk.add("a")
-    desk.store.record(desk.store.begin(HERE), HERE, [], [answer("a", model="m@2", label="Coat")])
-    desk.store.expect(HERE, [(b"a", 4)])
+    desk.store.record(
+        desk.store.runs.begin(HERE), HERE, [], [answer("a", model="m@2", label="Coat")]
+    )
+    desk.store.expect(1, HERE, [(b"a", 4)])
     (item,) = desk.queue.take("tab", "Ana", 1)
     assert (item.kind, item.expected, item.model, item.label) == ("doubtful", 4, "m@2", "Coat")
     assert (item.directory, item.top) == (HERE, [["Dress", 0.9], ["Coat", 0.1]])
@@ -151,7 +151,7 @@ def test_what_is_skipped_comes_again_at_the_end(desk: Desk) -> None:
 
 def test_a_content_with_several_files_is_looked_at_once(desk: Desk) -> None:
     desk.add("a", "b")
-    desk.store.record(desk.store.begin(HERE), HERE, [photo(b"twin", "a")], [])
+    desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"twin", "a")], [])
     desk.store.wait(HERE, [(b"twin", place("doubtful", 0.0))])
     assert desk.taken("tab", 9) == ["a", "b"]
     assert desk.queue.progress("Ana").left == {"doubtful": 2, "wrong": 0, "sample": 0}
@@ -162,7 +162,7 @@ def test_a_content_with_several_files_is_looked_at_once(desk: Desk) -> None:
 def test_more_than_a_handful_of_twins_hide_nothing_behind_them(desk: Desk) -> None:
     desk.add("a", "b")
     twins = [photo(b"twin %d" % number, "a") for number in range(60)]
-    desk.store.record(desk.store.begin(HERE), HERE, twins, [])
+    desk.store.record(desk.store.runs.begin(HERE), HERE, twins, [])
     desk.store.wait(HERE, [(twin.name, 0.0) for twin in twins])
     assert desk.taken("tab", 2) == ["a", "b"]
 
@@ -170,15 +170,15 @@ def test_more_than_a_handful_of_twins_hide_nothing_behind_them(desk: Desk) -> No
 def test_a_photo_that_is_forgotten_or_changed_waits_no_more(desk: Desk) -> None:
     desk.add("a", "b", "c")
     desk.store.forget(HERE, [b"a"])
-    desk.store.record(desk.store.begin(HERE), HERE, [photo(b"b", "new")], [])
-    desk.store.record(desk.store.begin(HERE), HERE, [photo(b"c", "c")], [])
+    desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"b", "new")], [])
+    desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"c", "c")], [])
     assert desk.taken("tab", 9) == ["c"]
 
 
 def test_a_photo_that_moves_elsewhere_keeps_its_place(desk: Desk) -> None:
     desk.add("a", "b", "c")
     desk.store.wait(HERE, [(b"c", None)])
-    desk.store.expect(HERE, [(b"b", 4)])
+    desk.store.expect(1, HERE, [(b"b", 4)])
     moved = {name: b"old/" + name for name in (b"a", b"b", b"c")}
     for _ in range(2):
         Archived(desk.database, b"/there").follow(HERE, moved)
@@ -197,7 +197,7 @@ def test_a_photo_that_moves_elsewhere_keeps_its_place(desk: Desk) -> None:
 def test_a_photo_does_not_take_the_place_of_another_of_its_name(desk: Desk) -> None:
     archived = Archived(desk.database, b"/there")
     for content in ("one", "another"):
-        run = desk.store.begin(HERE)
+        run = desk.store.runs.begin(HERE)
         said = [answer(content, decision="review", thumbnail=b"small")]
         desk.store.record(run, HERE, [photo(b"a.png", content)], said)
         desk.store.wait(HERE, [(b"a.png", place("doubtful", 0.5))])
@@ -247,7 +247,7 @@ def test_the_progress_counts_what_is_left_and_the_last_hour(desk: Desk) -> None:
 
 def test_a_decision_is_kept_with_what_the_model_had_said(desk: Desk) -> None:
     desk.add("a", confidence=0.4)
-    desk.store.expect(HERE, [(b"a", 4)])
+    desk.store.expect(1, HERE, [(b"a", 4)])
     desk.decide("a", 8)
     (review,) = desk.reviews.recent(9)
     assert (review.answer, review.who, review.kind) == (8, "Ana", "doubtful")
@@ -316,7 +316,7 @@ def test_an_answer_is_for_the_content_whatever_model_comes(desk: Desk) -> None:
     desk.add("a")
     desk.decide("a", 7)
     newer = replace(answer("a"), model="m@2", decision="accept")
-    desk.store.record(desk.store.begin(HERE), HERE, [photo(b"a", "a")], [newer])
+    desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"a", "a")], [newer])
     for model in (MODEL, "m@2", "m@3"):
         (outcome,) = desk.store.outcomes(HERE, model)
         assert (outcome.reviewed, outcome.answer) == (True, 7)
@@ -492,7 +492,7 @@ def test_a_report_is_kept_for_so_many_nights(desk: Desk) -> None:
         packer.add("ü")
         page = packer.packed()
         assert page is not None
-        desk.store.keep_report(desk.store.begin(HERE), page)
+        desk.store.runs.keep_report(desk.store.runs.begin(HERE), page)
     nights = Nights(desk.database)
     last = nights.last(REPORTS + 2)
     assert [run["report"] for run in last] == [False] * 2 + [True] * REPORTS
@@ -533,6 +533,14 @@ def test_a_database_from_before_reviews_opens_with_all_that_it_holds(database_ur
     assert (outcome.name, outcome.decision, outcome.reviewed) == (b"a", "review", False)
     assert list(store.known(HERE, MODEL)) == [(b"a", Stamp(10, 20, 30), 1)]
     store.close()
+
+
+def test_what_people_say_is_on_the_disk_once_it_is_kept(tmp_path: Path) -> None:
+    desk = RealDesk(f"sqlite:///{tmp_path}/p.db")
+    desk.open()
+    assert desk.reviews._database is desk.queue._database is desk.database
+    with desk.database.connect() as connection:
+        assert connection.scalar(sa.text("PRAGMA synchronous")) == 2  # FULL
 
 
 def test_what_is_kept_by_a_durable_database_is_on_the_disk(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from garments.web import server
 from tests.conftest import PROJECT, free_port, script, serving, wait_until_ready
 
 SERVER = [sys.executable, "app.py"]
@@ -44,6 +45,16 @@ def test_a_body_without_a_length_is_taken(service: str, boot: bytes) -> None:
         f"{service}/predict", data=parts, headers={"Content-Type": "image/png"}, timeout=5
     )
     assert response.json()["predictions"][0]["label"] == "Ankle boot"
+
+
+def test_there_is_a_worker_for_each_core_that_the_service_may_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server.os, "sched_getaffinity", lambda _: {3, 5, 6}, raising=False)
+    monkeypatch.setattr(server.os, "cpu_count", lambda: 64)
+    assert server._cores() == 3
+    monkeypatch.delattr(server.os, "sched_getaffinity")  # which only Linux has
+    assert server._cores() == 64
 
 
 @pytest.mark.figures

@@ -1,0 +1,364 @@
+"""A night where a file, a folder or an answer is not as it should be, and what it tells."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from garments import batch
+from garments.batch import archive as archives
+from garments.batch import photo
+from garments.batch.walk import stamp_of, walk
+from garments.morning import page
+from garments.store import Busy, Database, Outcome, Photo, Store
+from garments.store.archived import Archived
+from garments.store.lock import locked
+from tests import fake_service as fake
+from tests.fake_service import fake_service
+from tests.test_night import Place, archive, files, place, stay_apart, waiting
+
+__all__ = ["archive", "place"]  # fixtures
+
+
+# The table
+
+
+Spoilt = Callable[[Outcome], Outcome | None]
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, name: bytes, spoilt: Spoilt) -> None:
+    """Have the store tell `spoilt` of the outcome of one photo; None leaves it out."""
+    outcomes = Store.outcomes
+
+    def told(*asked: object) -> Iterator[Outcome]:
+        for outcome in outcomes(*asked):
+            changed = spoilt(outcome) if outcome.name == name else outcome
+            if changed is not None:
+                yield changed
+
+    monkeypatch.setattr(Store, "outcomes", told)
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.png"])  # before another one, and the last
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda _: None,
+        lambda outcome: outcome._replace(decision=None),
+        lambda outcome: outcome._replace(decision="unreadable"),
+        lambda outcome: outcome._replace(prediction=None),
+        lambda outcome: outcome._replace(confidence=None),
+        lambda outcome: outcome._replace(prediction=-1),
+        lambda outcome: outcome._replace(prediction=10),
+    ],
+    ids=["missing", "undecided", "no reason", "no class", "no confidence", "below", "above"],
+)
+def test_a_photo_without_an_answer_ends_the_night_and_the_old_table_stays(
+    name: str, spoilt: Spoilt, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service)
+        before = place.output.read_bytes()
+        place.add("b.png")
+        spoil(monkeypatch, name.encode(), spoilt)
+        with pytest.raises(batch.ReconcileError, match=f"'{name}' was found, but has no answer"):
+            place.night(service)
+    assert place.output.read_bytes() == before
+
+
+# The walk
+
+
+def test_a_folder_that_cannot_be_listed_ends_the_night(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b/c.png")
+    scandir = os.scandir
+
+    def guarded(folder: bytes) -> object:
+        if folder == os.fsencode(place.photos / "b"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("garments.batch.walk.os.scandir", guarded)
+    told = pytest.raises(batch.UsageError, match="photos/b cannot be listed: Permission denied")
+    with fake_service() as service, told:
+        place.night(service)
+    assert not place.output.exists()
+
+
+def test_a_file_that_vanishes_while_its_folder_is_listed_hides_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b/1.png", "b/2.png")
+    scandir = os.scandir
+
+    @contextmanager
+    def late(folder: bytes) -> Iterator[list[os.DirEntry[bytes]]]:
+        with scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+        if folder.endswith(b"/b"):
+            (place.photos / "b" / "1.png").unlink()
+        yield listed
+
+    monkeypatch.setattr("garments.batch.walk.os.scandir", late)
+    found = {each.name for each in walk(os.fsencode(place.photos))}
+    assert found == {b"a.png", b"b/2.png"}
+
+
+# The archive
+
+
+def test_a_new_photo_that_comes_while_the_old_one_is_archived_stays(
+    place: Place, archive: Path
+) -> None:
+    place.add("a.png")
+    source = place.photos / "a.png"
+    old = source.read_bytes()
+    known = Photo(b"a.png", stamp_of(source.lstat()), hashlib.sha256(old).digest())
+
+    def replace(_: Mapping[bytes, bytes]) -> None:
+        place.add("new.png", length=30)
+        (place.photos / "new.png").replace(source)
+
+    moved = archives.archive(os.fsencode(place.photos), os.fsencode(archive), [known], replace)
+    assert moved == (0, 0)
+    assert files(archive) == {"a.png": old}
+    assert files(place.photos) == {"a.png": b"new.png".ljust(30, b".")}
+
+
+def test_a_photo_whose_copy_is_cut_short_stays(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    monkeypatch.setattr("garments.batch.archive.os.link", stay_apart)
+    monkeypatch.setattr(
+        "garments.batch.archive.shutil.copyfileobj", lambda old, new: new.write(old.read()[:-1])
+    )
+    with fake_service() as service:
+        counts = place.night(service, archive=tmp_path / "archive")
+    assert (counts.archived, counts.stuck) == (0, 1)
+    assert files(place.photos).keys() == {"a.png"}
+    assert files(tmp_path / "archive") == {}
+
+
+def test_a_photo_is_removed_once_its_copy_is_on_the_disk_and_the_queue_knows_where(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a/b/c.png")
+    source, target = place.photos / "a" / "b" / "c.png", archive / "a" / "b" / "c.png"
+    steps: list[tuple[str, object]] = []
+    follow, unlink = Archived.follow, os.unlink
+
+    def sync(folder: bytes) -> None:
+        assert target.exists()  # or it would not be in the folder that is on the disk
+        steps.append(("synced", Path(os.fsdecode(folder))))
+
+    def followed(self: Archived, directory: bytes, names: Mapping[bytes, bytes]) -> None:
+        steps.append(("told", names))
+        follow(self, directory, names)
+
+    def removed(path: bytes) -> None:
+        if path == os.fsencode(source):
+            steps.append(("removed", path))
+        unlink(path)
+
+    monkeypatch.setattr("garments.batch.archive._sync", sync)
+    monkeypatch.setattr(Archived, "follow", followed)
+    monkeypatch.setattr("garments.batch.archive.os.unlink", removed)
+    with fake_service() as service:
+        place.night(service, archive=archive)
+    folders = (target.parent, target.parent.parent, archive, archive.parent)
+    assert sorted(steps[:4]) == sorted(("synced", folder) for folder in folders)
+    assert steps[4:] == [
+        ("told", {b"a/b/c.png": b"a/b/c.png"}),
+        ("removed", os.fsencode(source)),
+    ]
+
+
+# A file that changes
+
+
+@pytest.mark.parametrize("size", [21, 30, 10])
+def test_a_file_that_changes_while_it_is_read_is_still_being_written(
+    size: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    path = place.photos / "a.png"
+    all_of = photo._all_of
+
+    def meanwhile(descriptor: int, length: int) -> bytes:
+        content = all_of(descriptor, length)
+        place.add("a.png", length=size)
+        os.utime(path, ns=(1, 1))  # two writes of one moment may leave the time as it was
+        return content
+
+    monkeypatch.setattr(photo, "_all_of", meanwhile)
+    with pytest.raises(photo.StillWritten) as told:
+        photo.read(os.fsencode(path), stamp_of(path.stat()), settle_seconds=0)
+    assert told.value.stamp == stamp_of(path.stat())
+
+
+def test_a_file_that_is_read_with_other_bytes_than_it_has_is_still_being_written(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    path = place.photos / "a.png"
+    for content in (b"x" * 20, b"x" * 22):
+        monkeypatch.setattr(photo, "_all_of", lambda *_, content=content: content)
+        with pytest.raises(photo.StillWritten):
+            photo.read(os.fsencode(path), stamp_of(path.stat()), settle_seconds=0)
+
+
+def test_photos_that_are_gone_are_forgotten_however_many_they_are(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.posting._FORGOTTEN_AT_ONCE", 2)
+    before, between, after = ("a0", "a1", "a2"), ("c0", "c1", "c2"), ("e0", "e1", "e2")
+    gone = [f"{name}.png" for name in (*before, *between, *after)]
+    place.add("b.png", "d.png", *gone, length=22)  # all of them for review
+    with fake_service() as service:
+        place.night(service)
+        for name in gone:
+            (place.photos / name).unlink()
+        place.night(service)
+    assert sorted(name for name, _ in waiting(place)) == ["b.png", "d.png"]
+
+
+# The report
+
+
+@dataclass
+class Told:
+    """What the report of a night was made of: its numbers, and its photos by name."""
+
+    night: page.Night
+    review: list[str]
+    unreadable: list[str]
+    mismatched: list[str]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Told]:
+    """The reports of all nights, in their order."""
+    reports: list[Told] = []
+
+    def render(night: page.Night, *lists: Iterable[page.Photo]) -> list[str]:
+        reports.append(Told(night, *([one.filename for one in photos] for photos in lists)))
+        return []
+
+    monkeypatch.setattr(page, "render", render)
+    return reports
+
+
+def counts(length: int, filled: Mapping[int, int]) -> tuple[int, ...]:
+    """So many counts, all of them 0 but those `filled`, by their place."""
+    return tuple(filled.get(place, 0) for place in range(length))
+
+
+def test_the_report_counts_all_photos_and_apart_those_that_are_new(
+    place: Place, told: list[Told]
+) -> None:
+    slips = place.output.parent / "slips.csv"
+    slips.write_text("filename,expected\na.png,1\ngone.png,1\nlost.png,1\n")
+    with fake_service() as service:
+        place.add("a.png", "b.png")  # of class 1, with 90 %
+        place.night(service)
+        place.add("c.png", length=23)
+        place.night(service, expected=slips)
+    first, second = (report.night for report in told)
+    assert first.classes == first.tally.classes == counts(10, {1: 2})
+    assert (first.found, first.posted, first.slips_without_photo) == (2, 2, 0)
+    assert second.classes == counts(10, {1: 2, 3: 1})
+    assert second.confidences == counts(20, {18: 3})
+    assert second.tally.classes == counts(10, {3: 1})
+    assert second.tally.confidences == counts(20, {18: 1})
+    assert [tally.classes for tally in second.earlier] == [first.tally.classes]
+    assert (second.found, second.posted, second.slips_without_photo) == (3, 1, 2)
+
+
+def as_sure_as_it_says(handler: fake.Handler, pictures: list[bytes]) -> None:
+    """Answer with the confidence that a picture begins with; below a half it is doubtful."""
+    entries = []
+    for number, picture in enumerate(pictures):
+        confidence = float(picture[:3])
+        decision = "accept" if confidence > 0.5 else "review"
+        said = {"filename": str(number), "confidence": confidence, "decision": decision}
+        entries.append(fake.GOOD | said)
+    fake.send_json(handler, {"model": fake.MODEL, "predictions": entries})
+
+
+def test_the_report_shows_the_most_doubtful_and_the_surest_to_be_wrong(
+    place: Place, told: list[Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.table.SHOWN", 2)
+    sure = {"a": 0.3, "b": 0.1, "c": 0.2, "d": 0.7, "e": 0.8, "f": 0.9}
+    for name, confidence in sure.items():
+        (place.photos / f"{name}.png").write_text(f"{confidence}")
+    slips = place.output.parent / "slips.csv"
+    slips.write_text("filename,expected\n" + "".join(f"{name}.png,Coat\n" for name in sure))
+    with fake_service(otherwise=as_sure_as_it_says) as service:
+        place.night(service, expected=slips)
+    (report,) = told
+    assert report.review == ["b.png", "c.png"]
+    assert report.mismatched == ["f.png", "e.png"]
+    assert (report.night.review, report.night.mismatched) == (3, 3)
+
+
+def test_of_unreadable_photos_the_report_shows_the_first(
+    place: Place, told: list[Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.table.SHOWN", 2)
+    place.add("a.png", "b.png", "c.png")
+    with fake_service(otherwise=fake.status(422, "damaged")) as service:
+        place.night(service, batch_size=1)
+    (report,) = told
+    assert report.unreadable == ["a.png", "b.png"]
+    assert report.night.unreadable == 3
+
+
+def test_an_interrupt_after_the_table_tells_that_it_is_written(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("garments.batch.night.write_report", interrupted)
+    place.add("a.png")
+    told = pytest.raises(KeyboardInterrupt, match="interrupted when .*predictions.csv was written")
+    with fake_service() as service, told:
+        place.night(service)
+    assert place.rows().keys() == {"a.png"}
+
+
+# Whom it speaks to
+
+
+def test_no_proxy_of_the_environment_is_asked(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with fake_service() as service:
+        assert place.night(service).accept == 1
+
+
+def test_who_holds_the_lock_is_told_and_nobody_before(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/predictions.db")
+    with locked(database, "process 1, which was there before"):
+        pass
+    with (
+        locked(database, "process 2"),
+        pytest.raises(Busy, match="another night is running: process 2$"),
+        locked(database, "process 3"),
+    ):
+        pass
