@@ -18,13 +18,14 @@ from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit
 from garments.training.batches import Catalogue, plan
 from garments.training.fit import make_learner, rate_factor
 from garments.training.learner import Batch, Learner, State, orthogonal, orthogonalised
-from garments.training.recipe import TAUGHT
+from garments.training.recipe import TAUGHT, recipe_of
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
 
 TRAIN, TEST = dataset.CSV_NAMES["train"], dataset.CSV_NAMES["test"]
 RECIPE = replace(RECIPES["residual"], epochs=4, batch_size=20)
+SHAPED = ("losses", "weight.5", "momentum.3")  # some of the arrays of a state
 
 
 @pytest.fixture(params=BACKENDS)
@@ -89,6 +90,22 @@ def test_the_rate_rises_for_an_epoch_at_most_and_falls_to_nothing() -> None:
     assert rate_factor(0.505, 100) == pytest.approx(0.5)
     assert rate_factor(1, 100) == 0
     assert rate_factor(0.1, 2) == pytest.approx(1)
+
+
+# What is trained how
+
+
+def test_a_recipe_that_the_backends_would_carry_out_differently_is_refused() -> None:
+    with pytest.raises(ValueError, match="muon_rate must be 0"):
+        replace(RECIPES["residual"], adam=True)
+
+
+def test_a_recipe_is_quick_if_so_wished_and_has_the_epochs_that_are_given() -> None:
+    whole = RECIPES["residual"]
+    assert recipe_of("residual", quick=False, epochs=None) == whole
+    assert recipe_of("residual", quick=False, epochs=7) == replace(whole, epochs=7)
+    assert recipe_of("residual", quick=True, epochs=None) == whole.quick() != whole
+    assert recipe_of("residual", quick=True, epochs=7) == replace(whole.quick(), epochs=7)
 
 
 # What a step does
@@ -282,7 +299,11 @@ def weights(model: keras.Model) -> list[bytes]:
 @pytest.mark.parametrize(("batch_size", "kills"), [(20, (3, 11)), (128, (1, 3))])
 @pytest.mark.parametrize(
     ("architecture", "changes"),
-    [("reference", {}), ("residual", {}), ("residual", {"adam": True, "rate": 1e-3})],
+    [
+        ("reference", {}),
+        ("residual", {}),
+        ("residual", {"adam": True, "muon_rate": 0.0, "rate": 1e-3}),
+    ],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
     backend: str,
@@ -365,8 +386,13 @@ def test_a_second_process_does_not_touch_a_run_that_is_under_way(tmp_path: Path)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("changed", ["losses", "weight.5", "momentum.3", "steps", "backends"])
-@pytest.mark.parametrize("how", ["missing", "of another shape"])
+@pytest.mark.parametrize(
+    ("changed", "how"),
+    [
+        *((name, "missing") for name in (*SHAPED, "steps", "backends")),
+        *((name, "of another shape") for name in SHAPED),
+    ],
+)
 def test_a_state_that_does_not_fit_is_named_with_the_way_out(
     backend: str, changed: str, how: str, sample: Dataset, tmp_path: Path
 ) -> None:
@@ -375,10 +401,8 @@ def test_a_state_that_does_not_fit_is_named_with_the_way_out(
     state = checkpoint.load(place)
     if how == "missing":
         del state[changed]
-    elif changed not in ("steps", "backends"):
-        state[changed] = np.zeros((7, 7), np.float32)
     else:
-        pytest.skip("a number and a list of backends have no shape")
+        state[changed] = np.zeros((7, 7), np.float32)
     checkpoint.save(place, state)
     with pytest.raises(TrainingError, match=r"(?s)state.npz is of another .* delete it"):
         fit.fit("residual", replace(RECIPE, epochs=1), examples, examples, 0, backend, place)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Pictures = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from garments.training.learner import Floats, Pictures
 
 # What cameras and scanners do at most, to an item that a person still recognises with ease.
 TURN = 10.0  # degrees, either way

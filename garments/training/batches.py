@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from garments.dataset import LABELS, Dataset
 from garments.training.augment import augment
+from garments.training.learner import Floats
 from garments.training.recipe import Recipe
 
-Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 
 # From this share of the epochs on, and in the last one always, every picture is shown, which evens

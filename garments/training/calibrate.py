@@ -9,12 +9,12 @@ from scipy.special import log_softmax, logsumexp
 
 from garments.bounds import accepted_from
 
-Floats = npt.NDArray[np.floating]
+Reals = npt.NDArray[np.floating]
 
 MOST_ERROR = 0.01
 
 
-def losses_of(logits: Floats, targets: Floats) -> Floats:
+def losses_of(logits: Reals, targets: Reals) -> Reals:
     """How unlikely what is right is thought: -log of its summed probability, (n,).
 
     `targets` (n, classes) has ones for the classes that are right.
@@ -22,7 +22,7 @@ def losses_of(logits: Floats, targets: Floats) -> Floats:
     return np.asarray(-logsumexp(log_softmax(logits, axis=1), axis=1, b=targets))
 
 
-def fit_temperature(logits: Floats, targets: Floats) -> float:
+def fit_temperature(logits: Reals, targets: Reals) -> float:
     """The divisor of `logits` (n, classes) that gives `targets` the highest likelihood.
 
     Temperature scaling of Guo et al., arXiv 1706.04599, section 4.2.
@@ -36,7 +36,7 @@ def fit_temperature(logits: Floats, targets: Floats) -> float:
 
 
 def choose_threshold(
-    confidence: Floats,
+    confidence: Reals,
     correct: npt.NDArray[np.bool_],
     most_error: float = MOST_ERROR,
     level: float = 0.95,

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from garments.dataset import LABELS
 from garments.training.judge import CLASSES
+from garments.training.learner import Floats
 from garments.training.photos import NONE, Photo
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from garments.training.kinds import Kind, costs_of, kind_targets, kinds_of
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
 from garments.training.photos import Photo, as_they_came, digest_of, read_photos, targets_of
-from garments.training.recipe import RECIPES
+from garments.training.recipe import recipe_of
 from garments.training.replacing import WHOLE, replacing
 from garments.training.run import SPLIT_SEED, VALIDATION, check
 from garments.training.scenes import Size
@@ -84,9 +84,7 @@ def train_on_photos(
     if len(seeds) > 1:
         raise TrainingError("on photos one seed is trained, for each fold: give one")
     (seed,) = seeds
-    recipe = RECIPES[architecture].quick() if quick else RECIPES[architecture]
-    if epochs is not None:
-        recipe = replace(recipe, epochs=epochs)
+    recipe = recipe_of(architecture, quick=quick, epochs=epochs)
     photos = read_photos(photo_folders)
     check_photos(photos)
     parts = parted(photos, folds)

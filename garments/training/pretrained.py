@@ -11,11 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from garments.training.errors import TrainingError
-
-Floats = npt.NDArray[np.float32]
+from garments.training.learner import Floats
 
 # As in the package's network.
 _EPSILON = 1e-3

@@ -38,6 +38,11 @@ class Recipe:
     half: bool = False
     """Whether to multiply in bfloat16, where the processor has units for that."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a recipe that the backends would carry out differently."""
+        if self.adam and self.muon_rate:
+            raise ValueError("with adam all weights step alike: muon_rate must be 0")
+
     def quick(self) -> Recipe:
         """A few minutes' worth: few epochs have no time to learn from hard pictures."""
         return replace(self, epochs=3, shift=min(self.shift, 1), cutout=0, camera=0.0, averaged=1)
@@ -70,6 +75,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "residual": _RESIDUAL,
     "residual-fine": _RESIDUAL,
+    "residual-wide": replace(_RESIDUAL, epochs=60),
     "efficientnet-lite0": Recipe(
         epochs=10,
         batch_size=32,
@@ -86,3 +92,9 @@ RECIPES: Mapping[str, Recipe] = {
         half=True,
     ),
 }
+
+
+def recipe_of(architecture: str, *, quick: bool, epochs: int | None) -> Recipe:
+    """How `architecture` is trained: a `quick` run if so wished, and for `epochs` if given."""
+    recipe = RECIPES[architecture].quick() if quick else RECIPES[architecture]
+    return recipe if epochs is None else replace(recipe, epochs=epochs)

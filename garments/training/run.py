@@ -22,7 +22,7 @@ from garments.training.errors import TrainingError
 from garments.training.evaluate import ask, evidence, summary
 from garments.training.export import Origin, export
 from garments.training.fit import BACKENDS, History, fit
-from garments.training.recipe import RECIPES
+from garments.training.recipe import RECIPES, recipe_of
 from garments.training.replacing import WHOLE, replacing
 from garments.training.teachers import Teachers
 
@@ -68,9 +68,7 @@ def train(
     check(folder, seeds, epochs, backend)
     if RECIPES[architecture].pretrained:
         raise TrainingError(f"{architecture} learns from photos in colour: give some with --photos")
-    recipe = RECIPES[architecture].quick() if quick else RECIPES[architecture]
-    if epochs is not None:
-        recipe = replace(recipe, epochs=epochs)
+    recipe = recipe_of(architecture, quick=quick, epochs=epochs)
     rows = dataset.load("train", data_directory, dataset_directory)
     training, held_out = dataset.split(rows, validation, SPLIT_SEED)
     examples = Catalogue(training), Catalogue(held_out)

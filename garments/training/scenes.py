@@ -8,8 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from garments.preprocess.photo import mean_colour
+from garments.training.learner import Floats
 
-Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]  # height and width
 
 # Of a photo, at most or in standard deviations; a person still names the item with ease.

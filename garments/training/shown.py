@@ -12,8 +12,9 @@ from garments.dataset import LABELS, Dataset, DatasetError
 from garments.preprocess import BadImage, Limits, read_picture
 from garments.preprocess.photo import in_colour
 from garments.preprocess.photo import photo as as_served
-from garments.training.batches import Floats, Rows, altering
+from garments.training.batches import Rows, altering
 from garments.training.kinds import CLASSES_ALONE, Kind, kind_of, kind_targets
+from garments.training.learner import Floats
 from garments.training.photos import Photo
 from garments.training.recipe import Recipe
 from garments.training.scenes import Size, catalogue_shot, photographed
