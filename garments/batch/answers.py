@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from garments.batch.replies import Answer as Entry
+from garments.batch.replies import Entry
 from garments.routing import together
 from garments.store import Answer
 

@@ -16,7 +16,7 @@ import requests
 from garments.batch import replies
 from garments.batch.errors import ServiceError, UsageError
 from garments.batch.gate import Gate
-from garments.batch.replies import Answer
+from garments.batch.replies import Entry
 from garments.settings import Settings
 
 # What an overloaded or restarting service, or a proxy before it, answers: that passes.
@@ -50,7 +50,7 @@ class _Failed(NamedTuple):
     """Whether it was for want of time, of which fewer pictures need less."""
 
 
-_Tried = list[Answer] | requests.Response | _Failed | None
+_Tried = list[Entry] | requests.Response | _Failed | None
 
 
 class Client:
@@ -110,7 +110,7 @@ class Client:
                 told = True
             self._stopped.wait(pause)
 
-    def classify(self, pictures: Sequence[bytes]) -> Iterator[Answer]:
+    def classify(self, pictures: Sequence[bytes]) -> Iterator[Entry]:
         """An answer for each picture, in their order, as they come.
 
         It has either `error`, or `prediction` with what belongs to it. `model`, the name@version
@@ -120,7 +120,7 @@ class Client:
         """
         return self._classify(pictures, time.monotonic())
 
-    def _classify(self, pictures: Sequence[bytes], began: float) -> Iterator[Answer]:
+    def _classify(self, pictures: Sequence[bytes], began: float) -> Iterator[Entry]:
         found = self._post(pictures, began)
         alone = len(pictures) == 1
         if isinstance(found, list):
@@ -137,7 +137,7 @@ class Client:
         else:
             raise self._refused("/predict", found)
 
-    def _fatal_picture(self, picture: bytes) -> Answer:
+    def _fatal_picture(self, picture: bytes) -> Entry:
         """The answer for a picture that the service does not survive. Raises ServiceError."""
         self._fatal.add(_digest(picture))
         if len(self._fatal) > _FATAL_AT_MOST:
@@ -159,7 +159,7 @@ class Client:
 
     def _post(
         self, pictures: Sequence[bytes], began: float
-    ) -> list[Answer] | requests.Response | None:
+    ) -> list[Entry] | requests.Response | None:
         """Send until there are answers, or a refusal that time will not better.
 
         None where there is no answer, but may be one for fewer pictures, or for others. Raises
@@ -220,7 +220,7 @@ class Client:
             self._stopped.wait(pause)
         return False
 
-    def _try(self, pictures: Sequence[bytes]) -> list[Answer] | requests.Response | _Failed:
+    def _try(self, pictures: Sequence[bytes]) -> list[Entry] | requests.Response | _Failed:
         """Send once: answers, a refusal, or what went wrong. Raises ServiceError once stopped."""
         if self._stopped.is_set():
             raise ServiceError("the night was ended")
@@ -249,7 +249,7 @@ class Client:
         lost = late or response.status_code in _OF_A_PROXY
         return _Failed(replies.explain(response), replies.retry_after(response), lost, late)
 
-    def _keep_proof(self, pictures: Sequence[bytes], answers: Sequence[Answer]) -> None:
+    def _keep_proof(self, pictures: Sequence[bytes], answers: Sequence[Entry]) -> None:
         """Keep the longest picture that was read: a service may be silent to long ones alone."""
         for picture, answer in zip(pictures, answers, strict=True):
             longer = len(self._proof or b"") < len(picture) <= _LONGEST_PROOF

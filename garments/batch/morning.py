@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -71,9 +71,8 @@ def write_report(
 
 
 def _day(moment: datetime) -> str:
-    """The date where this runs; SQLite tells no time zone, and means UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return aware.astimezone().date().isoformat()
+    """The date where this runs."""
+    return moment.astimezone().date().isoformat()
 
 
 def _photos(table: Table, few: Least) -> Iterator[page.Photo]:

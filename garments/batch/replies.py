@@ -10,7 +10,7 @@ from urllib3.exceptions import NameResolutionError, ProtocolError, ReadTimeoutEr
 
 from garments.routing import MODELS_HEADER, from_header
 
-Answer = dict[str, Any]
+Entry = dict[str, Any]
 """One picture's entry in the service's `predictions`."""
 
 LONGEST_PAUSE = 30.0  # seconds
@@ -32,7 +32,7 @@ def retry_after(response: requests.Response) -> float:
     return min(float(text), LONGEST_PAUSE) if text.isascii() and text.isdigit() else 0.0
 
 
-def answers(response: requests.Response, count: int) -> list[Answer]:
+def answers(response: requests.Response, count: int) -> list[Entry]:
     """What the body says of `count` pictures in the order sent, each with its `model`.
 
     And with `models`, all that the service chose from, where it tells. Raises InvalidJSONError for
@@ -40,7 +40,7 @@ def answers(response: requests.Response, count: int) -> list[Answer]:
     """
     try:
         body = orjson.loads(response.content)
-        answers: list[Answer] = body["predictions"]
+        answers: list[Entry] = body["predictions"]
         names = [entry["filename"] for entry in answers]
         whole = all(map(_is_answer, answers))
         # An answer names its model where that is not the one of the first answer.
@@ -69,7 +69,7 @@ def names(response: requests.Response) -> set[str]:
         return set()
 
 
-def _is_answer(entry: Answer) -> bool:
+def _is_answer(entry: Entry) -> bool:
     """Whether an entry has what a row needs. Raises KeyError and TypeError where it has not."""
     if "error" in entry:
         return isinstance(entry["error"]["detail"], str)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
@@ -62,18 +61,10 @@ class Nights:
             .limit(most)
         )
         with self._database.reading() as connection:
-            found = [dict(row._mapping) for row in connection.execute(query)]
-        for run in found:
-            run["started"], run["ended"] = _aware(run["started"]), _aware(run["ended"])
-        return found[::-1]
+            return [dict(row._mapping) for row in connection.execute(query)][::-1]
 
     def report(self, run: int) -> bytes | None:
         """The morning report of a run, an HTML page, if it is kept."""
         with self._database.reading() as connection:
             page = connection.scalar(sa.select(reports.c.page).where(reports.c.run == run))
         return None if page is None else zlib.decompress(page)
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    """SQLite tells no time zone, and means UTC."""
-    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))

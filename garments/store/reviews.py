@@ -86,10 +86,10 @@ class Reviews:
             if kept is None:
                 standing = (reviews.c.digest == decision.digest) & _STANDS
                 first = connection.execute(sa.select(*_COLUMNS).where(standing)).one()
-                raise Decided(_review(first))
+                raise Decided(Review._make(first))
             for table in (leases, skips):
                 connection.execute(table.delete().where(table.c.digest == decision.digest))
-            return _review(kept)
+            return Review._make(kept)
 
     @staticmethod
     def _row(connection: sa.Connection, decision: Decision) -> dict[str, Any]:
@@ -143,17 +143,9 @@ class Reviews:
         """The last decisions that stand, the oldest first."""
         query = sa.select(*_COLUMNS).where(_STANDS).order_by(reviews.c.id.desc()).limit(most)
         with self._database.reading() as connection:
-            return [_review(row) for row in connection.execute(query)][::-1]
+            return [Review._make(row) for row in connection.execute(query)][::-1]
 
     def standing(self) -> Iterator[Review]:
         """All decisions that stand, the oldest first, read some at a time."""
         query = sa.select(*_COLUMNS).where(_STANDS)
-        return map(_review, self._database.paged(query, reviews.c.id, 0, _PAGE))
-
-
-def _review(row: Any) -> Review:
-    review = Review._make(row)
-    # SQLite tells no time zone, and means UTC.
-    return (
-        review if review.at.tzinfo else review._replace(at=review.at.replace(tzinfo=timezone.utc))
-    )
+        return map(Review._make, self._database.paged(query, reviews.c.id, 0, _PAGE))

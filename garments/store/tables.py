@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
     DateTime,
+    Dialect,
     Float,
     ForeignKey,
     Integer,
@@ -15,12 +18,25 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
 )
 
 SCHEMA = "0004"
 """The migration that makes the tables as they are here."""
 
 metadata = MetaData()
+
+
+class _Moment(TypeDecorator[datetime]):
+    """A moment with its time zone; SQLite keeps none, and means UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give a moment that is read the zone that it lacks."""
+        return value if value is None or value.tzinfo else value.replace(tzinfo=timezone.utc)
+
 
 runs = Table(
     "runs",
@@ -29,9 +45,9 @@ runs = Table(
     Column("directory", LargeBinary, nullable=False),
     Column("host", Text, nullable=False),
     Column("process", Integer, nullable=False),
-    Column("started", DateTime(timezone=True), nullable=False),
-    Column("ended", DateTime(timezone=True)),  # empty for one that was killed
-    Column("model", String(200)),  # name@version
+    Column("started", _Moment, nullable=False),
+    Column("ended", _Moment),  # empty for one that was killed
+    Column("model", String(200)),  # as that of answers
     Column("found", Integer),
     Column("accept", Integer),
     Column("review", Integer),
@@ -50,8 +66,8 @@ runs = Table(
 )
 
 # Every image that was in a directory at the end of its last night; and of what went to an archive,
-# what people have yet to answer for. Names are bytes, since that
-# is what a file system has, and since all databases sort bytes alike.
+# what people have yet to answer for, or may still take back. Names are bytes, since that is what a
+# file system has, and since all databases sort bytes alike.
 photos = Table(
     "photos",
     metadata,
@@ -83,7 +99,7 @@ answers = Table(
     Column("confidence", Float),
     Column("top", JSON),  # [[label, confidence], …], the likeliest first
     Column("problem", Text),  # why the service could not read it
-    Column("thumbnail", LargeBinary),  # JPEG or PNG, of what goes to review
+    Column("thumbnail", LargeBinary),  # JPEG or PNG, of what people may be shown
     Column("answered_by", String(200)),  # name@version of the one of them that did; or `model`
 )
 
@@ -96,8 +112,8 @@ reviews = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("answer", Integer),  # empty for none of the classes
     Column("who", Text, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False, index=True),
-    Column("undone", DateTime(timezone=True)),  # when the same person took it back
+    Column("at", _Moment, nullable=False, index=True),
+    Column("undone", _Moment),  # when the same person took it back
     # Why it was shown, what stood there then, and what the model had said.
     Column("kind", String(20), nullable=False),
     Column("directory", LargeBinary),
@@ -124,7 +140,7 @@ skips = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("who", Text, primary_key=True),
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", _Moment, nullable=False),
 )
 
 # The morning reports of the last nights, packed by zlib.
