@@ -512,7 +512,7 @@ def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
     [
         (["/nowhere"], {}, "/nowhere cannot be listed: No such file or directory"),
         (["app.py"], {}, "app.py cannot be listed: Not a directory"),
-        (["images", "--output", "/nowhere/p.csv"], {}, "/nowhere/p.csv cannot be written"),
+        (["images", "--output", "/nowhere/p.csv"], {}, "/nowhere is no folder: make it, or"),
         (["images", "--output", "tests"], {}, "tests cannot be written: choose another"),
         (["images", "--output", "/"], {}, "/ cannot be written: choose another"),
         (["images", "--output", "/dev/null"], {}, "/dev/null cannot be written"),
