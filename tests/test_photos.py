@@ -21,8 +21,9 @@ from garments.preprocess.photo import photo as as_served
 from garments.training import RECIPES, TrainingError, judge, pretrained, train_on_photos
 from garments.training.fit import fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
+from garments.training.photo_fit import trained_on
 from garments.training.photo_results import PAGE, tables
-from garments.training.photo_run import parted, trained_on
+from garments.training.photo_run import parted
 from garments.training.photos import NONE, Photo, as_they_came, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, check_photos

@@ -15,12 +15,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from garments import dataset
 from garments.card import Card
-from garments.dataset import Dataset
-from garments.network import ARCHITECTURES, with_probabilities
-from garments.training import checkpoint
+from garments.network import with_probabilities
 from garments.training.batches import Examples
 from garments.training.calibrate import fit_temperature
-from garments.training.checkpoint import checkpoint_path
 from garments.training.errors import TrainingError
 from garments.training.export import (
     Calibration,
@@ -29,12 +26,20 @@ from garments.training.export import (
     probabilities_of,
     write_model,
 )
-from garments.training.fit import BACKENDS, fit
+from garments.training.fit import BACKENDS
 from garments.training.judge import Judged, accuracy_of, draw, judge, scores
 from garments.training.kinds import Kind, costs_of, kind_targets, kinds_of
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
-from garments.training.photos import Photo, as_they_came, digest_of, read_photos, targets_of
+from garments.training.photo_fit import PhotoFit
+from garments.training.photos import (
+    NONE,
+    Photo,
+    as_they_came,
+    digest_of,
+    read_photos,
+    targets_of,
+)
 from garments.training.recipe import recipe_of
 from garments.training.replacing import WHOLE, replacing
 from garments.training.run import SPLIT_SEED, VALIDATION, check
@@ -91,51 +96,37 @@ def train_on_photos(
     rows = dataset.load("train", data_directory, dataset_directory)
     catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
     kinds = kinds_of(photos)
-    costs = costs_of(kinds)
-
-    def fitted(kept: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
-        """The network for pictures as they are served, and what trained it."""
-        examples = Photos(kept, trained_size, shots, catalogue, kinds)
-        digest = trained_on(kept, kinds, catalogue, trained_size, shots)
-        weights, backends = [], []
-        for each in range(seed, seed + recipe.averaged):
-            state = checkpoint_path(data_directory, architecture, recipe, digest, each)
-            with checkpoint.locked(state):
-                found = fit(architecture, recipe, examples, None, each, backend, state)
-            weights.append(found.network.get_weights())
-            backends += found.backends
-            keras.utils.clear_session()
-        network = ARCHITECTURES[architecture]((*size, 3), len(kinds))
-        # From the same pretrained weights they end so near to each other that the mean is nearly
-        # as good as asking all of them: "model soups" of Wortsman et al., arXiv 2203.05482.
-        network.set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
-        return network, backends
-
-    networks = []
-    logits = np.empty((len(photos), len(kinds)), np.float32)
-    for part in parts:
-        seen = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
-        networks.append(fitted(seen)[0])
-        logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], size))
+    how = PhotoFit(
+        architecture=architecture,
+        recipe=recipe,
+        seed=seed,
+        backend=backend,
+        data_directory=data_directory,
+        kinds=kinds,
+        catalogue=catalogue,
+        shots=shots,
+        size=size,
+        trained_size=trained_size,
+    )
+    networks, logits = _unseen(how, photos, parts)
     # Kinds for which the same classes are right need not be told apart to be answered.
     unnamed = [Kind(photo.accepted) for photo in photos]
     temperature = fit_temperature(logits, kind_targets(unnamed, kinds))
-    targets = targets_of(photos)
-    final, trained_by = fitted(photos)
+    final, trained_by = how.fitted(photos)
 
     def served(network: keras.Model) -> keras.Model:
-        return with_probabilities(network, temperature, costs)
+        return with_probabilities(network, temperature, costs_of(kinds))
 
     with replacing(folder) as partial:
         # What integers have to reach: every tenth photo or so, and shots.
         reach = Photos(photos[:: 1 + len(photos) // 200], size, _DRAWN, catalogue)
         shown = reach.plain(np.arange(len(reach.targets)))
-        probabilities = np.empty_like(targets)
+        probabilities = np.empty((len(photos), NONE + 1), np.float32)
         for number, (part, network) in enumerate(zip(parts, networks, strict=True)):
             write_model(served(network), shown, partial / str(number))
             unseen = Photos([photos[row] for row in part], size)
             probabilities[part] = _probabilities(partial / str(number), unseen)
-        judged = judge(probabilities, targets, parts)
+        judged = judge(probabilities, targets_of(photos), parts)
         place = partial / WHOLE
         model = served(final)
         write_model(model, shown, place)
@@ -156,7 +147,7 @@ def train_on_photos(
             card,
             validation=judged.pooled,
             scores={
-                "float32": scores(_with_none(in_floats), targets, judged.threshold),
+                "float32": scores(_with_none(in_floats), targets_of(photos), judged.threshold),
                 "as_they_came": scores(
                     probabilities, targets_of(as_they_came(photos)), judged.threshold
                 ),
@@ -173,15 +164,17 @@ def train_on_photos(
     return card, judged
 
 
-def trained_on(
-    photos: Sequence[Photo], kinds: Sequence[Kind], catalogue: Dataset, size: Size, shots: int
-) -> str:
-    """What tells the state of one fit from another's.
-
-    The kinds too, which depend on photos that are held out: they are what the outputs mean.
-    """
-    told_apart = " ".join(map(str, kinds))
-    return f"{digest_of(photos)} {catalogue.digest} {size} {shots} {told_apart}"
+def _unseen(
+    how: PhotoFit, photos: Sequence[Photo], parts: Sequence[npt.NDArray[np.intp]]
+) -> tuple[list[keras.Model], Floats]:
+    """For each part the network that saw all others, and what these answer: (photos, kinds)."""
+    networks = []
+    logits = np.empty((len(photos), len(how.kinds)), np.float32)
+    for part in parts:
+        seen = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
+        networks.append(how.fitted(seen)[0])
+        logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], how.size))
+    return networks, logits
 
 
 def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:

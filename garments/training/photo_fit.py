@@ -1,0 +1,76 @@
+"""One network fitted to photos, and what tells its state from another's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from garments.dataset import Dataset
+from garments.network import ARCHITECTURES
+from garments.training import checkpoint
+from garments.training.checkpoint import checkpoint_path
+from garments.training.fit import fit
+from garments.training.kinds import Kind
+from garments.training.photos import Photo, digest_of
+from garments.training.recipe import Recipe
+from garments.training.scenes import Size
+from garments.training.shown import Photos
+
+
+@dataclass(frozen=True)
+class PhotoFit:
+    """How every network of a run is fitted, whichever photos it is for."""
+
+    architecture: str
+    recipe: Recipe
+    seed: int
+    backend: str
+    data_directory: Path
+    """Where the state of each fit is kept."""
+    kinds: Sequence[Kind]
+    catalogue: Dataset
+    """What shots are drawn from."""
+    shots: int
+    size: Size
+    """Of the pictures that it is served."""
+    trained_size: Size
+
+    def fitted(self, photos: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
+        """The network for pictures as they are served, and what trained it. Raises TrainingError.
+
+        Where an earlier call was interrupted, it goes on.
+        """
+        examples = Photos(photos, self.trained_size, self.shots, self.catalogue, self.kinds)
+        digest = trained_on(photos, self.kinds, self.catalogue, self.trained_size, self.shots)
+        weights, backends = [], []
+        for seed in range(self.seed, self.seed + self.recipe.averaged):
+            state = checkpoint_path(
+                self.data_directory, self.architecture, self.recipe, digest, seed
+            )
+            with checkpoint.locked(state):
+                found = fit(
+                    self.architecture, self.recipe, examples, None, seed, self.backend, state
+                )
+            weights.append(found.network.get_weights())
+            backends += found.backends
+            keras.utils.clear_session()
+        network = ARCHITECTURES[self.architecture]((*self.size, 3), len(self.kinds))
+        # From the same pretrained weights they end so near to each other that the mean is nearly
+        # as good as asking all of them: "model soups" of Wortsman et al., arXiv 2203.05482.
+        network.set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
+        return network, backends
+
+
+def trained_on(
+    photos: Sequence[Photo], kinds: Sequence[Kind], catalogue: Dataset, size: Size, shots: int
+) -> str:
+    """What tells the state of one fit from another's.
+
+    The kinds too, which depend on photos that are held out: they are what the outputs mean.
+    """
+    told_apart = " ".join(map(str, kinds))
+    return f"{digest_of(photos)} {catalogue.digest} {size} {shots} {told_apart}"
