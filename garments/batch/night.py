@@ -121,16 +121,7 @@ def run(
         table = Table(card.labels, night)
         kept = carried(night, findings, len(card.labels))
         store.check_lock()
-        try:
-            rows = heapq.merge(table.rows(findings), kept, key=_name)
-            write_predictions(rows, output)
-        except BlockingIOError as error:
-            raise Busy(f"{output} is being written by another night") from error
-        except NotSynced as error:
-            told = f"{output} is written, but the disk says: {error.strerror}; nothing is archived"
-            raise AfterwardsError(told) from error
-        except OSError as error:
-            raise UsageError(f"{output} cannot be written: {error.strerror}") from error
+        _write(heapq.merge(table.rows(findings), kept, key=_name), output)
         with _after(output):
             seconds = time.monotonic() - clock
             write_report(output, table, findings, started, seconds)
@@ -204,6 +195,18 @@ def _archive(night: Night, folder: Path, output: Path) -> tuple[int, int]:
         queue.drop_answered()
         follow = partial(queue.follow, night.directory)
         return archives.archive(night.directory, to, photos, follow)
+
+
+def _write(rows: Iterable[Row], output: Path) -> None:
+    try:
+        write_predictions(rows, output)
+    except BlockingIOError as error:
+        raise Busy(f"{output} is being written by another night") from error
+    except NotSynced as error:
+        told = f"{output} is written, but the disk says: {error.strerror}; nothing is archived"
+        raise AfterwardsError(told) from error
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}") from error
 
 
 def _name(row: Row) -> bytes:
