@@ -6,6 +6,7 @@ and models from the cards, outputs of the inference protocol from OUTPUTS.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from garments.card import Card
@@ -41,33 +42,30 @@ def describe(settings: Settings, cards: Sequence[Card]) -> Schema:
                 **_choice(labels),
                 "decision": {"enum": ["accept", "review"]},
                 "top": {"type": "array", "minItems": 1, "items": reference("Choice")},
-                "model": reference("Model"),  # where it is not that of the first picture
+                "model": reference("Model"),  # where it is not that of the first answer
             },
             optional=["model"],
         ),
-        "Refused": object_of(
-            {
-                "filename": {"type": ["string", "null"]},
-                "error": _fault(),
-                "model": reference("Model"),
-            },
-            optional=["model"],
-        ),
+        "Refused": object_of({"filename": {"type": ["string", "null"]}, "error": _fault()}),
         "Picture": {
             "type": "string",
             "format": PICTURE_FORMAT,
-            "description": f"Base64, or a data: URL, of a picture ({', '.join(FORMATS)})",
+            "description": (
+                f"Base64, or a data: URL, of a picture ({', '.join(FORMATS)}) of at most "
+                f"{settings.max_pixels:,} pixels, {settings.max_frames:,} frames, and in a JPEG "
+                f"{settings.max_scans:,} scans"
+            ),
         },
         "Pictures": _pictures(settings.max_images),
     }
+    paths = {**_state(), **_answers(names, default, settings), **paths_of_inference(cards)}
+    for path, item in paths.items():
+        for method in item.keys() & {"get", "post"}:  # of which each path has one
+            item[method]["operationId"] = re.sub(r"\W+", "_", path).strip("_")
     return {
         "openapi": "3.1.0",
         "info": {"title": "Garments", "version": "1", "description": _ABOUT},
-        "paths": {
-            **_state(),
-            **_answers(names, default, settings.max_images),
-            **paths_of_inference(default),
-        },
+        "paths": paths,
         "security": [{"token": []}] if settings.api_token else [],
         "components": {
             "schemas": schemas,
@@ -130,16 +128,20 @@ def _state() -> Schema:
     }
 
 
-def _answers(names: Sequence[str], default: Card, most: int) -> Schema:
+def _answers(names: Sequence[str], default: Card, settings: Settings) -> Schema:
     row = {"oneOf": [reference("Prediction"), reference("Refused")]}
-    predictions = {"type": "array", "minItems": 1, "maxItems": most, "items": row}
-    file = {"type": "string", "format": "binary"}
+    predictions = {"type": "array", "minItems": 1, "maxItems": settings.max_images, "items": row}
+    files = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
     form = {
         "type": "object",
-        "description": "Files in the order that answers shall have; a field of any name is taken",
-        "required": ["image"],
-        "properties": {"image": file},
+        "description": (
+            "Files in the order that answers shall have, in fields of any name; and at most "
+            f"{settings.max_form_fields:,} fields beside the files, which are passed over"
+        ),
+        "minProperties": 1,
+        "properties": {"image": files},
     }
+    limits = f"At most {settings.max_request_bytes:,} bytes and {settings.max_images:,} pictures"
     bodies: Schema = {
         **{f"image/{kind.lower()}": {} for kind in FORMATS},
         "application/octet-stream": {},
@@ -161,7 +163,7 @@ def _answers(names: Sequence[str], default: Card, most: int) -> Schema:
                     {"name": "top", "in": "query", "schema": top},
                     {"name": "model", "in": "query", "schema": model},
                 ],
-                requestBody={"required": True, "content": bodies},
+                requestBody={"description": limits, "required": True, "content": bodies},
             )
         },
         "/process_batch": {
@@ -179,7 +181,11 @@ def _answers(names: Sequence[str], default: Card, most: int) -> Schema:
                     optional=["errors"],
                 ),
                 OF_PICTURES,
-                requestBody={"required": True, "content": as_json(reference("Pictures"))},
+                requestBody={
+                    "description": limits,
+                    "required": True,
+                    "content": as_json(reference("Pictures")),
+                },
             )
         },
     }

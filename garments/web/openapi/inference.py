@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from garments.card import Card
 from garments.web import inference_protocol as v2
 from garments.web.openapi.parts import OF_PICTURES, Schema, as_json, object_of, operation, reference
@@ -9,10 +11,11 @@ from garments.web.openapi.parts import OF_PICTURES, Schema, as_json, object_of, 
 _OF_MODELS = ("unknown_model", "not_ready")
 
 
-def paths_of_inference(default: Card) -> Schema:
-    """The endpoints of the inference protocol, with the default model's name and version."""
-    name = _in_path("name", default.name)
-    version = _in_path("version", default.version)
+def paths_of_inference(cards: Sequence[Card]) -> Schema:
+    """The endpoints of the inference protocol, with the names and versions of all models."""
+    names = {"enum": [card.name for card in cards]}
+    versions = {"enum": list(dict.fromkeys(card.version for card in cards))}
+    name, version = _in_path("name", names), _in_path("version", versions)
     paths: Schema = {
         "/v2": {
             "get": operation(
@@ -56,7 +59,7 @@ def paths_of_inference(default: Card) -> Schema:
                 "parameters": parameters,
                 "get": operation(
                     "The model is loaded",
-                    object_of({"name": {"const": default.name}, "ready": {"const": True}}),
+                    object_of({"name": names, "ready": {"const": True}}),
                     _OF_MODELS,
                     plain=True,
                 ),
@@ -65,7 +68,7 @@ def paths_of_inference(default: Card) -> Schema:
                 "parameters": parameters,
                 "post": operation(
                     "What each picture shows",
-                    _answer(default),
+                    _answer(names, versions),
                     OF_PICTURES,
                     plain=True,
                     requestBody={"required": True, "content": as_json(_question())},
@@ -75,8 +78,8 @@ def paths_of_inference(default: Card) -> Schema:
     return paths
 
 
-def _in_path(name: str, value: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "schema": {"enum": [value]}}
+def _in_path(name: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 _TENSORS = {
@@ -124,7 +127,7 @@ def _question() -> Schema:
     }
 
 
-def _answer(card: Card) -> Schema:
+def _answer(names: Schema, versions: Schema) -> Schema:
     values = {"INT64": {"type": "integer"}, "FP32": {"type": "number"}, "BYTES": {"type": "string"}}
     outputs = [
         _tensor(name, datatype, 2 if name == "probabilities" else 1, values[datatype])
@@ -132,8 +135,8 @@ def _answer(card: Card) -> Schema:
     ]
     return object_of(
         {
-            "model_name": {"const": card.name},
-            "model_version": {"const": card.version},
+            "model_name": names,
+            "model_version": versions,
             "id": {"type": "string"},
             "outputs": {"type": "array", "minItems": 1, "items": {"anyOf": outputs}},
         },
