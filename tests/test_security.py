@@ -12,6 +12,7 @@ from importlib.metadata import version
 import pytest
 import requests
 from flask.testing import FlaskClient
+from itsdangerous import TimestampSigner
 
 from garments.batch.walk import EXTENSIONS
 from garments.preprocess import FORMATS
@@ -19,6 +20,7 @@ from garments.settings import PREFIX, Settings
 from garments.web import access
 from tests import hostile
 from tests.conftest import PROJECT
+from tests.test_pages import WORD, sign_in
 
 DOCUMENT = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
 # All of ASVS 5.0, chapter V5.
@@ -190,6 +192,20 @@ def test_a_token_is_compared_in_constant_time(
     response = client.get("/ready", headers={"Authorization": given})
     assert response.status_code == 401
     assert [right for _, right in compared] == [b"secret"]
+
+
+def test_a_sign_in_holds_for_twelve_hours_and_no_second_longer(
+    make_client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_800_000_000
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: now)
+    client = make_client(api_token=WORD)
+    sign_in(client)
+    assert client.get("/").status_code == 200
+    now += 12 * 3600
+    assert client.get("/").status_code == 200
+    now += 1
+    assert client.get("/").headers.get("Location") == "/sign-in?next=/"
 
 
 OPEN = {"/health", "/v2/health/live", "/sign-in", "/static/fashion-mnist"}

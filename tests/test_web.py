@@ -1,4 +1,5 @@
 import base64
+import gzip
 import io
 import json
 import shutil
@@ -311,6 +312,33 @@ def test_a_form_of_too_many_parts_is_told_as_such(make_client: MakeClient) -> No
     sent = form(*[("f", b"", f"{number}.png") for number in range(200)])
     detail = assert_problem(client.post("/predict", **sent), 413, "too_many_images")
     assert "at most 2 pictures" in detail
+
+
+def test_fields_beside_the_pictures_are_counted_by_themselves(
+    make_client: MakeClient, boot: bytes
+) -> None:
+    client = make_client(max_images=2, max_form_fields=3)
+
+    def post(pictures: int, fields: int) -> TestResponse:
+        parts = [("note", (None, "x"))] * fields + [("f", ("x.png", boot))] * pictures
+        sent = requests.Request("POST", "http://localhost", files=parts).prepare()
+        head = sent.headers["Content-Type"]
+        return client.post("/predict", data=sent.body, content_type=head)
+
+    assert post(2, 3).status_code == 200
+    assert "at most 3 fields" in assert_problem(post(1, 4), 413, "request_too_large")
+    assert "at most 2 pictures" in assert_problem(post(3, 0), 413, "too_many_images")
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/json"])
+def test_a_body_that_was_packed_is_told_as_such(
+    kind: str, client: FlaskClient, boot: bytes
+) -> None:
+    packed = gzip.compress(boot)
+    headers = {"Content-Encoding": "gzip"}
+    response = client.post("/predict", data=packed, content_type=kind, headers=headers)
+    detail = assert_problem(response, 415, "unsupported_type")
+    assert detail.startswith("Content-Encoding: gzip is not served")
 
 
 def test_a_long_text_field_beside_a_picture_does_not_matter(

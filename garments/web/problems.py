@@ -12,6 +12,7 @@ from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
     NotFound,
+    RequestedRangeNotSatisfiable,
     RequestEntityTooLarge,
 )
 
@@ -38,6 +39,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "too_many_scans": (413, "The image has too many scans"),
     "unsupported_media_type": (415, "The request is of a type that is not served"),
     "unsupported_type": (415, "The image is of a type that is not served"),
+    "no_such_range": (416, "The file has no such part"),
     "empty_image": (422, "The image is empty"),
     "unreadable_image": (422, "The image cannot be read"),
     "busy": (429, "The service has as much work as it takes"),
@@ -115,6 +117,9 @@ def answer_errors_as_problems(app: Flask) -> None:
                 f"a request has at most {most:,} bytes: send fewer or smaller pictures at a time"
             )
             return answer("request_too_large", detail)
+        if isinstance(error, RequestedRangeNotSatisfiable):
+            size = {"Content-Range": f"bytes */{error.length}"} if error.length is not None else {}
+            return answer("no_such_range", "ask for bytes that the file has, or for all", size)
         # What is left are requests that Werkzeug cannot parse, and bodies that broke off.
         return answer("malformed_request", error.description or "the request is malformed")
 

@@ -58,6 +58,10 @@ def _too_many(images: int, most: int) -> Refusal:
 
 def _body(request: Request) -> bytes:
     """The whole body. Raises Refusal and RequestEntityTooLarge where it is not whole."""
+    coding = request.environ.get("HTTP_CONTENT_ENCODING", "")
+    if coding.lower() not in ("", "identity"):
+        detail = f"Content-Encoding: {coding} is not served: send the body as it is"
+        raise Refusal("unsupported_type", detail)
     length, most = request.content_length, request.max_content_length
     whole: bytes | None = request.environ.get(BODY)
     if whole is not None and length == len(whole) and (most is None or length <= most):
@@ -74,20 +78,23 @@ def _body(request: Request) -> bytes:
 def _read_form(request: Request, max_images: int, max_fields: int) -> list[Upload]:
     content = _body(request)
     uploads = []
+    fields = 0
     try:
         boundary = request.mimetype_params.get("boundary", "")
         with PushMultipartParser(boundary, header_charset="latin-1") as parser:
-            # A form may carry a few fields beside its files; they are passed over.
-            for count, (part, picture) in enumerate(_parts(parser.parse(content)), start=1):
-                if count > max_images + max_fields:
-                    raise Refusal(
-                        "too_many_images",
-                        f"too many parts in one form: send at most {max_images} pictures at a time",
-                    )
+            for part, picture in _parts(parser.parse(content)):
                 # A browser sends a nameless, empty part for a file field that was left empty.
                 name = _filename(part)
                 if name is not None and (picture or name):
                     uploads.append(Upload(name, picture))
+                else:
+                    fields += 1  # passed over
+                if len(uploads) > max_images:
+                    detail = f"too many in one form: send at most {max_images} pictures at a time"
+                    raise Refusal("too_many_images", detail)
+                if fields > max_fields:
+                    detail = f"a form has at most {max_fields} fields beside its pictures"
+                    raise Refusal("request_too_large", detail)
     except MultipartError as error:
         raise Refusal("malformed_request", f"the form is malformed ({error})") from error
     if not uploads:
