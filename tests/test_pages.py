@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -94,22 +95,63 @@ def test_without_a_token_only_the_name_is_asked_for(client: FlaskClient) -> None
     assert 'name="token"' not in client.get("/sign-in").text
 
 
-def test_after_signing_out_the_way_is_closed(closed: FlaskClient) -> None:
-    sign_in(closed)
-    answer = closed.post("/sign-out", data={"csrf_token": form_token(closed)})
+@pytest.mark.parametrize("token", [WORD, ""])
+def test_after_signing_out_the_way_is_closed(token: str, make_client: MakeClient) -> None:
+    client = make_client(api_token=token)
+    sign_in(client)
+    answer = client.post("/sign-out", data={"csrf_token": form_token(client)})
     assert answer.headers["Location"] == "/sign-in"
+    assert client.get("/review").status_code == 303
+
+
+def test_whose_sign_in_has_ended_signs_out_like_anybody(closed: FlaskClient) -> None:
+    answer = closed.post("/sign-out", data={"csrf_token": "of a session that has ended"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?next=/")
+
+
+def test_a_sign_in_that_was_open_for_too_long_is_shown_again_as_it_was(closed: FlaskClient) -> None:
+    late = {"name": "Ann <b>", "token": WORD, "next": "/runs/7", "csrf_token": "of last night"}
+    answer = closed.post("/sign-in", data=late)
+    assert answer.status_code == 403
+    assert "open for too long: send it again" in answer.text
+    assert 'value="Ann &lt;b&gt;"' in answer.text
+    assert 'value="/runs/7"' in answer.text
+    assert WORD not in answer.text
     assert closed.get("/").status_code == 303
+    again = re.search(r'name="csrf_token" value="([^"]+)"', answer.text)
+    assert again
+    assert closed.post("/sign-in", data=late | {"csrf_token": again[1]}).status_code == 303
+    assert closed.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("told", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}])
+def test_another_site_cannot_have_a_sign_in_shown_as_it_likes(
+    told: dict[str, str], client: FlaskClient
+) -> None:
+    answer = client.post("/sign-in", data={"name": "Eve", "next": "/runs"}, headers=told)
+    assert (answer.status_code, answer.json["code"]) == (403, "foreign_form")
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", ""]
+    "elsewhere",
+    [
+        *("//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", ""),
+        *("/review?//evil.example", "/review?kind=a\nb", "/review?kind=wrong#x", "?kind=wrong"),
+    ],
 )
 def test_a_sign_in_leads_to_no_other_site(elsewhere: str, closed: FlaskClient) -> None:
     assert sign_in(closed, elsewhere).headers["Location"] == "/"
 
 
-def test_a_sign_in_leads_back_to_the_page(closed: FlaskClient) -> None:
-    assert sign_in(closed, "/runs/7").headers["Location"] == "/runs/7"
+@pytest.mark.parametrize("page", ["/runs/7/report", "/review?kind=wrong", "/runs?of=1&x=2"])
+def test_a_sign_in_leads_back_to_the_page(page: str, closed: FlaskClient) -> None:
+    asked = urlsplit(closed.get(page).headers["Location"])
+    assert (asked.path, parse_qs(asked.query)) == ("/sign-in", {"next": [page]})
+    assert sign_in(closed, page).headers["Location"] == page
+
+
+def test_an_odd_query_is_left_behind_at_the_sign_in(closed: FlaskClient) -> None:
+    assert closed.get("/review?kind=//x").headers["Location"] == "/sign-in?next=/review"
 
 
 # The cookie
@@ -175,6 +217,7 @@ def test_the_api_never_opens_the_cookie(
 def test_a_form_without_the_token_of_the_session_is_refused(
     given: str, path: str, client: FlaskClient
 ) -> None:
+    sign_in(client)
     form_token(client)
     answer = client.post(path, data={"csrf_token": given, "name": "Ann"})
     assert (answer.status_code, answer.json["code"]) == (403, "foreign_form")
@@ -271,10 +314,10 @@ def test_no_script_makes_markup_of_text(script: Path) -> None:
 
 
 def test_a_browser_gets_a_fault_as_a_page_and_a_script_as_a_problem(client: FlaskClient) -> None:
-    page = client.post("/sign-out", headers={"Accept": "text/html,*/*;q=0.8"})
+    page = client.post("/look", headers={"Accept": "text/html,*/*;q=0.8"})
     assert (page.status_code, page.mimetype) == (403, "text/html")
     assert "<h1>The request did not come from this page</h1>" in page.text
-    answer = client.post("/sign-out", headers={"Accept": "application/json"})
+    answer = client.post("/look", headers={"Accept": "application/json"})
     assert answer.mimetype == "application/problem+json"
 
 
@@ -319,6 +362,13 @@ def test_a_look_is_counted_like_any_answer(client: FlaskClient, boot: bytes) -> 
     assert 'garments_requests_total{code="200",endpoint="/look"} 2.0' in numbers
     assert 'garments_rejections_total{reason="unsupported_type"} 1.0' in numbers
     assert re.search(r"^garments_predictions_total\{.*Ankle boot.*\} 1\.0$", numbers, re.MULTILINE)
+
+
+@pytest.mark.parametrize("asked", ["bytes=999999-", "bytes=5-2"])
+def test_a_part_that_a_file_has_not_is_told_as_such(asked: str, client: FlaskClient) -> None:
+    with client.get("/static/site.css", headers={"Range": asked}) as answer:
+        assert (answer.status_code, answer.json["code"]) == (416, "no_such_range")
+        assert re.fullmatch(r"bytes \*/[0-9]+", answer.headers["Content-Range"])
 
 
 def test_a_form_with_files_is_refused_since_it_would_reach_the_disk(client: FlaskClient) -> None:

@@ -25,6 +25,26 @@ def test_after_signing_out_no_page_is_shown(closed_service: str, person: NewPers
     expect(ann.page).to_have_url(f"{closed_service}/sign-in?next=/")
 
 
+def test_a_sign_in_left_open_overnight_is_sent_once_more(
+    closed_service: str, person: NewPerson
+) -> None:
+    ann = person()
+    ann.provoked.add("status of 403")
+    page = ann.page
+    page.goto(f"{closed_service}/runs")
+    page.get_by_label("Your name").fill("Ann")
+    page.get_by_label("Token").fill(WORD)
+    ann.context.clear_cookies()
+    page.get_by_label("Token").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("open for too long: send it again")
+    expect(page.get_by_label("Your name")).to_have_value("Ann")
+    expect(page.get_by_label("Token")).to_be_focused()
+    assert not faults_of(page)
+    page.keyboard.type(WORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{closed_service}/runs")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("wide", [360, 2560])
 def test_a_wrong_token_is_told_at_its_field(

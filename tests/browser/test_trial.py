@@ -201,6 +201,17 @@ def test_whose_sign_in_has_ended_is_told_so(closed_service: str, person: NewPers
     expect(ann.page.get_by_label("Token")).to_be_visible()
 
 
+def test_whose_page_is_out_of_date_can_load_it_again(ann: Person) -> None:
+    ann.provoked.add("status of 403")
+    ann.context.clear_cookies()
+    choose(ann.page, BOOT)
+    expect(cards(ann.page)).to_contain_text("This page is out of date")
+    with ann.page.expect_navigation():
+        cards(ann.page).get_by_role("button", name="Load the page again").click()
+    choose(ann.page, BOOT)
+    expect(cards(ann.page)).to_contain_text("Accepted")
+
+
 def test_all_is_done_by_keyboard_and_said_aloud(ann: Person) -> None:
     said = ann.page.get_by_role("status")
     ann.page.keyboard.press("Tab")

@@ -5,14 +5,29 @@ from __future__ import annotations
 import functools
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ParamSpec
 
-from flask import Blueprint, Response, redirect, render_template, request, session, url_for
+from flask import (
+    Blueprint,
+    Response,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from werkzeug.wrappers import Response as AnyResponse
 
 from garments.settings import Settings
-from garments.web.pages.origin import form_token, require_own_form, require_own_host
+from garments.web.pages.origin import (
+    form_token,
+    has_forms,
+    require_own_form,
+    require_own_host,
+    require_own_site,
+)
 from garments.web.problems import Refusal
 
 LONGEST_NAME = 60
@@ -23,7 +38,10 @@ _POLICY = (
 )
 _WHO, _SIGNED_IN = "who", "signed_in"
 # Paths of this service and nothing else; not `//other.example`, which is another site.
-_OWN_PATH = re.compile(r"/|(/[A-Za-z0-9._-]+)+")
+_PAIR = "[a-z]+=[A-Za-z0-9]*"
+_OWN_PATH = re.compile(rf"(/|(/[A-Za-z0-9._-]+)+)(\?{_PAIR}(&{_PAIR})*)?")
+# Nobody need be signed in for these.
+_DOORS = ("pages.sign_in", "pages.sign_out")
 
 _View = ParamSpec("_View")
 
@@ -54,14 +72,24 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
             return None
         if not token:
             require_own_host(request)
-        elif not session.get(_SIGNED_IN) and request.endpoint != "pages.sign_in":
+        elif not session.get(_SIGNED_IN) and request.endpoint not in _DOORS:
             return _to_sign_in("sign in first")
+        if request.endpoint == "pages.sign_out" and not who():
+            return redirect(url_for("pages.sign_in", next="/"), 303)
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             # Werkzeug would write large files of such a form to the disk. Pictures come as a body.
             if request.mimetype == "multipart/form-data":
                 raise Refusal("unsupported_media_type", "a form of ours has no files")
+            if request.endpoint == "pages.sign_in" and not has_forms():
+                # Its session has ended. It lets nobody in, and what was filled in is not lost.
+                require_own_site(request)
+                faults = {"form": "This page was open for too long: send it again."}
+                return make_response(form(_given_name(), faults), 403)
             require_own_form(request)
         return None
+
+    def form(name: str, faults: Mapping[str, str]) -> str:
+        return render_template("sign_in.html", name=name, onward=_onward(), faults=faults)
 
     @pages.after_request
     def confine(response: Response) -> Response:
@@ -76,10 +104,8 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
 
     @pages.route("/sign-in", methods=["GET", "POST"])
     def sign_in() -> AnyResponse | str | tuple[str, int]:
-        onward = request.values.get("next", "/")
-        onward = onward if _OWN_PATH.fullmatch(onward) else "/"
         faults = {}
-        name = " ".join(request.form.get("name", who() or "").split())
+        name = _given_name()
         if request.method == "POST":
             given = request.form.get("token", "").strip()
             if not name or len(name) > LONGEST_NAME or not name.isprintable():
@@ -90,18 +116,30 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
                 session.clear()  # whatever was signed before cannot be used again
                 session[_WHO] = name
                 session[_SIGNED_IN] = bool(token)
-                return redirect(onward, 303)
-        page = render_template("sign_in.html", name=name, onward=onward, faults=faults)
+                return redirect(_onward(), 303)
+        page = form(name, faults)
         return (page, 422) if faults else page
 
     @pages.post("/sign-out")
     def sign_out() -> AnyResponse:
         session.clear()
-        return redirect(url_for("pages.sign_in") if token else "/", 303)
+        return redirect(url_for("pages.sign_in"), 303)
+
+
+def _given_name() -> str:
+    return " ".join(request.form.get("name", who() or "").split())
+
+
+def _onward() -> str:
+    """The page that a person wanted, if it is one of this service."""
+    onward = request.values.get("next", "/")
+    return onward if _OWN_PATH.fullmatch(onward) else "/"
 
 
 def _to_sign_in(what: str) -> AnyResponse:
     """Send a person to the sign-in; a form, whose content would be lost, is refused."""
     if request.method not in ("GET", "HEAD"):
         raise Refusal("signed_out", f"nothing was done: {what}, at /sign-in")
-    return redirect(url_for("pages.sign_in", next=request.path), 303)
+    onward = f"{request.path}?{request.query_string.decode('latin-1')}"
+    onward = onward if _OWN_PATH.fullmatch(onward) else request.path
+    return redirect(url_for("pages.sign_in", next=onward), 303)

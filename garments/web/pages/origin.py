@@ -24,20 +24,35 @@ def form_token() -> str:
     return str(session[_KEY])
 
 
+def has_forms() -> bool:
+    """Whether this session has made a form; none has of which a browser knows nothing any more."""
+    return _KEY in session
+
+
 def require_own_form(request: Request) -> None:
-    """Raise Refusal unless a page of ours sent this request."""
+    """Raise Refusal unless a page of ours sent this request, in this session."""
+    require_own_site(request)
+    given = request.headers.get(HEADER) or request.form.get(FIELD, "")
+    known = session.get(_KEY, "")
+    if not known or not hmac.compare_digest(given.encode(), str(known).encode()):
+        raise _foreign()
+
+
+def require_own_site(request: Request) -> None:
+    """Raise Refusal where the browser says that another site made it send this request."""
     # The browser itself says who made it send this. Cookies do not tell ports apart, so that
     # another service on this machine could plant one with a form of ours.
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     if site is None and origin is not None:
         site = "same-origin" if origin.partition("://")[2] == request.host else "cross-site"
-    given = request.headers.get(HEADER) or request.form.get(FIELD, "")
-    known = session.get(_KEY, "")
-    same = hmac.compare_digest(given.encode(), str(known).encode())
-    if site not in (None, "same-origin") or not known or not same:
-        detail = "this page is out of date, or another site sent you here: load it again"
-        raise Refusal("foreign_form", detail)
+    if site not in (None, "same-origin"):
+        raise _foreign()
+
+
+def _foreign() -> Refusal:
+    detail = "this page is out of date, or another site sent you here: load it again"
+    return Refusal("foreign_form", detail)
 
 
 def require_own_host(request: Request) -> None:

@@ -68,6 +68,11 @@ export function element(kind, attributes = {}, ...children) {
   return made;
 }
 
+/** `text` with a full stop behind it, unless it ends with a mark of its own. */
+export function closed(text) {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
 /** A share of one in per cent, with a digit behind the point, on one line: 0.9997 is "100.0 %". */
 export function percent(share) {
   return `${(100 * share).toFixed(1)}\u00a0%`;

@@ -1,5 +1,5 @@
 // The page "Try it": photos come in by any way, and each gets a card with its answer.
-import { announce, element, percent, post } from "./site.js";
+import { announce, closed, element, percent, post } from "./site.js";
 
 const AT_ONCE = 2; // so that one answer does not wait for twenty uploads
 
@@ -106,7 +106,8 @@ class Card {
       if (found.error) this.fail("Cannot be read", found.error.detail);
       else this.show(found);
     } catch (refused) {
-      this.fail("No answer", refused.message, refused.status === 401 ? signIn() : this.again());
+      const ways = { signed_out: signIn, foreign_form: loadAgain };
+      this.fail("No answer", refused.message, (ways[refused.code] ?? (() => this.again()))());
     }
   }
 
@@ -188,6 +189,12 @@ function signIn() {
   return element("a", { class: "button", href: "/sign-in?next=/" }, "Sign in");
 }
 
+function loadAgain() {
+  const button = element("button", { type: "button" }, "Load the page again");
+  button.addEventListener("click", () => location.reload());
+  return button;
+}
+
 function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+  return closed(`${text[0].toUpperCase()}${text.slice(1)}`);
 }
