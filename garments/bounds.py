@@ -1,4 +1,4 @@
-"""How many of some answers may really be wrong, and from which confidence on few enough are."""
+"""What is sure: of errors, of where to accept from, and of what is none of the classes."""
 
 from __future__ import annotations
 
@@ -44,3 +44,13 @@ def accepted_from(
         last = confidence
         count, wrong = count - 1, wrong - (not right)
     return None
+
+
+def none_at_least(likeliest: Sequence[float], classes: int) -> float:
+    """How likely it at least is none of the `classes`; below 0 it bounds nothing.
+
+    Takes the probabilities of the likeliest classes, the largest first, where no more of an answer
+    is kept: none of the others is likelier than the last, and what no class has is for none.
+    """
+    least = min(likeliest, default=1.0)
+    return 1 - sum(likeliest) - (classes - len(likeliest)) * least

@@ -38,11 +38,11 @@ MAY_IMPORT = {
         *{"network", "preprocess", "report"},
     },
     "web": {
-        *{"answering", "card", "engine", "evidence"},
+        *{"answering", "bounds", "card", "engine", "evidence"},
         *{"preprocess", "routing", "settings", "store"},
     },
     "store": set(),
-    "morning": set(),
+    "morning": {"bounds"},
     "batch": {"card", "morning", "predictions", "routing", "settings", "store"},
     "cluster": {
         "answering",

@@ -217,7 +217,7 @@ def test_the_first_lines_say_what_became_of_every_photo() -> None:
     assert "Returned clothes, Thursday 20 March 2025" in words
     assert (
         "2,010 found = 1,700 accepted + 300 for review + 7 unreadable + 3 still being written "
-        "Nothing has shifted: classes and confidence are as in the 19 nights before."
+        "No shift beyond chance and the habit of the nights was found. Started"
     ) in words
     assert "02:30 UTC, took 1 min 40 s" in words
     assert "1,500 photos, 15.0 a second" in words
@@ -291,6 +291,32 @@ def test_a_night_of_nothing_says_so() -> None:
         "Too little to compare: there is no such night yet.",
     ):
         assert phrase in words
+
+
+@pytest.mark.parametrize(("nights", "few"), [(1, True), (4, True), (5, False)])
+def test_of_few_nights_it_is_said_how_little_they_show(nights: int, few: bool) -> None:
+    words = page_of(replace(NIGHT, earlier=NIGHT.earlier[:nights])).words
+    assert "No shift beyond chance and the habit of the nights was found." in words
+    told = "So few nights show only what is glaring. Compare the nights"
+    assert (told in words) == few
+
+
+def test_a_single_photo_is_one() -> None:
+    night = replace(NIGHT, found=5, posted=1, left=3)
+    words = page_of(night).words
+    assert "1 photo, 0.0 a second" in words
+    assert "1 photo, known already" in words
+
+
+def test_what_is_surely_none_of_the_classes_is_shown_as_that_first() -> None:
+    top = (("Bag", 0.004), ("Coat", 0.003), ("Shirt", 0.001))
+    words = Page("".join(render(NIGHT, [replace(PHOTO, top=top)], [], []))).words
+    assert "a.png None of the ten, at least 98.5 % Bag 0.4 % Coat 0.3 % Shirt 0.1 % Slip" in words
+
+
+def test_the_page_says_where_photos_are_looked_at() -> None:
+    told = "300 photos for a person to look at, at the service's page /review; the most doubtful"
+    assert told in page_of().words
 
 
 def test_a_shift_is_told_first_with_what_moved_most() -> None:

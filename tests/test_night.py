@@ -738,6 +738,7 @@ def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
         place.add("d.png")
         counts = place.night(service, archive=archive)
         assert (counts.found, counts.accept, counts.carried) == (3, 3, 1)
+        assert "1 photo that the night before archived" in report(place)
         assert place.rows() == dict.fromkeys(("a.png", "b.png", "c.png", "d.png"), "accept")
         place.add("e.png")
         assert place.night(service, archive=archive).carried == 0

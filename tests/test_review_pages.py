@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from garments.bounds import none_at_least
 from garments.store.nights import Packer
 from tests.conftest import hundred
 from tests.test_reviews import Desk
@@ -88,7 +89,7 @@ def test_a_page_of_another_site_can_do_nothing(desk: Desk, person: NewPerson) ->
 
 def test_the_next_photos_come_with_all_that_is_shown(desk: Desk, person: NewPerson) -> None:
     desk.add("a", "b")
-    desk.store.expect(HERE, [(b"a", 4)])
+    desk.store.expect(1, HERE, [(b"a", 4)])
     status, answer = person("Ana").ask("next")
     assert status == 200
     first, second = answer["items"]
@@ -97,6 +98,25 @@ def test_the_next_photos_come_with_all_that_is_shown(desk: Desk, person: NewPers
     assert (first["prediction"], first["model"]) == (3, MODEL)
     assert second["expected"] is None
     assert answer["left"] == {"doubtful": 2, "wrong": 0, "sample": 0}
+
+
+@pytest.mark.parametrize(
+    ("shares", "least"),
+    [
+        ([0.004, 0.003, 0.001], 1 - 0.004 - 0.003 - 8 * 0.001),
+        ([0.5, 0.3, 0.1], -0.6),
+        ([0.05], 0.5),  # of an answer whose other classes were not kept
+        ([0.1] * 10, 0.0),
+    ],
+)
+def test_what_is_left_for_none_of_the_classes_is_bounded(shares: list[float], least: float) -> None:
+    assert none_at_least(shares, 10) == pytest.approx(least)
+
+
+def test_how_surely_it_is_none_of_the_classes_comes_along(desk: Desk, person: NewPerson) -> None:
+    desk.add("a", top=[["Bag", 0.004], ["Coat", 0.003], ["Shirt", 0.001]])
+    (item,) = person("Ana").ask("next")[1]["items"]
+    assert item["none"] == pytest.approx(0.985)
 
 
 def test_a_decision_is_kept_under_the_name_of_the_person(desk: Desk, person: NewPerson) -> None:
@@ -228,7 +248,7 @@ def test_a_database_that_fails_is_told_and_nothing_of_the_inside(
 
 def night(desk: Desk, **columns: object) -> int:
     """A night that ended, with its report."""
-    run = desk.store.begin(HERE)
+    run = desk.store.runs.begin(HERE)
     told = {
         "found": 10,
         "accept": 6,
@@ -242,10 +262,10 @@ def night(desk: Desk, **columns: object) -> int:
         "confidences": [0] * 18 + [9, 0],
         "confidence": 0.93,
     }
-    desk.store.finish(run, MODEL, told | columns)
+    desk.store.runs.finish(run, MODEL, told | columns)
     packer = Packer()
     packer.add("<title>Report</title>")
-    desk.store.keep_report(run, packer.packed() or b"")
+    desk.store.runs.keep_report(run, packer.packed() or b"")
     return run
 
 
@@ -254,7 +274,7 @@ def test_the_nights_are_a_table_and_plots_that_say_what_they_show(
 ) -> None:
     night(desk)
     run = night(desk, found=20, accept=15)
-    desk.store.begin(HERE)  # which never ends
+    desk.store.runs.begin(HERE)  # which never ends
     page = person("Ana").get("/runs")
     assert f'<a href="/runs/{run}/report">' in page
     for text in ("75.0\u00a0%", "93.0\u00a0%", "did not end, or is still running", MODEL):
@@ -262,6 +282,13 @@ def test_the_nights_are_a_table_and_plots_that_say_what_they_show(
     descriptions = re.findall(r"<title[^>]*>(.*?)</title>\s*<desc[^>]*>(.*?)</desc>", page)
     assert re.fullmatch(r"\S+ 10; \S+ 20", dict(descriptions)["Photos"])
     assert len(descriptions) == 16
+
+
+def test_one_night_is_no_nights(desk: Desk, person: NewPerson) -> None:
+    night(desk)
+    assert "The last night over <code>" in person("Ana").get("/runs")
+    night(desk)
+    assert "The last 2 nights over <code>" in person("Ana").get("/runs")
 
 
 def test_nights_from_before_a_column_was_kept_are_shown_too(desk: Desk, person: NewPerson) -> None:
@@ -283,8 +310,8 @@ def test_a_report_is_shown_under_a_policy_of_its_own(desk: Desk, person: NewPers
 
 
 def test_names_are_shown_and_never_run(desk: Desk, person: NewPerson) -> None:
-    run = desk.store.begin(b"/<script>alert(1)</script>\xff")
-    desk.store.finish(run, "<b>m</b>@1", {"found": 1, "accept": 1})
+    run = desk.store.runs.begin(b"/<script>alert(1)</script>\xff")
+    desk.store.runs.finish(run, "<b>m</b>@1", {"found": 1, "accept": 1})
     page = person("<i>Ana</i>").get("/runs")
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page

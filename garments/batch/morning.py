@@ -25,11 +25,11 @@ _PREVIEWS_AT_ONCE = 25
 
 
 def write_report(
-    output: Path, table: Table, findings: Findings, started: datetime, seconds: float
+    output: Path, table: Table, findings: Findings, carried: int, started: datetime, seconds: float
 ) -> None:
     """Write the page beside the table `output`: all of it, or what was there stays.
 
-    Raises OSError and StoreError.
+    `carried` rows of it are of an earlier night. Raises OSError and StoreError.
     """
     night = table.night
     earlier = (
@@ -51,6 +51,7 @@ def write_report(
         left=len(night.left),
         posted=night.posted,
         mismatched=table.mismatched.count,
+        carried=carried,
         slips_without_photo=findings.slips_without_photo(),
         classes=tuple(table.all.classes),
         confidences=tuple(table.all.confidences),

@@ -124,7 +124,7 @@ def run(
         _write(heapq.merge(table.rows(findings), kept, key=_name), output)
         with _after(output):
             seconds = time.monotonic() - clock
-            write_report(output, table, findings, started, seconds)
+            write_report(output, table, findings, len(kept), started, seconds)
             archived, stuck = _archive(night, archive, output) if archive else (0, 0)
             counts = Counts(
                 found=len(findings),

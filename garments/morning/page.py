@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from garments.bounds import none_at_least
 from garments.morning import drift
 
 CONFIDENCE_BINS = 20
@@ -108,6 +109,8 @@ class Night:
     """Of the photos that are new this night."""
     reviewed: int = 0
     """Those that a person has answered for."""
+    carried: int = 0
+    """Rows beside all these, of photos that a night archived before it was cut short."""
     earlier: tuple[Tally, ...] = ()
     """Of the nights before, the oldest first. Those of other classes are passed over."""
 
@@ -127,8 +130,7 @@ def render(
 
     `review` comes with the most doubtful first. No more than `most` photos are taken of each list,
     and only one is held at a time; how many more there are follows from the counts in `night`.
-    Raises ValueError where counts do not fit
-    the labels or the bins.
+    Raises ValueError where counts do not fit the labels or the bins.
     """
     if {len(night.classes), len(night.tally.classes)} != {len(night.labels)}:
         raise ValueError(f"there must be a count for each of the {len(night.labels)} labels")
@@ -141,6 +143,7 @@ def render(
         and len(tally.confidences) == CONFIDENCE_BINS
         and drift.usable(tally.classes)
     ]
+    bins = _bin_names()
     stream = _template().stream(
         night=night,
         day=date.fromisoformat(night.tally.day),
@@ -148,12 +151,10 @@ def render(
         review=_Shown(review, night.review, most),
         unreadable=_Shown(unreadable, night.unreadable, most),
         classes=_bars(night.labels, night.classes),
-        confidences=_bars(_bin_names(), night.confidences)[::-1],
+        confidences=_bars(bins, night.confidences)[::-1],
         earlier=earlier,
         mix=_Moved(night.labels, night.tally.classes, [tally.classes for tally in earlier]),
-        sureness=_Moved(
-            _bin_names(), night.tally.confidences, [tally.confidences for tally in earlier]
-        ),
+        sureness=_Moved(bins, night.tally.confidences, [tally.confidences for tally in earlier]),
         sure=_SURE,
         threshold=drift.THRESHOLD,
         least_photos=drift.LEAST_PHOTOS,
@@ -193,10 +194,8 @@ class _Bar:
 
 def _bars(names: Sequence[str], counts: Sequence[int]) -> list[_Bar]:
     longest, total = max(*counts, 1), max(sum(counts), 1)
-    return [
-        _Bar(name, count, count / total, count / longest)
-        for name, count in zip(names, counts, strict=True)
-    ]
+    named = zip(names, counts, strict=True)
+    return [_Bar(name, count, count / total, count / longest) for name, count in named]
 
 
 @dataclass(frozen=True)
@@ -274,9 +273,9 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=_finalized,
     )
-    environment.filters.update(
-        number="{:,}".format, percent=_percent, points=_points, duration=_duration
-    )
+    environment.globals["none_at_least"] = none_at_least
+    filters = environment.filters
+    filters.update(number="{:,}".format, percent=_percent, points=_points, duration=_duration)
     return environment.get_template("page.html")
 
 

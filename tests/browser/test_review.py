@@ -77,6 +77,7 @@ def reviewer(shop: Shop, person: NewPerson) -> Callable[..., Person]:
         made.sign_in(shop.url, name)
         made.page.goto(f"{shop.url}/review")
         expect(made.page.locator("#name")).not_to_be_empty()
+        here(made.page)
         return made
 
     return make
@@ -87,9 +88,16 @@ def photo(page: Page) -> str:
     return page.locator("#name").inner_text()
 
 
+def here(page: Page) -> None:
+    """Wait until the photo is there, or it is told why not."""
+    expect(page.locator("#photo")).to_have_js_property("complete", True)
+
+
 def press(page: Page, key: str) -> str:
     """Press a key, and wait until another photo is shown; the name of the one before."""
     before = photo(page)
+    if key not in "us":  # which need no photo
+        here(page)
     page.keyboard.press(key)
     expect(page.locator("#name")).not_to_have_text(before)
     return before
@@ -132,9 +140,11 @@ def test_buttons_do_all_that_keys_do(shop: Shop, reviewer) -> None:
     other = photo(page)
     page.get_by_role("button", name="Skip").click()
     expect(page.locator("#name")).not_to_have_text(other)
+    here(page)
     page.get_by_role("button", name="None of these").click()
     page.get_by_role("button", name="Undo").click()
     saved(page)
+    here(page)
     page.get_by_role("button", name=re.compile("^Confirm")).click()
     saved(page)
     assert len(shop.standing()) == 3
@@ -149,6 +159,7 @@ def test_two_people_at_once_never_have_the_same_photo(shop: Shop, reviewer) -> N
     while any(page.locator("#desk").is_visible() for page in (ann, ben)):
         for page in (ann, ben):
             if page.locator("#desk").is_visible():
+                here(page)
                 seen.append(photo(page))
                 page.keyboard.press("1")
         for page in (ann, ben):
@@ -183,7 +194,8 @@ def test_a_decision_on_what_somebody_else_has_decided_is_refused_kindly(
     saved(ben)
     press(ann.page, "3")
     told = ann.page.get_by_role("alert")
-    expect(told).to_contain_text("Ben has answered Pullover for this photo already; that stands")
+    expect(told).to_contain_text(f"{name}: Ben has answered Pullover for this photo already")
+    expect(ann.page.locator("#last")).to_be_empty()
     saved(ann.page)
     assert shop.standing() == [(name, 2, "Ben")]
 
@@ -262,6 +274,99 @@ def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, reviewer) -> 
     assert shop.standing() == [(name, 4, "Ann")]
 
 
+def test_whoever_signs_in_again_goes_on_with_the_same_kind(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    ann.provoked |= {" status of 401 ", " status of 403 "}
+    ann.page.goto(f"{shop.url}/review?kind=doubtful")
+    expect(ann.page.locator("#name")).not_to_be_empty()
+    ann.context.clear_cookies()
+    press(ann.page, "4")
+    ann.page.get_by_role("link", name="Sign in again").click()
+    ann.page.get_by_label("Your name").fill("Ann")
+    ann.page.locator("main button").click()
+    expect(ann.page).to_have_url(f"{shop.url}/review?kind=doubtful")
+    saved(ann.page)
+
+
+def test_what_one_person_has_not_saved_is_never_sent_as_anothers(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    ann.provoked.add("net::ERR_FAILED")
+    page = ann.page
+    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    page.route("**/review/decide", lambda route: route.abort())
+    name = press(page, "4")
+    expect(page.get_by_role("alert")).to_contain_text("1 answer is not saved yet")
+    page.unroute("**/review/decide")
+    page.route("**/review/release", lambda route: route.abort())  # the tab has them still
+    ann.sign_in(shop.url, "Ben")
+    page.goto(f"{shop.url}/review")
+    expect(page.locator("#theirs")).to_have_text(
+        "1 answer of Ann is not saved yet: it is kept in this tab until Ann signs in here again."
+    )
+    expect(page.locator("#name")).to_have_text(name)
+    press(page, "5")
+    saved(page)
+    assert shop.standing() == [(name, 5, "Ben")]
+    page.keyboard.press("u")
+    saved(page)
+    ann.sign_in(shop.url, "Ann")
+    page.goto(f"{shop.url}/review")
+    saved(page)
+    expect(page.locator("#theirs")).to_be_hidden()
+    assert shop.standing() == [(name, 4, "Ann")]
+
+
+def test_while_the_service_is_away_it_is_said_why_no_photo_comes(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    ann.provoked.add("net::ERR_FAILED")
+    page = ann.page
+    page.route(re.compile("/review/(next|decide)$"), lambda route: route.abort())
+    told = page.get_by_role("alert")
+    press(page, "1")
+    expect(told).to_contain_text("is it running? 1 answer is not saved yet")
+    for _ in range(3):
+        here(page)
+        page.keyboard.press("2")
+    expect(told).to_contain_text("is it running? 4 answers are not saved yet")
+    title = page.locator("#done-title")
+    expect(title).to_have_text("No more photos until the service answers")
+    page.unroute(re.compile("/review/(next|decide)$"))
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator("#desk")).to_be_visible()
+    saved(page)
+    assert len(shop.standing()) == 4
+
+
+def test_a_tab_that_nobody_uses_lets_its_photos_go(
+    shop: Shop, open_service: str, person: NewPerson
+) -> None:
+    ann = person()
+    page = ann.page
+    page.clock.install()
+    ann.sign_in(shop.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page.goto(f"{shop.url}/review")
+    expect(page.locator("#name")).not_to_be_empty()
+    page.mouse.click(5, 5)
+
+    def a_minute_passes() -> None:
+        page.clock.run_for(60_000)
+        page.wait_for_timeout(100)
+
+    for _ in range(4):
+        with page.expect_response("**/review/next"):
+            a_minute_passes()
+    asked.clear()
+    for _ in range(20):
+        a_minute_passes()
+    assert asked.count("next") <= 1
+    page.mouse.wheel(0, 10)
+    page.wait_for_timeout(100)
+    with page.expect_response("**/review/next"):
+        a_minute_passes()
+
+
 def test_keys_can_be_turned_off_and_are_explained(shop: Shop, reviewer) -> None:
     page = reviewer().page
     page.keyboard.press("?")
@@ -287,7 +392,7 @@ def test_a_screen_reader_hears_what_comes_next(shop: Shop, reviewer) -> None:
     )
     likeliest = page.locator("#first").inner_text()
     alt = page.locator("#photo").get_attribute("alt") or ""
-    assert alt.startswith(f"The photo to sort; the model says {likeliest}, ")
+    assert alt.startswith(f"The photo to sort; the model says {likeliest} ")
 
 
 def test_the_next_photo_is_loaded_already(shop: Shop, reviewer) -> None:
@@ -300,6 +405,120 @@ def test_the_next_photo_is_loaded_already(shop: Shop, reviewer) -> None:
     page.wait_for_timeout(200)
     assert page.evaluate("document.getElementById('photo').complete")
     assert not [url for url in asked if url.endswith(shown)]
+
+
+def to_one_that_is_not_here(page: Page, answer: Callable[[Route], None]) -> str:
+    """Go on to a photo whose request `answer` treats; the name of the one before.
+
+    While Playwright has a route the browser keeps nothing, not even what it loaded ahead.
+    """
+    page.route("**/review/photo/*", answer)
+    return press(page, "4")
+
+
+def test_until_a_photo_is_here_none_is_shown_and_no_answer_is_taken(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    first = to_one_that_is_not_here(page, lambda _: None)  # which is never answered
+    name = photo(page)
+    shown = Image.open(io.BytesIO(page.locator("#photo").screenshot())).convert("RGB")
+    assert len(shown.getcolors()) == 1
+    page.keyboard.press("4")
+    page.get_by_role("button", name="Bag").last.click()
+    page.keyboard.press("Enter")
+    expect(page.locator("#last")).to_have_text("The photo is not here yet.")
+    assert photo(page) == name
+    press(page, "u")
+    assert photo(page) == first
+    assert press(page, "s") == first
+    page.unroute("**/review/photo/*")
+    assert press(page, "5") == name
+    saved(page)
+    assert shop.standing() == [(name, 5, "Ann")]
+
+
+def test_a_photo_that_could_not_be_loaded_comes_when_the_connection_does(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    ann.provoked.add("net::ERR_FAILED")
+    to_one_that_is_not_here(ann.page, lambda route: route.abort())
+    told = ann.page.locator("#no-photo")
+    expect(told).to_have_text("The photo could not be loaded. It is tried again.")
+    ann.page.unroute("**/review/photo/*")
+    ann.page.evaluate("dispatchEvent(new Event('online'))")
+    expect(ann.page.locator("#photo")).to_be_visible()
+    expect(told).to_be_hidden()
+    saved(ann.page)
+
+
+def test_only_of_a_photo_without_a_preview_it_is_said_that_none_was_kept(reviewer) -> None:
+    ann = reviewer()
+    ann.provoked.add(" status of 404 ")
+    to_one_that_is_not_here(ann.page, lambda route: route.fulfill(status=404))
+    told = "No preview of this photo was kept. Look at the file itself."
+    expect(ann.page.locator("#no-photo")).to_have_text(told)
+    saved(ann.page)
+
+
+def test_what_is_surely_none_of_the_classes_is_confirmed_as_that(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+
+    def of_a_cap(route: Route) -> None:
+        response = route.fetch()
+        told = response.json()
+        for item in told["items"]:
+            item |= {"none": 0.98, "top": [["T-shirt/top", 0.01], ["Sandal", 0.002]]}
+        route.fulfill(response=response, json=told)
+
+    page.route("**/review/next", of_a_cap)
+    page.reload()
+    expect(page.locator("#first")).to_have_text("None of these")
+    first = page.locator("#top li").first
+    expect(first).to_have_text("None of the ten, at least98.0\u00a0%")
+    expect(page.locator("#photo")).to_have_attribute("alt", re.compile("None of the ten, at least"))
+    expect(page.locator("[data-answer=none]")).to_have_class("likely")
+    name = press(page, "Enter")
+    saved(page)
+    assert shop.standing() == [(name, None, "Ann")]
+
+
+@pytest.mark.parametrize(("wide", "high"), [(390, 780), (683, 384), (1366, 768), (1920, 1080)])
+def test_photo_and_buttons_are_seen_together(wide: int, high: int, reviewer) -> None:
+    page = reviewer().page
+    page.set_viewport_size({"width": wide, "height": high})
+    page.locator("[data-answer='7']").scroll_into_view_if_needed()
+    for number in ("0", "7", "none"):
+        button = page.locator(f"[data-answer='{number}']")
+        button.scroll_into_view_if_needed()
+        expect(page.locator("#photo")).to_be_in_viewport(ratio=0.99)
+        here(page)
+        name = photo(page)
+        button.click()
+        expect(page.locator("#name")).not_to_have_text(name)
+        expect(page.locator("#photo")).to_be_in_viewport(ratio=0.99)
+    if high >= 768:
+        for button in page.locator("[data-answer]").all():
+            expect(button).to_be_in_viewport(ratio=0.99)
+    saved(page)
+
+
+@pytest.mark.parametrize("wide", [360, 1366, 1920])
+def test_no_range_of_a_class_is_cut(wide: int, shop: Shop, reviewer) -> None:
+    page = reviewer(wide=wide).page
+    page.goto(f"{shop.url}/runs")
+    cut = """all => all.filter((one) => {
+        one.textContent = "10.0\u00a0% to 12.5\u00a0%";
+        return one.scrollWidth > one.clientWidth || !one.clientWidth;
+    }).length"""
+    assert page.locator(".plots.dense .soft").evaluate_all(cut) == 0
+
+
+def test_capital_letters_are_the_same_keys(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    name = press(page, "N")
+    press(page, "S")
+    saved(page)
+    assert shop.standing() == [(name, None, "Ann")]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from garments.bounds import none_at_least
 from garments.web.models import Models
 from garments.web.pages.entrance import needs_name, who
 from garments.web.pages.records import Records
@@ -139,6 +140,7 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
 
     def _shown(item: Item) -> dict[str, Any]:
         labels = _labels()
+        top = item.top[:3] or [[item.label, item.confidence]]
         return {
             "photo": item.digest.hex(),
             # Bytes that are no UTF-8 cannot be shown, and need not be: this is for reading only.
@@ -148,7 +150,8 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
             "model": item.model,
             "prediction": item.prediction,
             "until": item.until,
-            "top": item.top[:3] or [[item.label, item.confidence]],
+            "top": top,
+            "none": none_at_least([share for _, share in top], len(labels)),
         }
 
 

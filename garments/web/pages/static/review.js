@@ -2,11 +2,12 @@
 //
 // What is done is put into `unsent` and kept in the tab's storage until the service has it; it is
 // sent one by one, in order. So a reload or a failing connection loses nothing.
-import { announce, element, percent, post } from "./site.js";
+import { announce, closed, element, percent, post } from "./site.js";
 
 const FEWEST = 2; // photos that are loaded ahead
 const KEEP_MILLISECONDS = 60_000; // between two signs that this tab is still there
 const LOOK_MILLISECONDS = 20_000; // between two looks for more, when there is none
+const AWAY_MILLISECONDS = 300_000; // without a sign of a person, after which others get the photos
 const PAUSES = [1, 2, 4, 8, 15]; // seconds before a try after the first, second, … failure
 const GONE = new Set(["decided", "unknown_photo", "malformed_request", "not_found"]);
 const WHY = {
@@ -14,6 +15,8 @@ const WHY = {
   wrong: "accepted, but not what the slip says",
   sample: "a sample of the accepted",
 };
+const NO_PREVIEW = "No preview of this photo was kept. Look at the file itself.";
+const NOT_LOADED = "The photo could not be loaded. It is tried again.";
 
 const at = (id) => document.getElementById(id);
 const desk = at("desk");
@@ -46,9 +49,14 @@ class Review {
   constructor() {
     this.tab = tabName();
     this.kind = desk.dataset.kind || null;
+    this.who = desk.dataset.who;
     this.items = []; // the first is shown
-    this.unsent = kept("review-unsent", []);
-    this.done = kept("review-done", []); // {request, review, item, label}, the last last
+    const unsent = kept("review-unsent", []);
+    this.unsent = unsent.filter((one) => one.who === this.who);
+    this.theirs = unsent.filter((one) => one.who !== this.who); // who had this tab before
+    const done = kept("review-done", []); // {who, request, review, item, label}, the last last
+    this.done = done.filter((one) => one.who === this.who);
+    this.trouble = null; // why the last request failed
     this.failures = 0;
     this.sending = false;
     this.asked = false;
@@ -57,10 +65,11 @@ class Review {
     // An answer of the service may have been under way while a photo was answered here.
     this.passed = new Set(this.unsent.filter((one) => one.path !== "undo").map((one) => one.photo));
     this.store();
+    this.showTheirs();
   }
 
   store() {
-    sessionStorage.setItem("review-unsent", JSON.stringify(this.unsent));
+    sessionStorage.setItem("review-unsent", JSON.stringify([...this.theirs, ...this.unsent]));
     sessionStorage.setItem("review-done", JSON.stringify(this.done.slice(-20)));
     desk.dataset.unsent = this.unsent.length;
   }
@@ -72,12 +81,17 @@ class Review {
   // What a person does
 
   answer(choice) {
+    // Nobody can say what is not to be seen.
+    if (this.items.length && !at("photo").complete) {
+      at("last").textContent = "The photo is not here yet.";
+      return;
+    }
     const item = this.items.shift();
     if (!item) return;
     const label = labelOf(choice);
-    const step = { path: "decide", request: made(), photo: item.photo, answer: choice };
+    const step = { path: "decide", request: made(), photo: item.photo, name: item.name, answer: choice };
     this.passed.add(item.photo);
-    this.done.push({ request: step.request, review: null, item, label });
+    this.done.push({ who: this.who, request: step.request, review: null, item, label });
     this.push(step);
     this.show(`${label}. `);
     at("last").textContent = `${label}: ${item.name}`;
@@ -87,7 +101,7 @@ class Review {
     const item = this.items.shift();
     if (!item) return;
     this.passed.add(item.photo);
-    this.push({ path: "skip", photo: item.photo });
+    this.push({ path: "skip", photo: item.photo, name: item.name });
     this.show("Skipped. ");
     at("last").textContent = `Skipped: ${item.name}`;
   }
@@ -95,7 +109,8 @@ class Review {
   undo() {
     const last = this.done.pop();
     if (!last) return;
-    this.push({ path: "undo", request: last.request, review: last.review, photo: last.item?.photo });
+    const { photo, name } = last.item ?? {};
+    this.push({ path: "undo", request: last.request, review: last.review, photo, name });
     if (last.item) {
       this.passed.delete(last.item.photo);
       this.items.unshift(last.item);
@@ -107,8 +122,9 @@ class Review {
   // What is sent
 
   push(step) {
-    this.unsent.push(step);
+    this.unsent.push({ who: this.who, ...step });
     this.store();
+    if (this.trouble) this.explain(this.trouble); // with one more that waits
     this.pump();
   }
 
@@ -122,10 +138,11 @@ class Review {
         this.tell(null);
       } catch (refused) {
         if (GONE.has(refused.code)) {
+          this.trouble = null;
           this.drop(this.unsent[0], refused.message);
         } else {
           this.explain(refused);
-          if (refused.code === "signed_out" || refused.code === "foreign_form") break;
+          if (isSignedOut(refused)) break;
           const pause = PAUSES[Math.min(this.failures++, PAUSES.length - 1)];
           await new Promise((go) => { this.go = go; setTimeout(go, 1000 * pause); });
           continue;
@@ -161,7 +178,9 @@ class Review {
 
   drop(step, why) {
     this.done = this.done.filter((one) => one.request !== step.request);
-    this.tell(`${why}.`, true);
+    at("last").textContent = "";
+    // By now another photo is shown.
+    this.tell(closed(step.name ? `${step.name}: ${why}` : why), true);
   }
 
   async ask() {
@@ -169,7 +188,7 @@ class Review {
     this.asked = true;
     try {
       const answer = await this.send("next", {});
-      if (!this.done.length) this.done = answer.mine.map((review) => ({ request: null, review, item: null }));
+      if (!this.done.length) this.done = answer.mine.map((review) => ({ who: this.who, request: null, review, item: null }));
       this.take(answer);
       if (!this.unsent.length) this.tell(null);
     } catch (refused) {
@@ -188,6 +207,8 @@ class Review {
     this.until = Math.max(this.until, ...answer.items.map((item) => item.until));
     this.progress = answer;
     this.ready = true;
+    this.trouble = null;
+    this.loadAgain();
   }
 
   // What is shown
@@ -201,18 +222,31 @@ class Review {
   }
 
   explain(refused) {
+    this.trouble = refused;
     const count = this.unsent.length;
-    const waiting = count ? ` ${count} ${count === 1 ? "answer is" : "answers are"} not saved yet, and kept here.` : "";
-    if (refused.code === "signed_out" || refused.code === "foreign_form") {
+    const waiting = count ? ` ${notSaved(count)}, and kept here.` : "";
+    if (isSignedOut(refused)) {
       this.tell(`You are signed out.${waiting} `);
-      at("trouble").append(element("a", { href: `/sign-in?next=${location.pathname}` }, "Sign in again"));
+      const next = encodeURIComponent(location.pathname + location.search);
+      at("trouble").append(element("a", { href: `/sign-in?next=${next}` }, "Sign in again"));
     } else {
-      this.tell(`${count ? "Saving does not work" : "No photos come"}: ${refused.message}.${waiting} Trying again.`);
+      const what = closed(`${count ? "Saving does not work" : "No photos come"}: ${refused.message}`);
+      this.tell(`${what}${waiting} Trying again.`);
     }
   }
 
+  showTheirs() {
+    const counts = new Map();
+    for (const { who } of this.theirs) counts.set(who, (counts.get(who) ?? 0) + 1);
+    const told = [...counts].map(([who, count]) => `${notSaved(count, who)}: ` +
+      `${count === 1 ? "it is" : "they are"} kept in this tab until ${who} signs in here again.`);
+    at("theirs").hidden = !told.length;
+    at("theirs").textContent = told.join(" ");
+  }
+
   refresh() {
-    if (this.items.length !== this.shownOf || this.items[0]?.photo !== this.shown) this.show("");
+    const changed = this.items.length !== this.shownOf || this.items[0]?.photo !== this.shown;
+    if (changed || !this.items.length) this.show("");
     at("undo").disabled = at("undo-last").disabled = !this.done.length;
     this.showProgress();
     for (const item of this.items.slice(1, 1 + FEWEST)) this.load(item);
@@ -239,35 +273,71 @@ class Review {
     at("done").hidden = true;
     if (item.photo === this.shown) return;
     this.shown = item.photo;
-    const [label, confidence] = item.top[0];
-    const photo = at("photo");
-    photo.hidden = false;
-    at("no-photo").hidden = true;
-    photo.classList.remove("coarse");
-    photo.src = `/review/photo/${item.photo}`;
-    photo.alt = `The photo to sort; the model says ${label}, ${percent(confidence)}`;
+    const { label, shares } = likeliest(item);
+    const guesses = shares.map(([name, share]) => `${name} ${percent(share)}`);
+    this.picture(item);
+    at("photo").alt = `The photo to sort; the model says ${guesses[0]}`;
     at("name").textContent = item.name;
     at("expected").textContent = item.expected ?? "none";
     at("why").textContent = WHY[item.kind];
     at("first").textContent = label;
-    at("top").replaceChildren(...item.top.map(([name, share]) => bar(name, share)));
-    const likely = new Set(item.top.map(([name]) => name));
+    at("top").replaceChildren(...shares.map(([name, share]) => bar(name, share)));
+    const likely = new Set([label, ...item.top.map(([name]) => name)]);
     for (const button of document.querySelectorAll("[data-answer]")) {
       button.classList.toggle("likely", likely.has(button.lastElementChild.textContent));
     }
-    const guesses = item.top.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
-    announce(`${said}Next: ${guesses}. Return slip: ${item.expected ?? "none"}.`);
+    announce(`${said}Next: ${guesses.join(", ")}. Return slip: ${item.expected ?? "none"}.`);
     for (const next of this.items.slice(1, 1 + FEWEST)) this.load(next);
+  }
+
+  picture(item) {
+    const photo = at("photo");
+    this.lost = false;
+    photo.hidden = false;
+    at("no-photo").hidden = true;
+    photo.classList.remove("coarse");
+    // A browser would show the photo before under this one's name until this one is there.
+    photo.removeAttribute("src");
+    photo.src = `/review/photo/${item.photo}`;
+  }
+
+  async notLoaded() {
+    const { shown } = this;
+    this.lost = true;
+    at("photo").hidden = true;
+    at("no-photo").hidden = false;
+    at("no-photo").textContent = NOT_LOADED;
+    // An image does not tell why there is none.
+    const answer = await fetch(at("photo").src).catch(() => null);
+    if (answer?.status !== 404 || shown !== this.shown) return;
+    this.lost = false;
+    at("no-photo").textContent = NO_PREVIEW;
+  }
+
+  loadAgain() {
+    if (this.lost && this.items[0]?.photo === this.shown) this.picture(this.items[0]);
   }
 
   showDone(said) {
     const left = this.leftHere();
-    at("done-title").textContent = left ? "Others have the last ones" : "Nothing is left";
-    at("done-text").textContent = left
-      ? `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else, and come here if they are left there.`
-      : `Every photo${this.kind ? " of this kind" : ""} that should be looked at has an answer. It stands in the next table.`;
+    const [title, text] = this.trouble
+      ? [
+        `No more photos until ${isSignedOut(this.trouble) ? "you sign in again" : "the service answers"}`,
+        "What you have answered is kept here, and sent then.",
+      ]
+      : left
+        ? [
+          "Others have the last ones",
+          `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else, and come here if they are left there.`,
+        ]
+        : [
+          "Nothing is left",
+          `Every photo${this.kind ? " of this kind" : ""} that should be looked at has an answer. It stands in the next table.`,
+        ];
+    if (said || at("done").hidden || title !== at("done-title").textContent) announce(`${said}${title}.`);
+    at("done-title").textContent = title;
+    at("done-text").textContent = text;
     at("done").hidden = false;
-    announce(`${said}${at("done-title").textContent}.`);
   }
 
   leftHere() {
@@ -288,6 +358,23 @@ class Review {
   }
 }
 
+function isSignedOut({ code }) {
+  return code === "signed_out" || code === "foreign_form";
+}
+
+function notSaved(count, who) {
+  const whose = who === undefined ? "" : ` of ${who}`;
+  return `${count} ${count === 1 ? "answer" : "answers"}${whose} ${count === 1 ? "is" : "are"} not saved yet`;
+}
+
+/** What the model finds likeliest: the answer, its label, and shares to show, the largest first. */
+function likeliest(item) {
+  const [first] = item.top;
+  return item.none > first[1]
+    ? { answer: null, label: labelOf(null), shares: [["None of the ten, at least", item.none], ...item.top] }
+    : { answer: item.prediction, label: first[0], shares: item.top };
+}
+
 function bar(name, share) {
   const line = element("span");
   line.style.setProperty("--of", share);
@@ -305,8 +392,7 @@ function labelOf(choice) {
 function start() {
   const review = new Review();
   const help = at("keys");
-  const first = () => review.items[0]?.prediction;
-  const confirm = () => { if (review.items.length) review.answer(first()); };
+  const confirm = () => { if (review.items.length) review.answer(likeliest(review.items[0]).answer); };
 
   at("confirm").addEventListener("click", confirm);
   at("undo").addEventListener("click", () => review.undo());
@@ -324,7 +410,7 @@ function start() {
     if (detail) document.activeElement.blur();
   });
   at("photo").addEventListener("load", ({ target }) => target.classList.toggle("coarse", target.naturalWidth < 64));
-  at("photo").addEventListener("error", ({ target }) => { target.hidden = true; at("no-photo").hidden = false; });
+  at("photo").addEventListener("error", () => review.notLoaded());
 
   // Whoever dictates, or types into a field, must be able to do without single keys.
   const shortcuts = at("shortcuts");
@@ -334,17 +420,18 @@ function start() {
     const taken = event.ctrlKey || event.metaKey || event.altKey || event.repeat || help.open || !shortcuts.checked;
     if (taken || event.target.closest("input, select, textarea")) return;
     const onButton = event.target.closest("a, button");
-    if (/^[0-9]$/.test(event.key)) review.answer(Number(event.key));
-    else if (event.key === "Enter" && !onButton) confirm();
-    else if (event.key === "n") review.answer(null);
-    else if (event.key === "u") review.undo();
-    else if (event.key === "s") review.skip();
-    else if (event.key === "?") help.showModal();
+    const key = event.key.toLowerCase(); // as it is without Caps Lock
+    if (/^[0-9]$/.test(key)) review.answer(Number(key));
+    else if (key === "enter" && !onButton) confirm();
+    else if (key === "n") review.answer(null);
+    else if (key === "u") review.undo();
+    else if (key === "s") review.skip();
+    else if (key === "?") help.showModal();
     else return;
     event.preventDefault();
   });
 
-  addEventListener("online", () => review.go?.());
+  addEventListener("online", () => { review.go?.(); review.loadAgain(); });
   addEventListener("beforeunload", (event) => { if (review.failures) event.preventDefault(); });
   // Whoever leaves lets others have the photos at once; a reload of this tab gets them again.
   addEventListener("pagehide", () => {
@@ -362,8 +449,14 @@ function start() {
     }).catch(() => {});
   });
   addEventListener("pageshow", (event) => { if (event.persisted) { review.items = []; review.ask(); } });
-  setInterval(() => { if (!document.hidden) review.ask(); }, KEEP_MILLISECONDS);
-  setInterval(() => { if (!document.hidden && !review.items.length) review.ask(); }, LOOK_MILLISECONDS);
+  // A page that nobody is at must not keep its photos from others.
+  let seen = Date.now();
+  for (const sign of ["keydown", "pointerdown", "wheel", "scroll"]) {
+    addEventListener(sign, () => { seen = Date.now(); }, { passive: true });
+  }
+  const isUsed = () => !document.hidden && Date.now() - seen < AWAY_MILLISECONDS;
+  setInterval(() => { if (isUsed()) review.ask(); }, KEEP_MILLISECONDS);
+  setInterval(() => { if (isUsed() && !review.items.length) review.ask(); }, LOOK_MILLISECONDS);
   review.ask();
   review.pump();
 }
