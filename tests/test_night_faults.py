@@ -297,7 +297,7 @@ def as_sure_as_it_says(handler: fake.Handler, pictures: list[bytes]) -> None:
 def test_the_report_shows_the_most_doubtful_and_the_surest_to_be_wrong(
     place: Place, told: list[Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("garments.batch.table.SHOWN", 2)
+    monkeypatch.setattr("garments.batch.table.MOST_SHOWN", 2)
     sure = {"a": 0.3, "b": 0.1, "c": 0.2, "d": 0.7, "e": 0.8, "f": 0.9}
     for name, confidence in sure.items():
         (place.photos / f"{name}.png").write_text(f"{confidence}")
@@ -314,7 +314,7 @@ def test_the_report_shows_the_most_doubtful_and_the_surest_to_be_wrong(
 def test_of_unreadable_photos_the_report_shows_the_first(
     place: Place, told: list[Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("garments.batch.table.SHOWN", 2)
+    monkeypatch.setattr("garments.batch.table.MOST_SHOWN", 2)
     place.add("a.png", "b.png", "c.png")
     with fake_service(otherwise=fake.status(422, "damaged")) as service:
         place.night(service, batch_size=1)

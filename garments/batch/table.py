@@ -13,11 +13,10 @@ from garments.batch.errors import ReconcileError
 from garments.batch.people import place_of
 from garments.batch.posting import Night
 from garments.batch.walk import Findings
+from garments.morning.page import CONFIDENCE_BINS, MOST_SHOWN
 from garments.predictions import NONE, Row
 from garments.store import Outcome
 
-BINS = 20  # of confidence
-SHOWN = 200  # photos of a kind that the report shows
 _MOVED_AT_ONCE = 1_000
 _SURER_THAN_ANY_MODEL = -2.0
 
@@ -34,7 +33,7 @@ class Least:
         """Take in one more."""
         self.count += 1
         entry = (-rank, next(self._order), outcome)
-        if len(self._heap) < SHOWN:
+        if len(self._heap) < MOST_SHOWN:
             heapq.heappush(self._heap, entry)
         else:
             heapq.heappushpop(self._heap, entry)
@@ -49,13 +48,13 @@ class Tally:
     """How photos were answered."""
 
     classes: list[int]
-    confidences: list[int] = field(default_factory=lambda: [0] * BINS)
+    confidences: list[int] = field(default_factory=lambda: [0] * CONFIDENCE_BINS)
     _sum: float = 0.0
 
     def add(self, prediction: int, confidence: float) -> None:
         """Count one more."""
         self.classes[prediction] += 1
-        self.confidences[min(int(confidence * BINS), BINS - 1)] += 1
+        self.confidences[min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)] += 1
         self._sum += confidence
 
     @property

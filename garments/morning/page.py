@@ -17,6 +17,8 @@ from garments.bounds import none_at_least
 from garments.morning import drift
 
 CONFIDENCE_BINS = 20
+MOST_SHOWN = 200
+"""Photos of a list that the page shows; the table has all."""
 
 # Control characters, what turns the direction of a line, and bytes that are no UTF-8.
 _UNSHOWABLE = re.compile(
@@ -124,7 +126,7 @@ def render(
     review: Iterable[Photo],
     unreadable: Iterable[Photo],
     mismatched: Iterable[Photo],
-    most: int = 200,
+    most: int = MOST_SHOWN,
 ) -> Iterator[str]:
     """The page in pieces, which UTF-8 can always encode.
 
