@@ -121,7 +121,8 @@ def run(
         table = Table(card.labels, night)
         kept = carried(night, findings, len(card.labels))
         store.check_lock()
-        _write(heapq.merge(table.rows(findings), kept, key=_name), output)
+        rows = table.rows(findings)
+        _write(heapq.merge(rows, kept, key=_name) if kept else rows, output)
         with _after(output):
             seconds = time.monotonic() - clock
             write_report(output, table, findings, len(kept), started, seconds)
