@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple, TextIO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 # What a spreadsheet takes for the start of a formula.
@@ -138,15 +138,26 @@ def put_in_place(path: Path) -> Iterator[Path]:
 def _own(partial: Path) -> Iterator[None]:
     """Make the file, and keep every other process off it. Raises BlockingIOError."""
     while True:
-        with partial.open("ab") as file:
+        with _opened(partial) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise BlockingIOError(error.errno, "another process is writing it") from error
+                told = "another process is writing it"
+                raise BlockingIOError(error.errno, told, str(partial)) from error
             # Whoever had it before may have put it in its place, or taken it away, meanwhile.
             if partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno())):
-                yield
-                return
+                if file.mode != "rb":
+                    yield
+                    return
+                partial.unlink()
+
+
+def _opened(partial: Path) -> BinaryIO:
+    """The file to be written; to be read where it is what another user's process left behind."""
+    try:
+        return partial.open("ab")
+    except PermissionError:
+        return partial.open("rb")
 
 
 def _sync(path: Path) -> None:

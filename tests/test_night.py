@@ -181,6 +181,24 @@ def test_a_model_that_comes_back_during_the_night_answers_for_all(
     assert counts.posted == 6
 
 
+def test_a_refusal_that_names_no_model_is_no_other_model(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_one_late(handler: fake.Handler, pictures: list[bytes]) -> None:
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        if b"x.png" in pictures[0]:
+            time.sleep(0.2)
+            fake.status(422, "damaged")(handler, pictures)
+        else:
+            fake.answer(handler, pictures)
+
+    place.add("a.png", "b.png", "x.png")
+    with fake_service(otherwise=refuse_one_late) as service:
+        counts = place.night(service, batch_size=1, connections=3)
+        assert len(service.requests) == 4  # that of x.png once more
+    assert (counts.accept, counts.unreadable) == (2, 1)
+
+
 def test_a_model_that_keeps_changing_ends_the_night(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -745,6 +763,38 @@ def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
         assert place.rows() == {"e.png": "accept"}
 
 
+def test_what_was_archived_is_in_the_next_table_whatever_became_of_its_own(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr("garments.store.runs.Runs.finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
+        assert not files(place.photos)
+        place.output.write_text("another night's")
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        assert place.night(service, archive=archive).carried == 2
+    assert place.rows() == dict.fromkeys(("a.png", "b.png"), "accept")
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.night(service, archive=archive)
+        caplog.clear()
+        counts = place.night(service, archive=archive)
+    assert (counts.found, counts.archived, counts.stuck, counts.carried) == (0, 0, 0, 0)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_an_archive_in_a_folder_that_may_not_be_listed_is_filled(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -868,7 +918,7 @@ def test_a_table_that_another_night_is_writing_is_left_to_it(place: Place) -> No
         fake_service() as service,
     ):
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(Busy, match="being written by another night"):
+        with pytest.raises(Busy, match="being written by another process"):
             place.night(service)
     assert not place.output.exists()
 

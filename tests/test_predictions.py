@@ -97,6 +97,24 @@ def test_two_cannot_write_one_file_at_once(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_what_another_user_left_behind_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, left = tmp_path / "predictions.csv", tmp_path / ".predictions.csv.part"
+    left.write_text("half a table")
+    theirs, opened = left.stat(), Path.open
+
+    def guarded(partial: Path, mode: str = "r", **how: object) -> object:
+        if mode == "ab" and partial.exists() and os.path.samestat(partial.stat(), theirs):
+            raise PermissionError(13, "Permission denied", str(partial))
+        return opened(partial, mode, **how)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    write_predictions([BOOT], path)
+    assert read_predictions(path, 10) == [BOOT]
+    assert os.listdir(tmp_path) == [path.name]
+
+
 @pytest.mark.parametrize(
     ("name", "cell"),
     [

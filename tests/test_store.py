@@ -71,6 +71,15 @@ def test_an_answer_is_of_one_version_of_a_model(store: Store) -> None:
     assert [known.answered_in for known in store.known(HERE, "m@2")] == [None]
 
 
+def test_the_last_answer_is_of_the_model_that_read_a_content_last(store: Store) -> None:
+    first, second, third = (store.runs.begin(HERE) for _ in range(3))
+    store.record(first, HERE, [photo(b"a.png"), photo(b"b.png", "y")], [answer(), answer("y")])
+    store.record(second, HERE, [], [answer(model="m@2", label="Coat")])
+    store.record(third, HERE, [], [answer(model="m@3", decision="unreadable", prediction=None)])
+    said = [(found.name, found.label, found.model) for found in store.last_outcomes(HERE)]
+    assert said == [(b"a.png", "Coat", "m@2"), (b"b.png", "Dress", MODEL)]
+
+
 def test_directories_are_kept_apart(store: Store) -> None:
     run = store.runs.begin(HERE)
     store.record(run, HERE, [photo(b"a.png")], [answer()])

@@ -12,11 +12,14 @@ def is_of_a_limit(entry: Entry) -> bool:
     return str(entry.get("error", {}).get("code", "")).startswith("too_many_")
 
 
-def told_by(entry: Entry, model: str) -> str:
-    """The models that the service chose from; `model` where it cannot be told from an answer."""
+def told_by(entry: Entry, model: str) -> str | None:
+    """The models that the service chose from; None where nothing answered.
+
+    Where it does not say, those of `model`, with the version of the one that answered.
+    """
     if "models" in entry:
         return str(entry["models"])
-    return updated(model, entry["model"]) if "model" in entry else model
+    return updated(model, entry["model"]) if "model" in entry else None
 
 
 def as_answer(digest: bytes, entry: Entry, model: str) -> Answer:

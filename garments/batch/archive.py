@@ -48,6 +48,8 @@ def archive(
         renamed: dict[bytes, bytes] = {}
         for photo in some:
             source = os.path.join(directory, photo.name)
+            if not os.path.lexists(source):
+                continue  # moved by a night that was cut short, or by whoever took it away
             try:
                 identity = _identity(source)
                 target = _keep(source, to, photo)

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from garments.batch.posting import Night
+from garments.batch.table import Table
 from garments.batch.walk import Findings
-from garments.predictions import Row, TableError, read_predictions
-
-logger = logging.getLogger(__name__)
+from garments.predictions import Row
 
 
-def carried(night: Night, findings: Findings, classes: int) -> list[Row]:
-    """The rows of photos that are gone since the last night wrote its table and did not end.
+class Carried:
+    """The rows of photos that are gone since a night wrote them into a table and did not end."""
 
-    Sorted by name; of `classes` classes. Such nights are few, and all rows are held at once.
-    """
-    written = night.store.runs.cut_short(night.run, night.directory)
-    if written is None:
-        return []
-    path = Path(os.fsdecode(written))
-    try:
-        rows = read_predictions(path, classes)
-    except TableError as error:
-        logger.warning("what the last night archived before it was cut is in no table: %s", error)
-        return []
-    # What could not be read was not archived: whoever took it away had seen to it.
-    gone = {os.fsencode(row.filename): row for row in rows if row.decision != "unreadable"}
-    for name in findings.names():
-        gone.pop(name, None)
-    logger.info(
-        "%s rows of %s stay: their photos were archived by a night that was cut short",
-        *(f"{len(gone):,}", path),
-    )
-    return list(gone.values())
+    def __init__(self, labels: Sequence[str], night: Night) -> None:
+        self.count = 0
+        """How many there are, once all have been taken."""
+        self._night = night
+        self._table = Table(labels, night)
+
+    def rows(self, findings: Findings) -> Iterator[Row]:
+        """Sorted by name, with the last answer that each has. Raises StoreError."""
+        names = findings.names()
+        name = next(names, None)
+        for outcome in self._night.store.last_outcomes(self._night.directory):
+            while name is not None and name < outcome.name:
+                name = next(names, None)
+            # What could not be read was not archived: whoever took it away had seen to it.
+            if name != outcome.name and (outcome.reviewed or outcome.prediction is not None):
+                self.count += 1
+                yield self._table.row_of(outcome)

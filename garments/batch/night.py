@@ -17,7 +17,7 @@ from pathlib import Path
 
 from garments.batch import archive as archives
 from garments.batch import canary
-from garments.batch.carried import carried
+from garments.batch.carried import Carried
 from garments.batch.client import Client
 from garments.batch.errors import AfterwardsError, UsageError
 from garments.batch.morning import REPORT, write_report
@@ -25,11 +25,12 @@ from garments.batch.posting import Night
 from garments.batch.slips import read_slips
 from garments.batch.table import Table
 from garments.batch.walk import EXTENSIONS, Findings, walk
+from garments.batch.writing import write_table
 from garments.card import Card, CardError, read_card
-from garments.predictions import NotSynced, Row, write_predictions
+from garments.predictions import Row
 from garments.routing import together
 from garments.settings import Settings
-from garments.store import Busy, Database, Store, StoreError
+from garments.store import Database, Store, StoreError
 from garments.store.archived import Archived
 
 _SLIPS_AT_ONCE = 1_000
@@ -119,14 +120,15 @@ def run(
         store.open()
         night = _classify(directory, findings, store, card, settings, fresh, model)
         table = Table(card.labels, night)
-        kept = carried(night, findings, len(card.labels))
+        rows, carried = table.rows(findings), Carried(card.labels, night)
+        if night.unended:
+            rows = heapq.merge(rows, carried.rows(findings), key=_name)
         store.check_lock()
-        rows = table.rows(findings)
-        _write(heapq.merge(rows, kept, key=_name) if kept else rows, output)
+        write_table(rows, output)
         with _after(output):
             seconds = time.monotonic() - clock
-            write_report(output, table, findings, len(kept), started, seconds)
-            archived, stuck = _archive(night, archive, output) if archive else (0, 0)
+            write_report(output, table, findings, carried.count, started, seconds)
+            archived, stuck = _archive(night, archive) if archive and len(findings) else (0, 0)
             counts = Counts(
                 found=len(findings),
                 accept=table.decisions["accept"],
@@ -137,7 +139,7 @@ def run(
                 posted=night.posted,
                 mismatched=table.mismatched.count,
                 archived=archived,
-                carried=len(kept),
+                carried=carried.count,
                 stuck=stuck,
                 seconds=time.monotonic() - clock,
             )
@@ -177,8 +179,13 @@ def _classify(
             cards.append(_card(settings, settings.photo_model))
         model = together(canary.ask(client, card) for card in cards)
         run = store.runs.begin(place)
-        new_after = store.runs.last_ended(run, place)
-        night = Night(store, client, settings, place, run, model, fresh, new_after)
+        ended = store.runs.last_ended(run, place)
+        night = Night(
+            *(store, client, settings, place, run, model, fresh),
+            new_after=ended,
+            moved=store.runs.archiving(ended, run, place),
+            unended=store.runs.archiving(ended + 1, run, place),
+        )
         night.post(findings)
     slips = findings.slips()
     while some := list(islice(slips, _SLIPS_AT_ONCE)):
@@ -186,28 +193,16 @@ def _classify(
     return night
 
 
-def _archive(night: Night, folder: Path, output: Path) -> tuple[int, int]:
+def _archive(night: Night, folder: Path) -> tuple[int, int]:
     to = os.fsencode(os.path.realpath(folder))
     night.store.check_lock()
     photos = night.store.classified(night.directory, night.model)
     with closing(Database(night.settings.database_url, durable=True)) as database:
         queue = Archived(database, to)
-        queue.begin(night.run, os.fsencode(output))
+        queue.begin(night.run)
         queue.drop_answered()
         follow = partial(queue.follow, night.directory)
         return archives.archive(night.directory, to, photos, follow)
-
-
-def _write(rows: Iterable[Row], output: Path) -> None:
-    try:
-        write_predictions(rows, output)
-    except BlockingIOError as error:
-        raise Busy(f"{output} is being written by another night") from error
-    except NotSynced as error:
-        told = f"{output} is written, but the disk says: {error.strerror}; nothing is archived"
-        raise AfterwardsError(told) from error
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}") from error
 
 
 def _name(row: Row) -> bytes:

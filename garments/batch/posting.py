@@ -41,7 +41,9 @@ class _Batch:
     answers: list[Answer] = field(default_factory=list)
     left: list[Found] = field(default_factory=list)
     posted: Counter[str] = field(default_factory=Counter)
-    """How many were sent, by the models that the service chose from."""
+    """How many were sent, by the models that the service is known to have chosen from."""
+    models: set[str] = field(default_factory=set)
+    """What the service said that it chose from."""
     error: Exception | None = None
     """What ended it before it was whole."""
 
@@ -63,6 +65,10 @@ class Night:
     fresh: bool
     new_after: int = 0
     """A photo that was seen first in a later run than this one is new."""
+    moved: bool = False
+    """Whether photos may be gone because the last night over the directory archived them."""
+    unended: bool = False
+    """Whether that night did not end: what it archived has no row in any table that stays."""
     left: set[bytes] = field(default_factory=set)
     """The names of files that are still being written."""
     _skipped: int = 0
@@ -109,11 +115,12 @@ class Night:
         known = self.store.known(self.directory, self.model)
         next_known = next(known, None)
         if next_known and not len(findings):
-            logger.warning(
-                "there is no image any more in %s: if another disk or machine has them, see that "
-                "it is mounted; what is known of them is kept",
-                os.fsdecode(self.directory),
-            )
+            if not self.moved:
+                logger.warning(
+                    "there is no image any more in %s: if another disk or machine has them, see "
+                    "that it is mounted; what is known of them is kept",
+                    os.fsdecode(self.directory),
+                )
             return
         gone: list[bytes] = []
         for found in findings:
@@ -128,13 +135,17 @@ class Night:
             else:
                 yield found
             if len(gone) >= _FORGOTTEN_AT_ONCE:
-                self.store.forget(self.directory, gone)
+                self._forget(gone)
                 gone = []
         while next_known:
             gone.append(next_known.name)
             next_known = next(known, None)
         for start in range(0, len(gone), _FORGOTTEN_AT_ONCE):
-            self.store.forget(self.directory, gone[start : start + _FORGOTTEN_AT_ONCE])
+            self._forget(gone[start : start + _FORGOTTEN_AT_ONCE])
+
+    def _forget(self, gone: list[bytes]) -> None:
+        if not self.unended:  # then this night's table still needs them
+            self.store.forget(self.directory, gone)
 
     def _is_done(self, unchanged: bool, answered_in: int | None) -> bool:
         asked_now = answered_in == self.run
@@ -150,7 +161,7 @@ class Night:
                 self.store.record(self.run, self.directory, batch.photos, batch.answers)
                 late.extend(batch.left)
                 self._posted += batch.posted
-                for model in batch.posted.keys() - {self.model}:
+                for model in batch.models - {self.model}:
                     self.model, self._changed = model, True
                 done += len(batch.photos) + len(batch.left)
                 bar.update(self._skipped + done - bar.n)
@@ -244,12 +255,13 @@ class Night:
             entries = self.client.classify([contents[digest] for digest in asked])
             for digest, entry in zip(asked, entries, strict=True):
                 told = told_by(entry, model)
-                batch.posted[told] += 1
+                batch.models |= {told} if told else set()
+                batch.posted[told or model] += 1
                 if entry.get("failed") or is_of_a_limit(entry):
                     # Not kept as an answer: the service may do better next night.
                     problems[digest] = entry["error"]["detail"]
                     continue
-                answer = as_answer(digest, entry, told)
+                answer = as_answer(digest, entry, told or model)
                 if self._is_for_people(answer):
                     answer = replace(answer, thumbnail=photo.thumbnail(contents[digest]))
                 batch.answers.append(answer)

@@ -94,7 +94,7 @@ class Table:
                 self._moved.append((name, place))
                 if len(self._moved) >= _MOVED_AT_ONCE:
                     self._move()
-            yield self._row(outcome)
+            yield self.row_of(outcome)
         self._move()
 
     def _move(self) -> None:
@@ -102,7 +102,8 @@ class Table:
             self.night.store.wait(self.night.directory, self._moved)
             self._moved = []
 
-    def _row(self, outcome: Outcome) -> Row:
+    def row_of(self, outcome: Outcome) -> Row:
+        """The row of one photo, which counts from now on. Raises ReconcileError if it has none."""
         filename = os.fsdecode(outcome.name)
         expected = "" if outcome.expected is None else self.labels[outcome.expected]
         if outcome.decision in ("accept", "review"):

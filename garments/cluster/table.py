@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from garments.batch.errors import ReconcileError, UsageError
+from garments.batch.writing import write_table
 from garments.cluster.parts import Part, Parts
 from garments.cluster.places import file_system, path_of
 from garments.predictions import COLUMNS, DECISIONS, Row, cell_of, put_in_place, write_predictions
@@ -54,14 +55,15 @@ class Table:
 def write(rows: Iterable[Row], output: str) -> None:
     """Write a `.csv` or `.parquet` file or object, which appears whole or stays as it was.
 
-    Whatever `rows` raises passes through. Raises UsageError where the output cannot be written.
+    Whatever `rows` raises passes through. Raises UsageError where the output cannot be written, and
+    of a file what `write_table` raises.
     """
     form = write_parquet if path_of(output).endswith(".parquet") else write_predictions
+    if not output.startswith("s3://"):
+        write_table(rows, Path(output), form)
+        return
     try:
-        if output.startswith("s3://"):
-            _upload(form, rows, output)
-        else:
-            form(rows, Path(output))
+        _upload(form, rows, output)
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror or error}") from error
 

@@ -21,10 +21,10 @@ class Archived:
         self._database = database
         self._archive = archive
 
-    def begin(self, run: int, table: bytes) -> None:
-        """Note that `table` is written, and that from now on photos in it may be gone."""
+    def begin(self, run: int) -> None:
+        """Note that the table of a run is written, and that photos in it may be gone now."""
         with self._database.writing() as connection:
-            connection.execute(runs.update().where(runs.c.id == run).values(written=table))
+            connection.execute(runs.update().where(runs.c.id == run).values(archiving=True))
 
     def follow(self, directory: bytes, names: Mapping[bytes, bytes]) -> None:
         """Let those photos of `directory` that wait for people do so in the archive.

@@ -46,13 +46,14 @@ class Runs:
     def earlier(self, run: int, directory: bytes, most: int) -> list[dict[str, Any]]:
         """`started`, `classes` and `confidences` of the runs that ended before, oldest first.
 
-        Only those over `directory` that brought new photos with an answer.
+        Only those over `directory` that brought new photos.
         """
+        # Which kept no mean confidence, as those do now that brought nothing new.
+        of_an_older_version = runs.c.reviewed.is_(None) & (runs.c.posted > 0)
         query = (
             sa.select(runs.c.started, runs.c.classes, runs.c.confidences)
             .where(runs.c.id < run, runs.c.directory == directory)
-            # Of nights by older versions the mean confidence is not known.
-            .where((runs.c.posted > 0) | runs.c.confidence.is_not(None))
+            .where(runs.c.confidence.is_not(None) | of_an_older_version)
             .order_by(runs.c.id.desc())
             .limit(most)
         )
@@ -68,23 +69,14 @@ class Runs:
         with self._database.reading() as connection:
             return connection.scalar(ended) or 0
 
-    def cut_short(self, run: int, directory: bytes) -> bytes | None:
-        """The table that was written last for `directory` by a run that then did not end.
-
-        None if a later one has.
-        """
-        written = (
-            sa.select(runs.c.written)
-            .where(
-                *(runs.c.id > self.last_ended(run, directory), runs.c.id < run),
-                *(runs.c.directory == directory, runs.c.written.is_not(None)),
-            )
-            .order_by(runs.c.id.desc())
-            .limit(1)
+    def archiving(self, since: int, run: int, directory: bytes) -> bool:
+        """Whether any run over `directory` from `since` on, but before `run`, began to archive."""
+        any_of_them = sa.select(sa.func.count()).where(
+            *(runs.c.id >= since, runs.c.id < run),
+            *(runs.c.directory == directory, runs.c.archiving),
         )
         with self._database.reading() as connection:
-            found: bytes | None = connection.scalar(written)
-            return found
+            return bool(connection.scalar(any_of_them))
 
     def keep_report(self, run: int, page: bytes) -> None:
         """Keep the morning report of a run, as `nights.Packer` packs it."""

@@ -76,7 +76,7 @@ class Store:
         for name, size, modified, changed, run in self._paged(directory, model, columns):
             yield Known(name, Stamp(size, modified, changed), run)
 
-    def outcomes(self, directory: bytes, model: str) -> Iterator[Outcome]:
+    def outcomes(self, directory: bytes, model: str | sa.ScalarSelect[str]) -> Iterator[Outcome]:
         """Every known photo of `directory` with what `model` and people said, sorted by name."""
         columns = (
             photos.c.run,
@@ -96,6 +96,17 @@ class Store:
         )
         return (Outcome._make(row) for row in self._paged(directory, model, columns, reviewed=True))
 
+    def last_outcomes(self, directory: bytes) -> Iterator[Outcome]:
+        """The same with what the model said that was the last to read a content."""
+        later = answers.alias()
+        last = (
+            sa.select(later.c.model)
+            .where(later.c.digest == photos.c.digest, later.c.prediction.is_not(None))
+            .order_by(later.c.run.desc(), later.c.model)
+            .limit(1)
+        )
+        return self.outcomes(directory, last.scalar_subquery())
+
     def classified(self, directory: bytes, model: str) -> Iterator[Photo]:
         """The known photos of `directory` that `model` could read, sorted by name."""
         columns = (
@@ -109,7 +120,7 @@ class Store:
     def _paged(
         self,
         directory: bytes,
-        model: str,
+        model: str | sa.ScalarSelect[str],
         columns: Sequence[sa.ColumnElement[Any]],
         *,
         reviewed: bool = False,

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -61,8 +62,8 @@ runs = Table(
     Column("confidence", Float),  # their mean
     Column("reviewed", Integer),
     Column("mismatched", Integer),
-    # The path of the table, once photos in it may have gone to an archive.
-    Column("written", LargeBinary),
+    # Whether its table is written, and photos in it may have gone to an archive.
+    Column("archiving", Boolean),
 )
 
 # Every image that was in a directory at the end of its last night; and of what went to an archive,

@@ -1,4 +1,4 @@
-"""Which table a night wrote that began to archive."""
+"""Whether a night began to archive."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,4 +9,4 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Make the column; nights before did not say."""
-    op.add_column("runs", sa.Column("written", sa.LargeBinary))
+    op.add_column("runs", sa.Column("archiving", sa.Boolean))
