@@ -88,7 +88,7 @@ def test_a_packed_body_is_not_unpacked(service: str) -> None:
         headers={"Content-Type": "image/png", "Content-Encoding": "gzip"},
         timeout=5,
     )
-    assert response.json()["code"] == "unsupported_type"
+    assert response.json()["code"] == "unsupported_media_type"
 
 
 @pytest.mark.parametrize("name", ["packed_text.png", "packed_profile.png"])

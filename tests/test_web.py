@@ -337,7 +337,7 @@ def test_a_body_that_was_packed_is_told_as_such(
     packed = gzip.compress(boot)
     headers = {"Content-Encoding": "gzip"}
     response = client.post("/predict", data=packed, content_type=kind, headers=headers)
-    detail = assert_problem(response, 415, "unsupported_type")
+    detail = assert_problem(response, 415, "unsupported_media_type")
     assert detail.startswith("Content-Encoding: gzip is not served")
 
 

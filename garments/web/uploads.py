@@ -61,7 +61,7 @@ def _body(request: Request) -> bytes:
     coding = request.environ.get("HTTP_CONTENT_ENCODING", "")
     if coding.lower() not in ("", "identity"):
         detail = f"Content-Encoding: {coding} is not served: send the body as it is"
-        raise Refusal("unsupported_type", detail)
+        raise Refusal("unsupported_media_type", detail)
     length, most = request.content_length, request.max_content_length
     whole: bytes | None = request.environ.get(BODY)
     if whole is not None and length == len(whole) and (most is None or length <= most):
