@@ -25,6 +25,22 @@ def test_after_signing_out_no_page_is_shown(closed_service: str, person: NewPers
     expect(ann.page).to_have_url(f"{closed_service}/sign-in?next=/")
 
 
+def test_a_link_from_another_site_signs_nobody_out(closed_service: str, person: NewPerson) -> None:
+    ann = person()
+    ann.sign_in(closed_service, token=WORD)
+    page = ann.page
+    link = f"<a href='{closed_service}/runs'>last night</a>"
+    page.route(
+        "http://chat.example/",
+        lambda route: route.fulfill(body=link, content_type="text/html"),
+    )
+    page.goto("http://chat.example/")
+    page.get_by_role("link").click()
+    expect(page).to_have_url(f"{closed_service}/runs")
+    page.goto(closed_service)
+    expect(page.locator(".person bdi")).to_have_text("Ann")
+
+
 def test_a_sign_in_left_open_overnight_is_sent_once_more(
     closed_service: str, person: NewPerson
 ) -> None:
@@ -37,6 +53,7 @@ def test_a_sign_in_left_open_overnight_is_sent_once_more(
     ann.context.clear_cookies()
     page.get_by_label("Token").press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("open for too long: send it again")
+    expect(page.get_by_role("alert")).to_contain_text("allow cookies")
     expect(page.get_by_label("Your name")).to_have_value("Ann")
     expect(page.get_by_label("Token")).to_be_focused()
     assert not faults_of(page)

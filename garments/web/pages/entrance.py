@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from garments.settings import Settings
 from garments.web.pages.origin import (
     form_token,
-    has_forms,
+    has_form_token,
     require_own_form,
     require_own_host,
     require_own_site,
@@ -35,6 +35,10 @@ LONGEST_NAME = 60
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_LATE = (
+    "This page was open for too long: send it again. "
+    "If this comes again, allow cookies for this page."
 )
 _WHO, _SIGNED_IN = "who", "signed_in"
 # Paths of this service and nothing else; not `//other.example`, which is another site.
@@ -80,11 +84,11 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
             # Werkzeug would write large files of such a form to the disk. Pictures come as a body.
             if request.mimetype == "multipart/form-data":
                 raise Refusal("unsupported_media_type", "a form of ours has no files")
-            if request.endpoint == "pages.sign_in" and not has_forms():
-                # Its session has ended. It lets nobody in, and what was filled in is not lost.
+            if request.endpoint == "pages.sign_in" and not has_form_token(request):
+                # Its session has ended, or another tab has begun one. It lets nobody in, and what
+                # was filled in is not lost.
                 require_own_site(request)
-                faults = {"form": "This page was open for too long: send it again."}
-                return make_response(form(_given_name(), faults), 403)
+                return make_response(form(_given_name(), {"form": _LATE}), 403)
             require_own_form(request)
         return None
 

@@ -24,17 +24,17 @@ def form_token() -> str:
     return str(session[_KEY])
 
 
-def has_forms() -> bool:
-    """Whether this session has made a form; none has of which a browser knows nothing any more."""
-    return _KEY in session
+def has_form_token(request: Request) -> bool:
+    """Whether this request carries the token of its session's forms."""
+    given = request.headers.get(HEADER) or request.form.get(FIELD, "")
+    known = session.get(_KEY, "")
+    return bool(known) and hmac.compare_digest(given.encode(), str(known).encode())
 
 
 def require_own_form(request: Request) -> None:
     """Raise Refusal unless a page of ours sent this request, in this session."""
     require_own_site(request)
-    given = request.headers.get(HEADER) or request.form.get(FIELD, "")
-    known = session.get(_KEY, "")
-    if not known or not hmac.compare_digest(given.encode(), str(known).encode()):
+    if not has_form_token(request):
         raise _foreign()
 
 

@@ -52,7 +52,9 @@ def keep(app: Flask, settings: Settings, name: str) -> None:
     app.config.update(
         SESSION_COOKIE_NAME=COOKIE,
         SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Strict",
+        # Strict would sign out whoever follows a link to here from elsewhere: without the cookie
+        # that request begins an empty session. What a page does takes a form of our own anyway.
+        SESSION_COOKIE_SAMESITE="Lax",
     )
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(f"{name}.")]
     paths = {_first(rule.rule) for rule in rules if rule.endpoint != f"{name}.static"}
