@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from garments import batch, export_reviews
 from garments.predictions import Row, read_predictions
@@ -151,6 +151,20 @@ def test_buttons_do_all_that_keys_do(shop: Shop, reviewer) -> None:
     assert shop.standing() == [(name, answer, "Ann") for name, answer, _ in shop.standing()]
 
 
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_a_key_that_is_held_on_a_button_answers_once(key: str, shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    name = photo(page)
+    page.get_by_role("button", name="Coat", exact=True).last.focus()
+    for _ in range(5):
+        page.keyboard.down(key)
+        here(page)
+    page.keyboard.up(key)
+    expect(page.locator("#name")).not_to_have_text(name)
+    saved(page)
+    assert shop.standing() == [(name, 4, "Ann")]
+
+
 def test_two_people_at_once_never_have_the_same_photo(shop: Shop, reviewer) -> None:
     waiting = shop.rows()
     doubtful = {name for name, row in waiting.items() if row.decision == "review"}
@@ -263,6 +277,13 @@ def test_decisions_are_kept_while_the_service_fails_and_through_a_reload(
 def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, reviewer) -> None:
     ann = reviewer()
     ann.provoked |= {" status of 401 ", " status of 403 "}
+    warned: list[Dialog] = []
+
+    def hear(dialog: Dialog) -> None:
+        warned.append(dialog)
+        dialog.accept()
+
+    ann.page.on("dialog", hear)
     ann.context.clear_cookies()
     name = press(ann.page, "4")
     expect(ann.page.get_by_role("alert")).to_contain_text("You are signed out.")
@@ -272,6 +293,7 @@ def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, reviewer) -> 
     expect(ann.page).to_have_url(f"{shop.url}/review")
     saved(ann.page)
     assert shop.standing() == [(name, 4, "Ann")]
+    assert not warned
 
 
 def test_whoever_signs_in_again_goes_on_with_the_same_kind(shop: Shop, reviewer) -> None:
@@ -314,6 +336,104 @@ def test_what_one_person_has_not_saved_is_never_sent_as_anothers(shop: Shop, rev
     saved(page)
     expect(page.locator("#theirs")).to_be_hidden()
     assert shop.standing() == [(name, 4, "Ann")]
+
+
+def test_what_an_earlier_page_kept_without_a_name_is_sent_too(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    page.route("**/review/decide", lambda _: None)  # which is never answered
+    name = press(page, "4")
+    page.evaluate("""() => {
+        const [step] = JSON.parse(sessionStorage.getItem("review-unsent"));
+        delete step.who;
+        sessionStorage.setItem("review-unsent", JSON.stringify([step]));
+    }""")
+    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    page.unroute("**/review/decide")
+    page.reload()
+    saved(page)
+    expect(page.locator("#theirs")).to_be_hidden()
+    assert shop.standing() == [(name, 4, "Ann")]
+
+
+def test_nobody_leaves_without_a_warning_while_an_answer_is_not_saved(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    # A browser warns only of a page that has been used since it was loaded.
+    ann.provoked |= {" status of 401 ", " status of 403 ", "never had a user gesture"}
+    page = ann.page
+    warned: list[str] = []
+
+    def hear(dialog: Dialog) -> None:
+        warned.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", hear)
+    page.reload()
+    here(page)
+    assert warned == []
+    page.route("**/review/decide", lambda _: None)  # which is never answered
+    name = press(page, "4")
+    page.reload()
+    assert warned == ["beforeunload"]
+    page.unroute("**/review/decide")
+    page.reload()
+    saved(page)
+    here(page)
+    warned.clear()
+    ann.context.clear_cookies()
+    other = press(page, "5")
+    again = page.get_by_role("link", name="Sign in again")
+    expect(again).to_be_visible()
+    page.reload()
+    assert warned == ["beforeunload"]
+    ann.sign_in(shop.url, "Ann")
+    page.goto(f"{shop.url}/review")
+    saved(page)
+    assert shop.standing() == sorted([(name, 4, "Ann"), (other, 5, "Ann")])
+
+
+def test_a_request_that_hangs_is_told_and_sent_again(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    page = ann.page
+    page.add_init_script("""
+        const timeout = AbortSignal.timeout;
+        AbortSignal.timeout = (after) => timeout.call(AbortSignal, after / 30);
+    """)
+    page.reload()
+    here(page)
+    page.route("**/review/decide", lambda _: None)  # which is never answered
+    for _ in range(8):
+        if page.locator("#desk").is_visible():
+            here(page)
+            page.keyboard.press("2")
+    title = page.locator("#done-title")
+    expect(page.get_by_role("alert")).to_contain_text("the service did not answer in time")
+    expect(title).to_have_text("No more photos until the service answers")
+    page.unroute("**/review/decide")
+    saved(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_while_answers_are_under_way_it_is_not_said_that_all_are_done(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    hung: list[Route] = []
+
+    def hang_once(route: Route) -> None:
+        if hung:
+            route.continue_()
+        else:
+            hung.append(route)
+
+    page.route("**/review/decide", hang_once)
+    while page.locator("#desk").is_visible():
+        here(page)
+        page.keyboard.press("2")
+    expect(page.locator("#done-title")).to_have_text("Your answers are being saved")
+    expect(page.locator("#done-text")).to_have_text(
+        "The next photos come when your answers are saved."
+    )
+    hung[0].continue_()
+    saved(page)
+    expect(page.locator("#desk")).to_be_visible()
 
 
 def test_while_the_service_is_away_it_is_said_why_no_photo_comes(shop: Shop, reviewer) -> None:
@@ -365,6 +485,56 @@ def test_a_tab_that_nobody_uses_lets_its_photos_go(
     page.wait_for_timeout(100)
     with page.expect_response("**/review/next"):
         a_minute_passes()
+
+
+def test_a_tab_without_photos_looks_for_more_as_long_as_it_is_seen(
+    shop: Shop, person: NewPerson
+) -> None:
+    ann = person()
+    page = ann.page
+    page.clock.install()
+    ann.sign_in(shop.url)
+
+    others = {"have all": True}
+
+    def without_photos(route: Route) -> None:
+        if others["have all"]:
+            nothing = {"items": [], "mine": [], "left": {"doubtful": 1, "wrong": 0, "sample": 0}}
+            route.fulfill(json=nothing | {"hour": 0, "own": 0})
+        else:
+            route.continue_()
+
+    page.route("**/review/next", without_photos)
+    page.goto(f"{shop.url}/review")
+    expect(page.locator("#done")).to_be_visible()
+    page.clock.run_for(600_000)
+    page.wait_for_timeout(100)
+    others["have all"] = False
+    page.clock.run_for(20_000)
+    expect(page.locator("#desk")).to_be_visible()
+
+
+def test_that_one_is_signed_out_stays_said(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    ann.provoked |= {" status of 409 ", " status of 401 ", " status of 403 "}
+    page = ann.page
+    page.clock.install()
+    page.reload()
+    here(page)
+    page.route(
+        "**/review/decide",
+        lambda route: route.fulfill(status=409, json={"code": "decided", "detail": "it is"}),
+        times=1,
+    )
+    press(page, "4")
+    told = page.get_by_role("alert")
+    expect(told).to_contain_text("it is")
+    page.clock.run_for(1_000)
+    ann.context.clear_cookies()
+    press(page, "5")
+    expect(told).to_contain_text("You are signed out.")
+    page.clock.run_for(20_000)
+    expect(told).to_contain_text("You are signed out.")
 
 
 def test_keys_can_be_turned_off_and_are_explained(shop: Shop, reviewer) -> None:
@@ -444,11 +614,54 @@ def test_a_photo_that_could_not_be_loaded_comes_when_the_connection_does(
     to_one_that_is_not_here(ann.page, lambda route: route.abort())
     told = ann.page.locator("#no-photo")
     expect(told).to_have_text("The photo could not be loaded. It is tried again.")
+    saved(ann.page)
+    name = photo(ann.page)
+    ann.page.keyboard.press("5")
+    expect(ann.page.locator("#last")).to_have_text("The photo is not here yet.")
+    expect(ann.page.get_by_role("status")).to_have_text("The photo is not here yet.")
+    assert photo(ann.page) == name
     ann.page.unroute("**/review/photo/*")
     ann.page.evaluate("dispatchEvent(new Event('online'))")
     expect(ann.page.locator("#photo")).to_be_visible()
     expect(told).to_be_hidden()
+    expect(ann.page.locator("#last")).to_be_empty()
+    assert press(ann.page, "5") == name
     saved(ann.page)
+    assert (name, 5, "Ann") in shop.standing()
+
+
+def test_a_photo_that_was_missed_once_is_asked_for_again_at_once(reviewer) -> None:
+    ann = reviewer()
+    ann.provoked.add(" status of 503 ")
+    asked = []
+
+    def fail_once(route: Route) -> None:
+        asked.append(route.request.url)
+        if asked.count(asked[-1]) > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=503)
+
+    ann.page.route("**/review/photo/*", fail_once)
+    ann.page.reload()
+    expect(ann.page.locator("#name")).not_to_be_empty()
+    expect(ann.page.locator("#photo")).not_to_have_js_property("naturalWidth", 0)
+    expect(ann.page.locator("#no-photo")).to_be_hidden()
+
+
+def test_a_photo_that_is_broken_is_not_asked_for_without_end(reviewer) -> None:
+    page = reviewer().page
+    asked = []
+
+    def break_it(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=200, content_type="image/webp", body="no picture")
+
+    to_one_that_is_not_here(page, break_it)
+    expect(page.locator("#no-photo")).to_be_visible()
+    saved(page)
+    page.wait_for_timeout(500)
+    assert asked.count(page.locator("#photo").evaluate("image => image.src")) <= 6
 
 
 def test_only_of_a_photo_without_a_preview_it_is_said_that_none_was_kept(reviewer) -> None:
@@ -457,6 +670,9 @@ def test_only_of_a_photo_without_a_preview_it_is_said_that_none_was_kept(reviewe
     to_one_that_is_not_here(ann.page, lambda route: route.fulfill(status=404))
     told = "No preview of this photo was kept. Look at the file itself."
     expect(ann.page.locator("#no-photo")).to_have_text(told)
+    name = photo(ann.page)
+    ann.page.keyboard.press("5")  # by somebody who has looked at the file
+    expect(ann.page.locator("#name")).not_to_have_text(name)
     saved(ann.page)
 
 
@@ -500,6 +716,20 @@ def test_photo_and_buttons_are_seen_together(wide: int, high: int, reviewer) -> 
         for button in page.locator("[data-answer]").all():
             expect(button).to_be_in_viewport(ratio=0.99)
     saved(page)
+
+
+SMALL = [(320, 256), (427, 320), (455, 256), (512, 300), (320, 640), (390, 780), (683, 384)]
+"""Narrow windows, and those that remain of wide ones that are zoomed to 300 and 400 %."""
+
+
+@pytest.mark.parametrize(("wide", "high"), [*SMALL, (1366, 768)])
+def test_no_label_of_a_button_is_cut(wide: int, high: int, reviewer) -> None:
+    page = reviewer().page
+    page.set_viewport_size({"width": wide, "height": high})
+    cut = """all => all.filter((one) => one.scrollWidth > one.clientWidth)
+        .map((one) => one.textContent.trim())"""
+    assert page.locator("#desk button").evaluate_all(cut) == []
+    assert_fits(page)
 
 
 @pytest.mark.parametrize("wide", [360, 1366, 1920])

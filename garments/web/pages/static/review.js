@@ -17,6 +17,7 @@ const WHY = {
 };
 const NO_PREVIEW = "No preview of this photo was kept. Look at the file itself.";
 const NOT_LOADED = "The photo could not be loaded. It is tried again.";
+const NOT_HERE = "The photo is not here yet.";
 
 const at = (id) => document.getElementById(id);
 const desk = at("desk");
@@ -51,10 +52,12 @@ class Review {
     this.kind = desk.dataset.kind || null;
     this.who = desk.dataset.who;
     this.items = []; // the first is shown
-    const unsent = kept("review-unsent", []);
+    // What has no name is of whoever is here.
+    const named = (one) => ({ ...one, who: one.who ?? this.who });
+    const unsent = kept("review-unsent", []).map(named);
     this.unsent = unsent.filter((one) => one.who === this.who);
     this.theirs = unsent.filter((one) => one.who !== this.who); // who had this tab before
-    const done = kept("review-done", []); // {who, request, review, item, label}, the last last
+    const done = kept("review-done", []).map(named); // {who, request, review, item, label}, the last last
     this.done = done.filter((one) => one.who === this.who);
     this.trouble = null; // why the last request failed
     this.failures = 0;
@@ -82,8 +85,9 @@ class Review {
 
   answer(choice) {
     // Nobody can say what is not to be seen.
-    if (this.items.length && !at("photo").complete) {
-      at("last").textContent = "The photo is not here yet.";
+    if (this.items.length && !this.isHere()) {
+      at("last").textContent = NOT_HERE;
+      announce(NOT_HERE);
       return;
     }
     const item = this.items.shift();
@@ -142,6 +146,7 @@ class Review {
           this.drop(this.unsent[0], refused.message);
         } else {
           this.explain(refused);
+          this.refresh();
           if (isSignedOut(refused)) break;
           const pause = PAUSES[Math.min(this.failures++, PAUSES.length - 1)];
           await new Promise((go) => { this.go = go; setTimeout(go, 1000 * pause); });
@@ -215,8 +220,9 @@ class Review {
 
   tell(text, stays = false) {
     if (text === null && this.told === "stays") return;
+    clearTimeout(this.hiding); // which is of what was told before
     this.told = stays ? "stays" : "";
-    if (stays) setTimeout(() => { this.told = ""; if (!this.failures) at("trouble").hidden = true; }, 15_000);
+    if (stays) this.hiding = setTimeout(() => { this.told = ""; if (!this.failures) at("trouble").hidden = true; }, 15_000);
     at("trouble").hidden = text === null;
     if (text !== null) at("trouble").replaceChildren(text);
   }
@@ -228,7 +234,13 @@ class Review {
     if (isSignedOut(refused)) {
       this.tell(`You are signed out.${waiting} `);
       const next = encodeURIComponent(location.pathname + location.search);
-      at("trouble").append(element("a", { href: `/sign-in?next=${next}` }, "Sign in again"));
+      const link = element("a", { href: `/sign-in?next=${next}` }, "Sign in again");
+      // Whoever signs in comes back to their answers. The link may as well be opened in another tab.
+      link.addEventListener("click", () => {
+        this.leaving = true;
+        setTimeout(() => { this.leaving = false; }, 1000);
+      });
+      at("trouble").append(link);
     } else {
       const what = closed(`${count ? "Saving does not work" : "No photos come"}: ${refused.message}`);
       this.tell(`${what}${waiting} Trying again.`);
@@ -292,13 +304,23 @@ class Review {
 
   picture(item) {
     const photo = at("photo");
-    this.lost = false;
+    this.lost = this.unkept = false;
     photo.hidden = false;
     at("no-photo").hidden = true;
     photo.classList.remove("coarse");
     // A browser would show the photo before under this one's name until this one is there.
     photo.removeAttribute("src");
     photo.src = `/review/photo/${item.photo}`;
+  }
+
+  /** Whether the photo is to be seen, or will never be since no preview of it was kept. */
+  isHere() {
+    const photo = at("photo"); // one that could not be loaded is complete, and has no size
+    return this.unkept || (photo.complete && photo.naturalWidth > 0);
+  }
+
+  arrived() {
+    if (at("last").textContent === NOT_HERE) at("last").textContent = "";
   }
 
   async notLoaded() {
@@ -309,9 +331,16 @@ class Review {
     at("no-photo").textContent = NOT_LOADED;
     // An image does not tell why there is none.
     const answer = await fetch(at("photo").src).catch(() => null);
-    if (answer?.status !== 404 || shown !== this.shown) return;
-    this.lost = false;
-    at("no-photo").textContent = NO_PREVIEW;
+    if (shown !== this.shown) return;
+    if (answer?.status === 404) {
+      this.lost = false;
+      this.unkept = true;
+      at("no-photo").textContent = NO_PREVIEW;
+      this.arrived();
+    } else if (answer?.ok && !answer.redirected && this.again !== shown) {
+      this.again = shown; // once: the next time it is the photo that is broken
+      this.loadAgain();
+    }
   }
 
   loadAgain() {
@@ -325,15 +354,17 @@ class Review {
         `No more photos until ${isSignedOut(this.trouble) ? "you sign in again" : "the service answers"}`,
         "What you have answered is kept here, and sent then.",
       ]
-      : left
-        ? [
-          "Others have the last ones",
-          `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else, and come here if they are left there.`,
-        ]
-        : [
-          "Nothing is left",
-          `Every photo${this.kind ? " of this kind" : ""} that should be looked at has an answer. It stands in the next table.`,
-        ];
+      : this.unsent.length
+        ? ["Your answers are being saved", "The next photos come when your answers are saved."]
+        : left
+          ? [
+            "Others have the last ones",
+            `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else, and come here if they are left there.`,
+          ]
+          : [
+            "Nothing is left",
+            `Every photo${this.kind ? " of this kind" : ""} that should be looked at has an answer. It stands in the next table.`,
+          ];
     if (said || at("done").hidden || title !== at("done-title").textContent) announce(`${said}${title}.`);
     at("done-title").textContent = title;
     at("done-text").textContent = text;
@@ -409,7 +440,10 @@ function start() {
     // After a click of the mouse Enter means the next photo's likeliest class, not that button again.
     if (detail) document.activeElement.blur();
   });
-  at("photo").addEventListener("load", ({ target }) => target.classList.toggle("coarse", target.naturalWidth < 64));
+  at("photo").addEventListener("load", ({ target }) => {
+    target.classList.toggle("coarse", target.naturalWidth < 64);
+    review.arrived();
+  });
   at("photo").addEventListener("error", () => review.notLoaded());
 
   // Whoever dictates, or types into a field, must be able to do without single keys.
@@ -417,6 +451,9 @@ function start() {
   shortcuts.checked = localStorage.getItem("review-keys") !== "off";
   shortcuts.addEventListener("change", () => localStorage.setItem("review-keys", shortcuts.checked ? "on" : "off"));
   addEventListener("keydown", (event) => {
+    // A key that is held on a button would answer photo after photo.
+    const isHeld = event.repeat && (event.key === "Enter" || event.key === " ");
+    if (isHeld && event.target.closest("#desk button")) event.preventDefault();
     const taken = event.ctrlKey || event.metaKey || event.altKey || event.repeat || help.open || !shortcuts.checked;
     if (taken || event.target.closest("input, select, textarea")) return;
     const onButton = event.target.closest("a, button");
@@ -432,7 +469,9 @@ function start() {
   });
 
   addEventListener("online", () => { review.go?.(); review.loadAgain(); });
-  addEventListener("beforeunload", (event) => { if (review.failures) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => {
+    if (review.unsent.length && !review.leaving) event.preventDefault();
+  });
   // Whoever leaves lets others have the photos at once; a reload of this tab gets them again.
   addEventListener("pagehide", () => {
     const photos = review.items.map((item) => item.photo);
@@ -451,12 +490,12 @@ function start() {
   addEventListener("pageshow", (event) => { if (event.persisted) { review.items = []; review.ask(); } });
   // A page that nobody is at must not keep its photos from others.
   let seen = Date.now();
-  for (const sign of ["keydown", "pointerdown", "wheel", "scroll"]) {
+  for (const sign of ["keydown", "pointerdown", "click", "wheel", "scroll"]) {
     addEventListener(sign, () => { seen = Date.now(); }, { passive: true });
   }
   const isUsed = () => !document.hidden && Date.now() - seen < AWAY_MILLISECONDS;
   setInterval(() => { if (isUsed()) review.ask(); }, KEEP_MILLISECONDS);
-  setInterval(() => { if (isUsed() && !review.items.length) review.ask(); }, LOOK_MILLISECONDS);
+  setInterval(() => { if (!document.hidden && !review.items.length) review.ask(); }, LOOK_MILLISECONDS);
   review.ask();
   review.pump();
 }

@@ -20,6 +20,8 @@ export class Refused extends Error {
   }
 }
 
+const MOST_MILLISECONDS = 30_000; // for an answer; but a photo may be long under way to the service
+
 /**
  * Send `body` (a Blob, FormData without files, URLSearchParams, or what becomes JSON) to `path`
  * and return the JSON of the answer. Throws Refused, also where the service cannot be reached.
@@ -31,11 +33,12 @@ export async function post(path, body) {
   };
   const plain = body instanceof Blob || body instanceof URLSearchParams;
   if (!plain) headers["Content-Type"] = "application/json";
+  const signal = body instanceof Blob ? null : AbortSignal.timeout(MOST_MILLISECONDS);
   let answer;
   try {
-    answer = await fetch(path, { method: "POST", headers, body: plain ? body : JSON.stringify(body) });
-  } catch {
-    throw new Refused(0, "unreachable", "the service cannot be reached: is it running?");
+    answer = await fetch(path, { method: "POST", headers, body: plain ? body : JSON.stringify(body), signal });
+  } catch (broken) {
+    throw unreachable(broken);
   }
   return read(answer);
 }
@@ -45,14 +48,23 @@ export async function get(path) {
   let answer;
   try {
     answer = await fetch(path, { headers: { "Accept": "application/json" } });
-  } catch {
-    throw new Refused(0, "unreachable", "the service cannot be reached: is it running?");
+  } catch (broken) {
+    throw unreachable(broken);
   }
   return read(answer);
 }
 
+function unreachable({ name }) {
+  const late = name === "TimeoutError";
+  const why = late ? "did not answer in time" : "cannot be reached: is it running?";
+  return new Refused(0, "unreachable", `the service ${why}`);
+}
+
 async function read(answer) {
-  const found = await answer.json().catch(() => ({}));
+  const found = await answer.json().catch((broken) => {
+    if (broken.name === "TimeoutError") throw unreachable(broken);
+    return {};
+  });
   if (answer.ok) return found;
   const detail = found.detail ?? `the service answered ${answer.status}`;
   throw new Refused(answer.status, found.code ?? "unknown", detail);
