@@ -90,6 +90,7 @@ def photo(page: Page) -> str:
 
 def here(page: Page) -> None:
     """Wait until the photo is there, or it is told why not."""
+    expect(page.locator("#name")).not_to_be_empty()  # without a source, an image is complete
     expect(page.locator("#photo")).to_have_js_property("complete", True)
 
 
