@@ -54,9 +54,13 @@ def test_multiply_accumulates_are_counted_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameters", "multiply_accumulates"),
-    [("residual", 210_138, 16_370_560), ("residual-fine", 214_874, 19_983_232)],
+    [
+        ("residual", 210_138, 16_370_560),
+        ("residual-fine", 214_874, 19_983_232),
+        ("residual-wide", 834_986, 65_255_168),
+    ],
 )
-def test_the_residual_networks_stay_small(
+def test_the_residual_networks_are_of_the_size_that_is_told(
     name: str, parameters: int, multiply_accumulates: int
 ) -> None:
     model = network.ARCHITECTURES[name]((28, 28, 1), 10)
