@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -69,6 +69,22 @@ class Place:
     def rows(self) -> dict[str, str]:
         """The decision on each file."""
         return {row.filename: row.decision for row in read_predictions(self.output, 10)}
+
+
+def failing_at(
+    path: Path, error: BaseException, carry_out: Callable[..., object]
+) -> Callable[..., object]:
+    """`carry_out`, but for `path`, where it raises `error`."""
+
+    def guarded(given: bytes, *others: object, **named: object) -> object:
+        if given == os.fsencode(path):
+            raise error
+        return carry_out(given, *others, **named)
+
+    return guarded
+
+
+DENIED = PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.fixture
@@ -740,13 +756,7 @@ def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png", "b.png", "c.png")
-    unlink = os.unlink
-
-    def killed(path: bytes) -> None:
-        if path == os.fsencode(place.photos / "b.png"):
-            raise KeyboardInterrupt
-        unlink(path)
-
+    killed = failing_at(place.photos / "b.png", KeyboardInterrupt(), os.unlink)
     with fake_service() as service:
         with monkeypatch.context() as patch:
             patch.setattr("garments.batch.archive.os.unlink", killed)
@@ -790,6 +800,7 @@ def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
     with fake_service() as service:
         place.night(service, archive=archive)
         caplog.clear()
+        place.night(service, archive=archive)
         counts = place.night(service, archive=archive)
     assert (counts.found, counts.archived, counts.stuck, counts.carried) == (0, 0, 0, 0)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
@@ -798,15 +809,9 @@ def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
 def test_an_archive_in_a_folder_that_may_not_be_listed_is_filled(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = os.open
-
-    def guarded(path: bytes, *how: int) -> int:
-        if path == os.fsencode(archive.parent):
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return opened(path, *how)
-
     place.add("a.png")
-    monkeypatch.setattr("garments.batch.archive.os.open", guarded)
+    denied = failing_at(archive.parent, DENIED, os.open)
+    monkeypatch.setattr("garments.batch.archive.os.open", denied)
     with fake_service() as service:
         assert place.night(service, archive=archive).archived == 1
 
@@ -826,14 +831,8 @@ def test_a_photo_that_cannot_be_removed_is_told_and_the_others_are_moved(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png", "b.png")
-    unlink = os.unlink
-
-    def guarded(path: bytes) -> None:
-        if path == os.fsencode(place.photos / "a.png"):
-            raise PermissionError(errno.EACCES, "Permission denied")
-        unlink(path)
-
-    monkeypatch.setattr("garments.batch.archive.os.unlink", guarded)
+    denied = failing_at(place.photos / "a.png", DENIED, os.unlink)
+    monkeypatch.setattr("garments.batch.archive.os.unlink", denied)
     with fake_service() as service:
         counts = place.night(service, archive=archive)
     assert (counts.archived, counts.stuck) == (1, 1)
@@ -1133,14 +1132,7 @@ def test_a_photo_waits_once_though_its_move_is_cut_short(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png", length=22)
-
-    unlink = os.unlink
-
-    def killed(path: bytes) -> None:
-        if path == os.fsencode(place.photos / "a.png"):
-            raise KeyboardInterrupt
-        unlink(path)
-
+    killed = failing_at(place.photos / "a.png", KeyboardInterrupt(), os.unlink)
     with fake_service() as service:
         with monkeypatch.context() as patch:
             patch.setattr("garments.batch.archive.os.unlink", killed)

@@ -1,6 +1,5 @@
 """A night where a file, a folder or an answer is not as it should be, and what it tells."""
 
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from garments.store.archived import Archived
 from garments.store.lock import locked
 from tests import fake_service as fake
 from tests.fake_service import fake_service
-from tests.test_night import Place, archive, files, place, stay_apart, waiting
+from tests.test_night import DENIED, Place, archive, failing_at, files, place, stay_apart, waiting
 
 __all__ = ["archive", "place"]  # fixtures
 
@@ -79,14 +78,8 @@ def test_a_folder_that_cannot_be_listed_ends_the_night(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png", "b/c.png")
-    scandir = os.scandir
-
-    def guarded(folder: bytes) -> object:
-        if folder == os.fsencode(place.photos / "b"):
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return scandir(folder)
-
-    monkeypatch.setattr("garments.batch.walk.os.scandir", guarded)
+    denied = failing_at(place.photos / "b", DENIED, os.scandir)
+    monkeypatch.setattr("garments.batch.walk.os.scandir", denied)
     told = pytest.raises(batch.UsageError, match="photos/b cannot be listed: Permission denied")
     with fake_service() as service, told:
         place.night(service)

@@ -128,7 +128,7 @@ def run(
         with _after(output):
             seconds = time.monotonic() - clock
             write_report(output, table, findings, carried.count, started, seconds)
-            archived, stuck = _archive(night, archive) if archive and len(findings) else (0, 0)
+            archived, stuck = _archive(night, archive) if archive else (0, 0)
             counts = Counts(
                 found=len(findings),
                 accept=table.decisions["accept"],
