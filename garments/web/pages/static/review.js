@@ -347,24 +347,26 @@ class Review {
     if (this.lost && this.items[0]?.photo === this.shown) this.picture(this.items[0]);
   }
 
-  showDone(said) {
+  /** Why there is no photo: a title, and what to expect. */
+  ending() {
+    if (this.trouble) {
+      const until = isSignedOut(this.trouble) ? "you sign in again" : "the service answers";
+      return [`No more photos until ${until}`, "What you have answered is kept here, and sent then."];
+    }
+    if (this.unsent.length) {
+      return ["Your answers are being saved", "The next photos come when your answers are saved."];
+    }
     const left = this.leftHere();
-    const [title, text] = this.trouble
-      ? [
-        `No more photos until ${isSignedOut(this.trouble) ? "you sign in again" : "the service answers"}`,
-        "What you have answered is kept here, and sent then.",
-      ]
-      : this.unsent.length
-        ? ["Your answers are being saved", "The next photos come when your answers are saved."]
-        : left
-          ? [
-            "Others have the last ones",
-            `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else, and come here if they are left there.`,
-          ]
-          : [
-            "Nothing is left",
-            `Every photo${this.kind ? " of this kind" : ""} that should be looked at has an answer. It stands in the next table.`,
-          ];
+    if (left) {
+      const others = `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else`;
+      return ["Others have the last ones", `${others}, and come here if they are left there.`];
+    }
+    const which = `Every photo${this.kind ? " of this kind" : ""} that should be looked at`;
+    return ["Nothing is left", `${which} has an answer. It stands in the next table.`];
+  }
+
+  showDone(said) {
+    const [title, text] = this.ending();
     if (said || at("done").hidden || title !== at("done-title").textContent) announce(`${said}${title}.`);
     at("done-title").textContent = title;
     at("done-text").textContent = text;
