@@ -62,6 +62,11 @@ class Card:
     kinds: list[str] = field(default_factory=list)
     """What the network tells apart and the classes right for each, where it is more than labels."""
 
+    @property
+    def identity(self) -> str:
+        """What tells one model from every other: name@version."""
+        return f"{self.name}@{self.version}"
+
     def write(self, folder: Path) -> None:
         """Write `card.json` into the model folder."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)

@@ -24,7 +24,8 @@ def ask(client: Client, card: Card) -> str:
     (answer,) = client.classify([_picture(card)])
     if "error" in answer:
         raise _wrong(f"it answers with {answer['error']['detail']!r}")
-    name, _, version = answer["model"].partition("@")
+    identity = str(answer["model"])
+    name = identity.partition("@")[0]
     if name != card.name:
         raise ServiceError(
             f"the service answers with the model {name!r}, but this night is set up for "
@@ -35,9 +36,9 @@ def ask(client: Client, card: Card) -> str:
     if answer["prediction"] != expected:
         raise _wrong(f"it takes a picture of {card.labels[expected]!r} for {answer['label']!r}")
     strayed = abs(answer["confidence"] - confidence)
-    if version == card.version and strayed > _TOLERANCE:
+    if identity == card.identity and strayed > _TOLERANCE:
         raise _wrong(f"its confidence is off by {strayed:.2g}")
-    return f"{name}@{version}"
+    return identity
 
 
 def _wrong(reason: str) -> ServiceError:

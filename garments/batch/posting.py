@@ -255,7 +255,8 @@ class Night:
             entries = self.client.classify([contents[digest] for digest in asked])
             for digest, entry in zip(asked, entries, strict=True):
                 told = told_by(entry, model)
-                batch.models |= {told} if told else set()
+                if told:
+                    batch.models.add(told)
                 batch.posted[told or model] += 1
                 if entry.get("failed") or is_of_a_limit(entry):
                     # Not kept as an answer: the service may do better next night.

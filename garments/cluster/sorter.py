@@ -132,8 +132,9 @@ class Sorter:
         if isinstance(result, BadImage):
             return Row(name, error=str(result)), False
         best, card = result.top[0], self._engines[model].card
-        identity = f"{card.name}@{card.version}"
-        row = Row.answered(name, best.prediction, best.label, best.told, result.decision, identity)
+        row = Row.answered(
+            name, best.prediction, best.label, best.told, result.decision, card.identity
+        )
         return row, False
 
 

@@ -10,7 +10,7 @@ from flask.globals import request_ctx
 
 from garments.engine import Answer, Engine
 from garments.preprocess import Limits
-from garments.routing import MODELS_HEADER, in_header, together
+from garments.routing import MODELS_HEADER
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
 from garments.web.access import require_token
@@ -19,7 +19,7 @@ from garments.web.lifecycle import Lifecycle, time_limit
 from garments.web.metrics import CONTENT_TYPE
 from garments.web.models import Models
 from garments.web.problems import Refusal
-from garments.web.routing import Router, classify_each
+from garments.web.routing import Router, chosen_from, classify_each, engines_for
 from garments.web.uploads import Upload, read_uploads
 from garments.web.watch import Watch, answered
 
@@ -71,7 +71,7 @@ def register(
         choice = router.choice(name)
         top = _top(query.get("top", "3"), choice[-1])
         uploads = _uploads(asked)
-        engines = router.engines(name, uploads)
+        engines = engines_for(choice, uploads)
         results = classify_each(engines, uploads, limits=limits, top=top, until=time_limit(asked))
         answered([engine.card for engine in engines], results)
         able = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
@@ -84,16 +84,16 @@ def register(
                 for upload, result, engine in zip(uploads, results, engines, strict=True)
             ],
         )
-        answer.headers[MODELS_HEADER] = in_header(together(map(_identified, choice)))
+        answer.headers[MODELS_HEADER] = chosen_from(choice)
         return answer
 
     @api.post("/process_batch")
     def process_batch() -> Response:
-        router.default()
+        choice = router.choice(None)
         if request.mimetype != "application/json":
             raise Refusal("unsupported_media_type", "send JSON with Content-Type: application/json")
         uploads = _uploads(request)
-        engines = router.engines(None, uploads)
+        engines = engines_for(choice, uploads)
         results = classify_each(engines, uploads, limits=limits, until=time_limit(request))
         answered([engine.card for engine in engines], results)
         errors = [
@@ -120,10 +120,6 @@ def register(
 
 def _identity(engine: Engine) -> dict[str, str]:
     return {"name": engine.card.name, "version": engine.card.version}
-
-
-def _identified(engine: Engine) -> str:
-    return f"{engine.card.name}@{engine.card.version}"
 
 
 def _other(engine: Engine, first: Engine, result: Result) -> dict[str, Any]:

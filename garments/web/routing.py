@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from garments.engine import Engine
 from garments.preprocess import BadImage
 from garments.preprocess.size import size_of
-from garments.routing import model_for
+from garments.routing import in_header, model_for, together
 from garments.settings import Settings
 from garments.web.classify import Result, classify
 from garments.web.models import Models
@@ -17,7 +18,7 @@ from garments.web.uploads import Upload
 
 
 class Router:
-    """Chooses a model for every picture; see `model_for`."""
+    """Says which models a request has to choose from."""
 
     def __init__(self, settings: Settings, models: Models) -> None:
         self._settings = settings
@@ -35,20 +36,30 @@ class Router:
             detail = f"the model {photo} is not loaded; the service's log says why"
             raise Refusal("not_ready", detail) from error
 
-    def choice(self, name: str | None) -> list[Engine]:
-        """The engines that a picture may go to: that called `name`, else any. Raises Refusal."""
-        if name is not None:
-            return [self._models.named(name)]
-        photo, small = self.default(), self._models.named(self._settings.model)
-        return [small] if photo is small else [small, photo]
+    def choice(self, name: str | None) -> tuple[Engine, ...]:
+        """The engines that a picture may go to. Raises Refusal.
 
-    def engines(self, name: str | None, uploads: Sequence[Upload]) -> list[Engine]:
-        """The engine for each upload: that called `name`, else by the picture. Raises Refusal."""
-        by_name = {engine.card.name: engine for engine in self.choice(name)}
-        if len(by_name) == 1:
-            return [*by_name.values()] * len(uploads)
-        small, photo = by_name
-        return [by_name[model_for(_size(upload), small, photo)] for upload in uploads]
+        That called `name`; else the one for small pictures, and that for photos if it is another.
+        """
+        if name is not None:
+            return (self._models.named(name),)
+        photo, small = self.default(), self._models.named(self._settings.model)
+        return (small,) if photo is small else (small, photo)
+
+
+def engines_for(choice: tuple[Engine, ...], uploads: Sequence[Upload]) -> list[Engine]:
+    """The engine of `choice` for each upload."""
+    by_name = {engine.card.name: engine for engine in choice}
+    if len(by_name) == 1:
+        return [*choice] * len(uploads)
+    small, photo = by_name
+    return [by_name[model_for(_size(upload), small, photo)] for upload in uploads]
+
+
+@lru_cache(maxsize=8)  # there are few choices, and many requests
+def chosen_from(choice: tuple[Engine, ...]) -> str:
+    """What an answer says of the models that could have given it."""
+    return in_header(together(engine.card.identity for engine in choice))
 
 
 def classify_each(engines: Sequence[Engine], uploads: Sequence[Upload], **how: Any) -> list[Result]:

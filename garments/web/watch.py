@@ -18,6 +18,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from garments.card import Card
 from garments.engine import Answer
+from garments.routing import together
 from garments.web.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _line(visit: Visit) -> dict[str, Any]:
         line["waited_ms"] = round(visit.waited * 1000, 2)
     if visit.results:
         line["pictures"] = len(visit.results)
-        line["model"] = "+".join(sorted({f"{card.name}@{card.version}" for card in visit.cards}))
+        line["model"] = together({card.identity for card in visit.cards})
     if visit.reasons:
         line["refused"] = sorted(set(visit.reasons))
     return line

@@ -95,7 +95,7 @@ class _Model:
 def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models) -> list[_Model]:
     """The models that were looked at last, the latest first."""
     names = list(dict.fromkeys(review.model for review in reversed(reviews)))[:_MODELS]
-    cards = {f"{e.card.name}@{e.card.version}": e.card for e in models.engines}
+    cards = {engine.card.identity: engine.card for engine in models.engines}
     classes = len(models.all()[0].card.labels)
     accepted = sum(run["accept"] or 0 for run in nights)
     found = sum((run["found"] or 0) - (run["unreadable"] or 0) for run in nights)

@@ -18,7 +18,7 @@ from garments.preprocess.picture import open_picture
 from garments.settings import Settings
 from garments.web.models import Models
 from garments.web.problems import Refusal
-from garments.web.routing import Router
+from garments.web.routing import Router, engines_for
 from garments.web.together import ask
 from garments.web.uploads import read_uploads
 from garments.web.watch import answered
@@ -49,7 +49,7 @@ def add_to(pages: Blueprint, settings: Settings, models: Models) -> None:
         One that cannot be read is an answer too: `error` says why.
         """
         (upload,) = uploads = read_uploads(request, max_images=1)
-        (engine,) = router.engines(None, uploads)
+        (engine,) = engines_for(router.choice(None), uploads)
         if isinstance(upload.content, Refusal):
             raise upload.content
         try:
@@ -75,7 +75,7 @@ def add_to(pages: Blueprint, settings: Settings, models: Models) -> None:
 def _told(engine: Engine, answer: Answer) -> dict[str, Any]:
     card = engine.card
     return {
-        "model": f"{card.name}@{card.version}",
+        "model": card.identity,
         "decision": answer.decision,
         "threshold": card.accept_threshold,
         "size": [card.width, card.height],
