@@ -306,7 +306,7 @@ def test_an_object_that_is_overwritten_is_looked_at_again(
         ({"archive": Path("x")}, "--archive cannot be had with --engine ray"),
         ({"fresh": True, "url": "http://x"}, "--fresh, --url cannot be had"),
         ({"output": "p.txt"}, "must end in .csv or .parquet"),
-        ({"output": "none/p.csv"}, "none/p.csv cannot be written"),
+        ({"output": "none/p.csv"}, "none is no folder: make it"),
         ({"directory": "gs://bucket"}, "gs:// is not served"),
         ({"directory": "s3:///x"}, "names no bucket"),
         ({"directory": "none"}, "none cannot be listed"),

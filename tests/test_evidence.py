@@ -97,7 +97,7 @@ def test_a_page_weighs_the_doubtful_and_the_sample_by_how_many_there_are_of_each
     reviews += [review("sample", right=True) for _ in range(4)]
     reviews += [review("wrong", right=False) for _ in range(4)]
     night = {"found": 110, "unreadable": 10, "accept": 90}
-    card = SimpleNamespace(name="n", version="1", labels=["a", "b"], accept_threshold=0.5)
+    card = SimpleNamespace(identity="n@1", labels=["a", "b"], accept_threshold=0.5)
     engine: Any = SimpleNamespace(card=card)
     models: Any = SimpleNamespace(engines=[engine], all=lambda: [engine])
     (told,) = runs._of_models(reviews, [night], models)
