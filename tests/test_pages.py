@@ -138,6 +138,15 @@ def test_another_site_cannot_have_a_sign_in_shown_as_it_likes(
     assert (answer.status_code, answer.json["code"]) == (403, "foreign_form")
 
 
+def test_what_another_site_sends_ends_no_session(client: FlaskClient) -> None:
+    # Its form comes without the session's cookie, in whose place a new one would come.
+    told = {"Sec-Fetch-Site": "cross-site", "Accept": "text/html"}
+    for path in ("/sign-in", "/sign-out", "/look"):
+        answer = client.post(path, data={"name": "Eve"}, headers=told)
+        assert "Set-Cookie" not in answer.headers
+    assert "another site sent you here" in answer.text
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [
