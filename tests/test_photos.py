@@ -156,6 +156,15 @@ def test_a_small_copy_that_is_named_by_its_photo_corrects_it(tmp_path: Path) -> 
     assert found.accepted == {6}
 
 
+def test_corrections_that_hold_no_photo_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    take(tmp_path / "photos" / "Dress" / "a.png")
+    (tmp_path / "corrected").mkdir()
+    assert len(read_photos([tmp_path / "photos", tmp_path / "corrected"])) == 1
+    assert "corrected holds no photo and changes nothing" in caplog.text
+
+
 def test_what_lies_beside_photos_is_not_taken_for_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

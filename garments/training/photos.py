@@ -83,6 +83,8 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
             found[digest] = photo
         if len(found) == before == 0:
             raise DatasetError(f"{folder} holds no photo: {_layouts()}")
+        if not rows:
+            log.warning("%s holds no photo and changes nothing", folder)
     return [found[digest] for digest in sorted(found)]
 
 
