@@ -1,11 +1,13 @@
-"""An object store of the tests' own: moto's server in an environment of its own.
+"""Object stores of the tests' own: moto's server in an environment of its own, and a fake.
 
-It asks for another python-dateutil than what is served with. It runs in a network namespace, since
-Ray does; so whatever speaks to it is a process there too.
+The server asks for another python-dateutil than what is served with. It runs in a network
+namespace, since Ray does; so whatever speaks to it is a process there too.
 """
 
+import io
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +42,11 @@ for key, content in pickle.load(sys.stdin.buffer).items():
     with store.open_output_stream(f"photos/{key}") as stream:
         stream.write(content)
 """
+_PUT_PLAINLY = """
+import os, urllib.request as http
+url = f"{os.environ['AWS_ENDPOINT_URL']}/photos/{sys.argv[1]}"
+http.urlopen(http.Request(url, data=b"x", method="PUT"), timeout=30).close()
+"""
 _GET = """
 with store.open_input_stream(f"photos/{sys.argv[1]}") as stream:
     sys.stdout.buffer.write(stream.readall())
@@ -58,6 +66,10 @@ class Bucket:
 
     def put(self, objects: Mapping[str, bytes]) -> None:
         self._run(_PUT, given=pickle.dumps(objects))
+
+    def put_plainly(self, key: str) -> None:
+        """Put some object, also under a key that PyArrow refuses; S3 does not."""
+        self._run(_PUT_PLAINLY, key)
 
     def get(self, key: str) -> bytes:
         return self._run(_GET, key)
@@ -98,3 +110,40 @@ def bucket(folder: Path, within: Sequence[str]) -> Iterator[Bucket]:
         finally:
             process.terminate()
             process.wait(timeout=10)
+
+
+class Interrupted:
+    """A store whose writers are interrupted, as by Ctrl-C, before the first byte has arrived.
+
+    As with S3, an object is there when its stream is closed, whatever was written until then.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def file_system(self, url: str) -> tuple["Interrupted", str]:
+        """What is had for a URL: the store, and the path in it."""
+        return self, url.removeprefix("s3://")
+
+    @contextmanager
+    def open_output_stream(self, path: str) -> Iterator[io.BytesIO]:
+        stream = _Interrupting()
+        try:
+            yield stream
+        finally:
+            self.objects[path] = stream.getvalue()
+
+    def get_file_info(self, selector: Any) -> list[Any]:
+        from pyarrow.fs import FileInfo, FileType
+
+        return [
+            FileInfo(path, FileType.File, size=len(content))
+            for path, content in self.objects.items()
+            if path.startswith(f"{selector.base_dir}/")
+        ]
+
+
+class _Interrupting(io.BytesIO):
+    def write(self, content: Any) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().write(content)

@@ -29,7 +29,7 @@ from tests.conftest import IMAGES, MODEL, PROJECT, hundred, script, serving
 from tests.namespaces import loopback, machines
 from tests.ray_nodes import Cluster
 from tests.ray_nodes import cluster as ray_cluster
-from tests.s3 import CREDENTIALS, Bucket, bucket
+from tests.s3 import CREDENTIALS, Bucket, Interrupted, bucket
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None or find_spec("pyarrow") is None,
@@ -300,6 +300,89 @@ def test_an_object_that_is_overwritten_is_looked_at_again(
     assert (before.prediction, after.prediction) == (first.stem[-1], other.stem[-1])
 
 
+@needs_ray
+@pytest.mark.parametrize(
+    ("key", "prefix"), [("first//a.png", "first//"), ("second/2026//a.png", "second/2026//")]
+)
+def test_a_key_with_an_empty_name_in_it_ends_the_job_which_says_where(
+    key: str, prefix: str, nodes: Cluster, store: Bucket, tmp_path: Path
+) -> None:
+    store.put_plainly(key)
+    done = job(nodes, store.url(key.partition("/")[0]), tmp_path / "p.csv")
+    assert done.returncode == 2, done.stderr
+    assert f"s3://photos/{prefix} cannot be listed: rename the objects" in done.stderr
+
+
+@needs_ray
+def test_a_table_whose_upload_is_interrupted_is_there_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Row("a.png", error="x"), Row("b.png", error="y")]
+    table.write(rows, str(tmp_path / "p.csv"))
+    interrupted = Interrupted()
+    monkeypatch.setattr(table, "file_system", interrupted.file_system)
+    told = pytest.raises(KeyboardInterrupt, match="interrupted when s3://photos/p.csv was written")
+    with told:
+        table.write(rows, "s3://photos/p.csv")
+    assert interrupted.objects == {"photos/p.csv": (tmp_path / "p.csv").read_bytes()}
+
+
+@needs_ray
+def test_a_part_whose_upload_is_interrupted_is_there_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interrupted = Interrupted()
+    monkeypatch.setattr("garments.cluster.parts.file_system", interrupted.file_system)
+    parts, text = Parts("s3://photos/p.csv.parts"), as_text([Row("a.png", error="x")])
+    with pytest.raises(KeyboardInterrupt):
+        parts.write("part", text, again=False)
+    assert interrupted.objects == {"photos/p.csv.parts/part.csv": text}
+
+
+@needs_ray
+def test_a_part_without_rows_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Interrupted()
+    store.objects = {"photos/p.csv.parts/a.csv": b"", "photos/p.csv.parts/b.csv": b"b.png"}
+    monkeypatch.setattr("garments.cluster.parts.file_system", store.file_system)
+    parts = Parts("s3://photos/p.csv.parts")
+    assert ["a" in parts, "b" in parts] == [False, True]
+
+
+@needs_ray
+def test_what_fails_after_the_table_is_told_so(tmp_path: Path) -> None:
+    photos, output = tmp_path / "photos", tmp_path / "p.csv"
+    photos.mkdir()
+    (tmp_path / "p.csv.parts" / "old.csv").mkdir(parents=True)  # what is no file is not removed
+    done = script("batch_request.py", photos, "--engine", "ray", "--output", output)
+    assert done.returncode == 2, done.stderr
+    assert f"{output} is written; then: Is a directory ({output}.parts/old.csv)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert output.exists()
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (PermissionError("AWS Error ACCESS_DENIED"), "csv is written; then: AWS Error ACCESS_DENI"),
+        (ZeroDivisionError("by nothing"), "csv is written; then: ZeroDivisionError"),
+        (KeyboardInterrupt(), "interrupted when .*csv was written"),
+    ],
+)
+def test_whatever_happens_after_the_table_is_told_so(
+    failure: BaseException, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise failure
+
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setattr(Parts, "keep", failing)
+    kind = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else batch.AfterwardsError
+    with pytest.raises(kind, match=told):
+        cluster.run(str(tmp_path / "photos"), str(tmp_path / "p.csv"), Settings())
+    assert (tmp_path / "p.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
@@ -309,6 +392,7 @@ def test_an_object_that_is_overwritten_is_looked_at_again(
         ({"output": "none/p.csv"}, "none is no folder: make it"),
         ({"directory": "gs://bucket"}, "gs:// is not served"),
         ({"directory": "s3:///x"}, "names no bucket"),
+        ({"directory": "s3://bucket/x//y"}, "an empty name between two slashes"),
         ({"directory": "none"}, "none cannot be listed"),
         ({"model": "none"}, "none is no model folder"),
     ],

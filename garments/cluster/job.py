@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from garments.batch.errors import UsageError
+from garments.batch.errors import AfterwardsError, UsageError
 from garments.batch.night import require_replaceable, scratch
 from garments.card import CARD_NAME, CardError, read_model
 from garments.cluster.parts import SIZE, Parts, cut
@@ -64,7 +64,8 @@ def run(
     It is what `garments.batch.run` would write of the same photos, and appears whole or not at
     all. A job that died goes on with the parts that are missing, and so does one whose photos
     have changed. `model` names what answers for all photos; `others` are options of the nightly
-    client that a job does not have. Raises UsageError, ServiceError, ReconcileError and Busy.
+    client that a job does not have. Raises UsageError, ServiceError, ReconcileError and Busy;
+    AfterwardsError where it fails when `output` is written already.
     """
     clock = time.monotonic()
     _refuse(others)
@@ -84,7 +85,8 @@ def run(
             raise UsageError(f"{_beside(output)} cannot be used: {error}") from error
         table = Table(parts)
         write(table.rows(cut(findings, made_by)), output)
-        parts.keep(table.names)
+        with _after(output):
+            parts.keep(table.names)
         counts = Counts(
             found=len(findings),
             accept=table.decisions["accept"],
@@ -149,6 +151,22 @@ def _alone(output: str) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()).encode())
         yield
+
+
+@contextmanager
+def _after(output: str) -> Iterator[None]:
+    """Tell of what goes wrong from now on that the table itself is written."""
+    try:
+        yield
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        why = error.strerror or error  # those of PyArrow are but a text
+        raise AfterwardsError(f"{output} is written; then: {why}{place}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted when {output} was written") from None
+    except Exception as error:
+        logger.exception("a fault of the program")
+        raise AfterwardsError(f"{output} is written; then: {error!r}") from error
 
 
 def _work(place: Place, settings: Settings, model: str | None) -> Work:

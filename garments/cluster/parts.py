@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from garments.batch.walk import Found
-from garments.cluster.places import file_system
+from garments.cluster.places import file_system, put_object
 from garments.predictions import Row, cell_of, name_of, put_in_place
 
 SIZE = 512
@@ -79,12 +79,14 @@ class Parts:
         return f"{part}{_ENDING}" in self._names or f"{part}{_AGAIN}" in self._names
 
     def write(self, part: str, text: bytes, *, again: bool) -> None:
-        """Keep the rows of a part; `again` marks those that another job has to make anew."""
+        """Keep the rows of a part; `again` marks those that another job has to make anew.
+
+        Raises OSError.
+        """
         name = f"{part}{_AGAIN if again else _ENDING}"
         path = f"{self._root}/{name}"
-        if self._remote:  # an object appears whole
-            with self._store.open_output_stream(path) as stream:
-                stream.write(text)
+        if self._remote:
+            put_object(self._store, path, text)
         else:
             with put_in_place(Path(path)) as partial:
                 partial.write_bytes(text)
@@ -101,13 +103,16 @@ class Parts:
             raise ValueError(f"the part {part} is damaged: {error}") from error
 
     def forget_unfinished(self) -> None:
-        """Remove what an earlier job marked to be made anew, or was writing when it died."""
+        """Remove what an earlier job marked to be made anew, or was writing when it died.
+
+        Raises OSError.
+        """
         for name in self._listed():
             if name.endswith((_AGAIN, ".part")):
                 self._remove(name)
 
     def keep(self, parts: set[str]) -> None:
-        """Remove all others: photos have gone, or another model has answered."""
+        """Remove all others: photos have gone, or another model has answered. Raises OSError."""
         for name in [*self._names]:
             if name.removesuffix(_AGAIN).removesuffix(_ENDING) not in parts:
                 self._remove(name)
@@ -118,7 +123,9 @@ class Parts:
         from pyarrow import fs
 
         selector = fs.FileSelector(self._root, allow_not_found=True)
-        return [str(entry.base_name) for entry in self._store.get_file_info(selector)]
+        entries = self._store.get_file_info(selector)
+        # Each part has rows; what is empty is an upload that ended before its first byte.
+        return [str(entry.base_name) for entry in entries if entry.size]
 
     def _read(self, path: str) -> bytes:
         if not self._remote:

@@ -1,4 +1,7 @@
-"""Where photos are: a folder, a glob, or below an `s3://` URL; to be listed and read there."""
+"""Where photos are: a folder, a glob, or below an `s3://` URL; to be listed and read there.
+
+And how objects are written, since a table and its parts may be below such a URL too.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -111,7 +116,10 @@ class Place:
         return file_system(self.root + (f"?{self.options}" if self.options else ""))
 
     def _objects(self) -> Iterator[Found]:
-        """Walk from prefix to prefix, so that no more than one of them is in memory."""
+        """Walk from prefix to prefix, so that no more than one of them is in memory.
+
+        Raises UsageError for one that cannot be listed, since photos may be below it.
+        """
         from pyarrow import fs
 
         store, root = self._store
@@ -125,6 +133,12 @@ class Place:
             for entry in entries:
                 name = entry.path[len(root) :].lstrip("/")
                 if entry.type == fs.FileType.Directory:
+                    # PyArrow cannot name what is below `//`: it gives the folder itself once more.
+                    if not entry.path.rstrip("/").startswith(f"{folder}/"):
+                        raise UsageError(
+                            f"{_S3}{folder}// cannot be listed: rename the objects whose keys "
+                            "begin so, with one slash for the two"
+                        )
                     folders.append(entry.path)
                 elif name.lower().endswith(EXTENSIONS):
                     yield Found(os.fsencode(name), Stamp(entry.size, entry.mtime_ns or 0, 0))
@@ -151,12 +165,39 @@ def file_system(url: str) -> tuple[Any, str]:
     path = path_of(url)
     options = url[len(path) + 1 :]
     bucket = urlsplit(path).netloc
+    if "//" in path.removeprefix(_S3).rstrip("/"):
+        raise UsageError(f"{url} has an empty name between two slashes: name another place")
     try:
         # A key is no URL: only the bucket is, so that no character of a key is taken for an escape.
         store, _ = fs.FileSystem.from_uri(f"{_S3}{bucket}" + (f"?{options}" if options else ""))
     except (ArrowInvalid, OSError) as error:
         raise UsageError(f"{url} cannot be used: {error}") from error
     return store, path.removeprefix(_S3).rstrip("/")
+
+
+def put_object(store: Any, path: str, content: bytes | mmap) -> None:
+    """Write an object, which appears whole or stays as it was. Raises OSError.
+
+    What interrupts that is heard when the object is there.
+    """
+
+    def send() -> None:
+        with store.open_output_stream(path) as stream:
+            stream.write(content)
+
+    # A stream that is closed completes its upload, also where an exception closes it. In a thread
+    # no signal raises one, and where it is the store that fails, nothing is completed. To write
+    # beside the object and have the store copy that is no way out, since PyArrow waits three
+    # seconds for an answer and a large copy takes longer; nor is PyArrow's `copy_files`, which
+    # says nothing of an upload that failed.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(int).result()  # who is interrupted starting a thread does not wait for it
+        sending = thread.submit(send)
+        try:
+            sending.result()
+        except KeyboardInterrupt:
+            sending.result()
+            raise
 
 
 def _regex(pattern: str) -> str:

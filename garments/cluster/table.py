@@ -7,17 +7,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 from garments.batch.errors import ReconcileError, UsageError
 from garments.batch.writing import write_table
 from garments.cluster.parts import Part, Parts
-from garments.cluster.places import file_system, path_of
+from garments.cluster.places import file_system, path_of, put_object
 from garments.predictions import COLUMNS, DECISIONS, Row, cell_of, put_in_place, write_predictions
 
 _ROWS_AT_ONCE = 50_000
-_BYTES_AT_ONCE = 2**22
 
 
 class Table:
@@ -56,7 +56,8 @@ def write(rows: Iterable[Row], output: str) -> None:
     """Write a `.csv` or `.parquet` file or object, which appears whole or stays as it was.
 
     Whatever `rows` raises passes through. Raises UsageError where the output cannot be written, and
-    of a file what `write_table` raises.
+    of a file what `write_table` raises. What interrupts the upload of an object is told when it is
+    written.
     """
     form = write_parquet if path_of(output).endswith(".parquet") else write_predictions
     if not output.startswith("s3://"):
@@ -94,6 +95,9 @@ def _upload(form: Callable[[Iterable[Row], Path], None], rows: Iterable[Row], ur
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "table"
         form(rows, made)
-        with made.open("rb") as file, store.open_output_stream(path) as stream:
-            while block := file.read(_BYTES_AT_ONCE):
-                stream.write(block)
+        try:
+            # Mapped, since a read that fails must not end the upload with what has been read.
+            with made.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+                put_object(store, path, content)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted when {url} was written") from None
