@@ -12,7 +12,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,7 @@ from garments.store.reviews import Review
 TABLE = "reviews.csv"
 COLUMNS = ("file", "answer", "source", "who", "at", "model", "said", "confidence", "name")
 _NONE_FOLDER = "none"
-# What training reads; anything else, such as HEIC, goes there as its thumbnail.
-_READABLE = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_OWN = re.compile(r"[\w-]+( [\w-]+)*/[0-9a-f]{64}\.[a-z]{3,4}")  # what an export before may drop
+_OWN = re.compile(r"[0-9a-f]{64}\.[a-z]{3,4}")  # how an export names files, and nobody else
 
 
 class ExportError(Exception):
@@ -59,13 +58,15 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
     """Have a file for every standing review in `folder`, in a folder a class, and `reviews.csv`.
 
     Each is the photo itself where it still has the content that was answered for, in the night's
-    directory or in one of `archives`; else its thumbnail. Files that are there already are not
-    written again, and every one appears whole or not at all. Raises OSError and StoreError.
+    directory, in one of `archives`, or in `folder` since an export before; else its thumbnail.
+    Files that are there already are not written again, and every one appears whole or not at all.
+    Raises OSError and StoreError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    before, told, rows = _files_of(folder / TABLE), Exported(), []
+    before, told, rows = _files_of_before(folder), Exported(), []
     for review in desk.reviews.standing():
-        found = _photo(review, archives, most_bytes)
+        places = [*_places_of(review, archives), *before.get(review.digest.hex(), ())]
+        found = _photo(review, places, most_bytes)
         source = "photo" if found else "thumbnail"
         content, extension = found or _thumbnail(desk, review.digest)
         if content is None:
@@ -76,9 +77,10 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
         told.photos += source == "photo"
         told.thumbnails += source == "thumbnail"
         rows.append(_row(name, source, review))
-    for name in before - {row[0] for row in rows}:
+    written = {folder / row[0] for row in rows}
+    for path in {path for paths in before.values() for path in paths} - written:
         with suppress(FileNotFoundError):
-            (folder / name).unlink()
+            path.unlink()
             told.dropped += 1
     with replacing(folder / TABLE) as file:
         csv.writer(file).writerows([COLUMNS, *rows])
@@ -108,19 +110,22 @@ def _folder_of(answer: int | None) -> str:
     return _NONE_FOLDER if answer is None else LABELS[answer].replace("/", "_")
 
 
-def _photo(review: Review, archives: Iterable[Path], most: int) -> tuple[bytes, str] | None:
-    """The photo as it was answered for, and its extension; None where it is nowhere any more."""
-    name = review.name or b""
-    extension = os.path.splitext(os.fsdecode(name))[1]
-    if review.directory is None or extension.lower() not in _READABLE:
-        return None
+def _places_of(review: Review, archives: Iterable[Path]) -> list[Path]:
+    """Where the photo may be, by the name that it had when it was answered for."""
+    if review.directory is None or review.name is None:
+        return []
     # As the archive names what would clash.
-    names = [os.fsdecode(each) for each in (name, marked(name, review.digest))]
-    places = [Path(os.fsdecode(review.directory)) / names[0]]
-    places += [folder / each for folder in archives for each in names]
-    for content in filter(None, (_content(place, most) for place in places)):
-        if hashlib.sha256(content).digest() == review.digest:
-            return content, extension.lower()
+    names = [os.fsdecode(each) for each in (review.name, marked(review.name, review.digest))]
+    in_archives = [folder / each for folder in archives for each in names]
+    return [Path(os.fsdecode(review.directory)) / names[0], *in_archives]
+
+
+def _photo(review: Review, places: Iterable[Path], most: int) -> tuple[bytes, str] | None:
+    """The photo as it was answered for, and its extension; None where it is nowhere any more."""
+    for place in places:
+        content = _content(place, most)
+        if content and hashlib.sha256(content).digest() == review.digest:
+            return content, place.suffix.lower()
     return None
 
 
@@ -145,19 +150,24 @@ def _keep(path: Path, content: bytes) -> None:
     with suppress(FileNotFoundError):
         if path.read_bytes() == content:
             return
+    if path.is_symlink():  # what it leads to is somebody's own, and stays
+        path.unlink()
     path.parent.mkdir(exist_ok=True)
     with put_in_place(path) as partial:  # of a name that training takes for no photo
         partial.write_bytes(content)
 
 
-def _files_of(table: Path) -> set[str]:
-    """The files that an export before has told of, as far as they are such as it writes."""
-    return {name for name in _names_in(table) if _OWN.fullmatch(name)}
+def _files_of_before(folder: Path) -> dict[str, list[Path]]:
+    """The files that exports before have left, by the digest in their names.
 
-
-def _names_in(table: Path) -> Iterator[str]:
-    with suppress(FileNotFoundError), table.open(encoding="utf-8", newline="") as file:
-        yield from (row[0] for row in csv.reader(file) if row)
+    They are told by these names, never by the table, which people save again in other forms.
+    """
+    found = defaultdict(list)
+    for answer in (*range(len(LABELS)), None):
+        for path in (folder / _folder_of(answer)).glob("*"):
+            if _OWN.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                found[path.stem].append(path)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

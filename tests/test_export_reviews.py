@@ -55,6 +55,11 @@ class Shop:
         """What training finds."""
         return sorted((photo.accepted for photo in read_photos([self.folder])), key=min)
 
+    def content_of(self, label: str, photo: bytes, extension: str = ".jpg") -> bytes:
+        """What stands in the folder of that class for a photo."""
+        name = hashlib.sha256(photo).hexdigest() + extension
+        return (self.folder / label / name).read_bytes()
+
     def files(self) -> set[str]:
         return {str(p.relative_to(self.folder)) for p in self.folder.rglob("*.*") if p.is_file()}
 
@@ -86,17 +91,24 @@ def test_a_correction_wins_over_the_photo_that_it_corrects(shop: Shop, tmp_path:
     assert photo.accepted == {4}
 
 
-def test_a_photo_that_is_gone_changed_or_unreadable_to_training_goes_in_little(shop: Shop) -> None:
-    for name in ("gone.jpg", "changed.jpg", "link.jpg", "phone.heic"):
+def test_a_photo_that_is_gone_or_changed_goes_in_little(shop: Shop) -> None:
+    for name in ("gone.jpg", "changed.jpg", "link.jpg"):
         shop.add(name, 3)
     (shop.photos / "gone.jpg").unlink()
     (shop.photos / "changed.jpg").write_bytes(b"another")
     (shop.photos / "link.jpg").rename(shop.photos / "target.jpg")
     (shop.photos / "link.jpg").symlink_to("target.jpg")
-    assert shop.export() == "0 photos, 4 thumbnails"
-    assert len(shop.labels()) == 4
+    assert shop.export() == "0 photos, 3 thumbnails"
+    assert len(shop.labels()) == 3
     text = (shop.folder / "reviews.csv").read_text()
-    assert text.count(",thumbnail,Ana,") == 4
+    assert text.count(",thumbnail,Ana,") == 3
+
+
+def test_a_photo_of_a_phone_goes_as_it_is(shop: Shop) -> None:
+    shop.add("phone.HEIC", 3, form="HEIF")
+    assert shop.export() == "1 photos, 0 thumbnails"
+    content = (shop.photos / "phone.HEIC").read_bytes()
+    assert shop.content_of("Dress", content, ".heic") == content
 
 
 def test_a_photo_in_the_archive_is_found(shop: Shop, tmp_path: Path) -> None:
@@ -122,16 +134,92 @@ def test_a_second_export_writes_only_what_is_new(shop: Shop) -> None:
     assert (again.st_mtime_ns, again.st_ino) == (written.st_mtime_ns, written.st_ino)
 
 
+@pytest.mark.parametrize(("name", "form"), [("a.jpg", "JPEG"), ("a.png", "PNG")])
+def test_a_photo_that_was_exported_stays_whole_when_it_has_left(
+    shop: Shop, name: str, form: str
+) -> None:
+    shop.add(name, 4, form=form)
+    shop.export()
+    photo, before = (shop.photos / name).read_bytes(), shop.files()
+    (shop.photos / name).unlink()
+    assert shop.export() == "1 photos, 0 thumbnails"
+    assert shop.files() == before
+    assert shop.content_of("Coat", photo, Path(name).suffix) == photo
+
+
+def test_a_photo_that_was_exported_moves_with_its_answer(shop: Shop) -> None:
+    number = shop.add("a.jpg", 4)
+    shop.export()
+    photo = (shop.photos / "a.jpg").read_bytes()
+    (shop.photos / "a.jpg").unlink()
+    shop.desk.reviews.undo(number, "Ana")
+    shop.desk.reviews.decide(Decision("again", hashlib.sha256(photo).digest(), 3, "Ana"))
+    assert shop.export() == "1 photos, 0 thumbnails, 1 of before dropped"
+    assert len(shop.files()) == 2
+    assert shop.content_of("Dress", photo) == photo
+
+
+def test_a_file_of_before_that_is_damaged_is_no_photo(shop: Shop) -> None:
+    shop.add("a.jpg", 4)
+    shop.export()
+    photo = (shop.photos / "a.jpg").read_bytes()
+    (name,) = shop.files() - {"reviews.csv"}
+    (shop.folder / name).write_bytes(photo[:-9])
+    (shop.photos / "a.jpg").unlink()
+    assert shop.export() == "0 photos, 1 thumbnails"
+    assert shop.content_of("Coat", photo) == thumbnail(photo)
+
+
 def test_what_was_taken_back_is_dropped_and_nothing_else(shop: Shop) -> None:
     number = shop.add("a.jpg", 3)
     shop.export()
-    (shop.folder / "Dress" / "own.jpg").write_bytes(b"somebody's own")
+    (mine,) = shop.files() - {"reviews.csv"}
+    own = {"Dress/own.jpg", "Dress/deep/" + Path(mine).name, "mine/" + Path(mine).name}
+    for name in own:
+        (shop.folder / name).parent.mkdir(exist_ok=True)
+        (shop.folder / name).write_bytes(b"somebody's own")
+    linked = "Dress/" + "0" * 64 + ".jpg"
+    (shop.folder / linked).symlink_to("own.jpg")
     with (shop.folder / "reviews.csv").open("a") as table:
         table.write("../photos/a.jpg,x,x,x,x,x,x,x,x\nDress/own.jpg,x,x,x,x,x,x,x,x\n")
     shop.desk.reviews.undo(number, "Ana")
     assert shop.export() == "0 photos, 0 thumbnails, 1 of before dropped"
-    assert shop.files() == {"reviews.csv", "Dress/own.jpg"}
+    assert shop.files() == {"reviews.csv", linked, *own}
     assert (shop.photos / "a.jpg").exists()
+
+
+def test_a_link_in_the_place_of_a_photo_makes_room_and_what_it_leads_to_stays(
+    shop: Shop, tmp_path: Path
+) -> None:
+    shop.add("a.jpg", 3)
+    shop.export()
+    (name,) = shop.files() - {"reviews.csv"}
+    own = tmp_path / "own.jpg"
+    own.write_bytes(b"somebody's own")
+    (shop.folder / name).unlink()
+    (shop.folder / name).symlink_to(own)
+    assert shop.export() == "1 photos, 0 thumbnails"
+    assert own.read_bytes() == b"somebody's own"
+    assert (shop.folder / name).read_bytes() == (shop.photos / "a.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [(",", "cp1252"), (";", "utf-8"), ("\t", "utf-16")]
+)
+def test_a_table_that_was_saved_again_by_a_spreadsheet_changes_nothing(
+    shop: Shop, separator: str, encoding: str
+) -> None:
+    number = shop.add("a.jpg", 3, who="Jürgen")
+    shop.export()
+    table = shop.folder / "reviews.csv"
+    text = table.read_text(encoding="utf-8")
+    table.write_bytes(text.replace(",", separator).encode(encoding))
+    assert shop.export() == "1 photos, 0 thumbnails"
+    assert table.read_text(encoding="utf-8") == text
+    table.write_bytes(text.replace(",", separator).encode(encoding))
+    shop.desk.reviews.undo(number, "Jürgen")
+    assert shop.export() == "0 photos, 0 thumbnails, 1 of before dropped"
+    assert shop.files() == {"reviews.csv"}
 
 
 def test_no_name_runs_in_a_spreadsheet(shop: Shop) -> None:
