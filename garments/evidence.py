@@ -85,21 +85,24 @@ def by_class(judged: Iterable[Judged], classes: int) -> list[Rate]:
 
 
 def by_week(judged: Iterable[Judged]) -> list[tuple[date, Rate]]:
-    """How often it was right in each week that had answers, named by its Monday."""
+    """How often it was right in each week that had answers, named by its Monday here."""
     weeks: dict[date, list[Judged]] = defaultdict(list)
     for one in judged:
-        day = one.at.date()
+        day = one.at.astimezone().date()
         weeks[day - timedelta(days=day.weekday())].append(one)
     return [(monday, rate(weeks[monday])) for monday in sorted(weeks)]
 
 
-def overall(doubtful: Rate, sample: Rate, accepted: float) -> tuple[float, float, float] | None:
+def overall(
+    doubtful: Rate, sample: Rate, accepted: float | None
+) -> tuple[float, float, float] | None:
     """The share right of all answers, and what it lies between; None without a sample.
 
-    `accepted` is the share of all answers that are. Both parts are weighed by how many there
-    really are, and the limits are those of both parts together, so that they are rather wide.
+    `accepted` is the share of all answers that are; None where that is not known, nor is the rest
+    then. Both parts are weighed by how many there really are, and the limits are those of both
+    parts together, so that they are rather wide.
     """
-    if not doubtful.count or not sample.count:
+    if not doubtful.count or not sample.count or accepted is None:
         return None
     shares = (doubtful.share, sample.share)
     lows, highs = zip(doubtful.interval, sample.interval, strict=True)

@@ -106,8 +106,9 @@ def name_of(cell: str) -> str:
 def replacing(path: Path) -> Iterator[TextIO]:
     """Write a temporary file beside `path` and put it in its place, durably, on success.
 
-    What a killed process left behind is written over. Raises OSError: BlockingIOError where another
-    process is at it, and NotSynced.
+    A link is followed: what it leads to is replaced, and it stays. What a killed process left
+    behind is written over. Raises OSError: BlockingIOError where another process is at it, and
+    NotSynced.
     """
     with put_in_place(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         yield file
@@ -119,6 +120,7 @@ def put_in_place(path: Path) -> Iterator[Path]:
 
     Raises BlockingIOError where another process is at it, and NotSynced.
     """
+    path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.part")
     with _own(partial):
         try:

@@ -1,4 +1,6 @@
 import math
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -45,7 +47,28 @@ def test_the_rate_by_class_is_by_what_it_really_was() -> None:
     assert [(one.right, one.count) for one in rates] == [(1, 2), (1, 1), (0, 1)]
 
 
-def test_the_rate_by_week_leaves_out_weeks_without_answers() -> None:
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets the time zone of this machine."""
+
+    def at(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield at
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_week_begins_on_the_monday_of_the_place(here: Callable[[str], None]) -> None:
+    early = Judged(0, 0, at=datetime(2026, 11, 22, 21, 30, tzinfo=timezone.utc))
+    for zone, monday in (("AEST-10", 23), ("EST5", 16)):
+        here(zone)
+        assert [day for day, _ in evidence.by_week([early])] == [date(2026, 11, monday)]
+
+
+def test_the_rate_by_week_leaves_out_weeks_without_answers(here: Callable[[str], None]) -> None:
+    here("UTC")
     judged = [Judged(0, 0), Judged(0, 1, at=MONDAY + timedelta(days=6, hours=15))]
     judged.append(Judged(0, 0, at=MONDAY + timedelta(days=21)))
     weeks = evidence.by_week(judged)
@@ -86,9 +109,31 @@ def test_all_answers_together_are_weighed_by_how_many_there_are() -> None:
     assert found[0] == pytest.approx(0.1 * 0.5 + 0.9 * 0.99)
     assert found[1] < found[0] < found[2]
     assert evidence.overall(Rate(50, 100), Rate(0, 0), 0.9) is None
+    assert evidence.overall(Rate(50, 100), Rate(99, 100), None) is None
 
 
-def test_a_page_weighs_the_doubtful_and_the_sample_by_how_many_there_are_of_each() -> None:
+FIRST = {"accept": 90, "review": 10, "reviewed": 0, "model_answers": 100, "model_accepts": 90}
+COUNTED = {"accept": 60, "review": 2, "reviewed": 38, "model_answers": 100, "model_accepts": 90}
+OF_BEFORE = {"model_answers": None, "model_accepts": None}
+NOT_COUNTED = {**COUNTED, **OF_BEFORE}
+NOBODY_YET = {**FIRST, **OF_BEFORE}
+BEFORE_REVIEWS = {**NOBODY_YET, "reviewed": None}
+
+
+@pytest.mark.parametrize(
+    ("nights", "accepted"),
+    [
+        ([FIRST], 0.9),
+        ([FIRST, COUNTED], 0.9),
+        ([FIRST, NOT_COUNTED], 0.9),
+        ([NOBODY_YET, BEFORE_REVIEWS], 0.9),
+        ([NOT_COUNTED], None),
+        ([], None),
+    ],
+)
+def test_a_page_weighs_the_doubtful_and_the_sample_by_how_many_there_are_of_each(
+    nights: list[dict[str, int | None]], accepted: float | None
+) -> None:
     def review(kind: str, *, right: bool) -> Review:
         said = dict.fromkeys(Review._fields, 0) | {"kind": kind, "model": "m@1", "at": MONDAY}
         return Review(**said | {"answer": 0 if right else 1})
@@ -96,10 +141,14 @@ def test_a_page_weighs_the_doubtful_and_the_sample_by_how_many_there_are_of_each
     reviews = [review("doubtful", right=number < 1) for number in range(4)]
     reviews += [review("sample", right=True) for _ in range(4)]
     reviews += [review("wrong", right=False) for _ in range(4)]
-    night = {"found": 110, "unreadable": 10, "accept": 90}
+    # Beside the unreadable ones, and those that were still being written.
+    nights = [{"found": 113, "unreadable": 10, "left": 3, **night} for night in nights]
     card = SimpleNamespace(identity="n@1", labels=["a", "b"], accept_threshold=0.5)
     engine: Any = SimpleNamespace(card=card)
     models: Any = SimpleNamespace(engines=[engine], all=lambda: [engine])
-    (told,) = runs._of_models(reviews, [night], models)
-    assert told.overall is not None
-    assert told.overall[0] == pytest.approx(0.1 * 0.25 + 0.9 * 1.0)
+    (told,) = runs._of_models(reviews, nights, models)
+    if accepted is None:
+        assert told.overall is None
+    else:
+        assert told.overall is not None
+        assert told.overall[0] == pytest.approx((1 - accepted) * 0.25 + accepted * 1.0)

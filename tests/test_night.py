@@ -422,6 +422,38 @@ def test_a_table_takes_no_place_of_what_is_needed(output: str, told: str, place:
     assert slips.read_text().startswith("filename")
 
 
+def test_a_table_that_is_a_link_is_written_where_it_leads(place: Place) -> None:
+    place.add("a.png")
+    share = place.output.parent / "share"
+    share.mkdir()
+    place.output.symlink_to("share/table.csv")
+    with fake_service() as service:
+        for _ in range(2):  # the first one finds no file there
+            place.night(service)
+    assert place.output.is_symlink()
+    assert {entry.name for entry in share.iterdir()} == {"table.csv", "report.html"}
+    assert place.rows().keys() == {"a.png"}
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("nowhere/table.csv", "nowhere is no folder: make it"),
+        ("predictions.csv", "cannot be written: choose another"),
+        ("photos", "cannot be written: choose another"),
+        ("photos/a.png", "has the name of an image"),
+        ("report.html", "is where the report goes"),
+        ("predictions.db", "predictions.db would be written over"),
+    ],
+)
+def test_a_link_to_where_no_table_can_be_is_refused(target: str, told: str, place: Place) -> None:
+    place.add("a.png")
+    place.output.symlink_to(target)
+    with fake_service() as service, pytest.raises(batch.UsageError, match=told):
+        place.night(service)
+    assert (place.photos / "a.png").read_bytes().startswith(b"a.png")
+
+
 def test_the_lock_is_free_after_a_night(place: Place) -> None:
     place.add("a.png")
     with fake_service() as service:
@@ -793,6 +825,22 @@ def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png", "c.png")
+    monkeypatch.setattr("garments.batch.night._FORGOTTEN_AT_ONCE", 1)
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            denied = failing_at(place.photos / "c.png", DENIED, os.unlink)
+            patch.setattr("garments.batch.archive.os.unlink", denied)
+            told = slips(place, "a.png,Coat", "b.png,Coat", "c.png,Coat")
+            assert place.night(service, archive=archive, expected=told).stuck == 1
+        place.add("a.png", "b.png", length=31)
+        place.night(service, archive=archive)
+    assert expected(place) == {"a.png": "", "b.png": "", "c.png": "Coat"}  # which had stayed
+
+
 def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
     place: Place, archive: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1060,6 +1108,19 @@ def test_what_a_person_said_stands_in_the_next_table(place: Place) -> None:
     page = (place.output.parent / "report.html").read_text()
     assert "<b>2</b> reviewed" in page
     assert "The sum does not come out" not in page
+
+
+def test_what_the_model_alone_accepted_is_counted_whatever_people_say(place: Place) -> None:
+    place.add("a.png", "b.png", "c.png")  # accepted
+    place.add("d.png", length=22)
+    with fake_service([fake.status(422, "damaged")]) as service:
+        place.add("0.png")
+        place.night(service, batch_size=1, connections=1)
+        review(place, "a.png", 9)
+        review(place, "d.png", 9)
+        assert place.night(service).reviewed == 2
+    nights = Nights(Database(place.settings.database_url)).last(2)
+    assert [(night["model_accepts"], night["model_answers"]) for night in nights] == [(3, 4)] * 2
 
 
 def test_a_new_model_does_not_undo_what_a_person_said(

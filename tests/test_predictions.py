@@ -164,6 +164,19 @@ def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_afterward
     assert steps == [("synced", partial), ("replaced", path), ("synced", tmp_path)]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed_and_stays(there: bool, tmp_path: Path) -> None:
+    share, link = tmp_path / "share", tmp_path / "predictions.csv"
+    share.mkdir()
+    if there:
+        write_predictions([BOOT], share / "of-today.csv")
+    link.symlink_to("share/of-today.csv")
+    write_predictions([JUNK], link)
+    assert link.is_symlink()
+    assert read_predictions(share / "of-today.csv", 10) == [JUNK]
+    assert os.listdir(share) == ["of-today.csv"]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

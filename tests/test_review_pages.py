@@ -296,6 +296,20 @@ def test_nights_from_before_a_column_was_kept_are_shown_too(desk: Desk, person: 
     assert "92.5\u00a0%" in person("Ana").get("/runs")  # the middle of its bin
 
 
+def test_how_right_all_are_waits_for_a_night_that_counts_what_the_model_accepted(
+    desk: Desk, person: NewPerson
+) -> None:
+    desk.add("a")
+    desk.add("s", kind="sample", decision="accept")
+    for name in ("a", "s"):
+        desk.decide(name, 3)
+    night(desk, review=1, reviewed=2)
+    assert "to be told after the next night" in person("Ana").get("/runs")
+    night(desk, review=1, reviewed=2, model_answers=9, model_accepts=7)
+    page = " ".join(re.sub(r"<[^>]+>", " ", person("Ana").get("/runs")).split())
+    assert "Right of all, as far as these tell 100.0 %" in page
+
+
 def test_a_report_is_shown_under_a_policy_of_its_own(desk: Desk, person: NewPerson) -> None:
     run = night(desk)
     client = person("Ana").client

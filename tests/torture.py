@@ -130,7 +130,7 @@ class Place:
             require(self.present() == set(NAMES), "a photo is gone")
 
     def some_night_ended(self) -> bool:
-        """Whether the database tells of one, as the last thing that a night writes."""
+        """Whether the database tells of one, as a night does once all else is written."""
         # In a copy: to open a database mends it, which is for the next night to do.
         with tempfile.TemporaryDirectory() as folder:
             for path in self.root.glob("predictions.db*"):

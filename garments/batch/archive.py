@@ -78,6 +78,13 @@ def archive(
     return moved, stuck
 
 
+def is_moved(directory: bytes, to: bytes, name: bytes, digest: bytes) -> bool:
+    """Whether a photo is gone from `directory`, and a name that it may have in `to` is taken."""
+    if os.path.lexists(os.path.join(directory, name)):
+        return False
+    return any(os.path.lexists(os.path.join(to, each)) for each in (name, marked(name, digest)))
+
+
 def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
     """`folder`, and what it is in, up to `root`: any of them may be new."""
     while folder != root:

@@ -34,6 +34,7 @@ from garments.store import Database, Store, StoreError
 from garments.store.archived import Archived
 
 _SLIPS_AT_ONCE = 1_000
+_FORGOTTEN_AT_ONCE = 500
 
 logger = logging.getLogger(__name__)
 
@@ -98,17 +99,18 @@ def run(
 ) -> Counts:
     """Classify every image in `directory` and its subfolders; write `output` and `report.html`.
 
-    `output` appears whole, with a row for every image, or stays as it was. Photos whose answer is
-    known from an earlier night are not sent again, unless the night is to be `fresh`. `expected`
-    names a CSV of return slips, `archive` a folder that classified photos are moved to when all is
-    written, `model` what answers for all photos, where the service would choose. Raises UsageError,
-    ServiceError, ReconcileError, StoreError, and Busy while another night is running;
-    AfterwardsError where it fails when `output` is written already.
+    `output` appears whole, with a row for every image, or stays as it was; where it is a link, both
+    files go where that leads. Photos whose answer is known from an earlier night are not sent
+    again, unless the night is to be `fresh`. `expected` names a CSV of return slips, `archive` a
+    folder that classified photos are moved to when all is written, `model` what answers for all
+    photos, where the service would choose. Raises UsageError, ServiceError, ReconcileError,
+    StoreError, and Busy while another night is running; AfterwardsError where it fails when
+    `output` is written already.
     """
     started, clock = datetime.now().astimezone(), time.monotonic()
-    directory, output = Path(directory), Path(output).absolute()
-    store = Store(settings.database_url)
-    _check_output(output, [*store.files, *([expected] if expected else [])])
+    directory, store = Path(directory), Store(settings.database_url)
+    needed = [*store.files, *([expected] if expected else [])]
+    output = _check_output(Path(output).absolute(), needed)
     if archive:
         _check_archive(directory, archive)
     card = _card(settings, model or settings.model)
@@ -144,7 +146,13 @@ def run(
                 seconds=time.monotonic() - clock,
             )
             new = {**vars(table.new), "confidence": table.new.confidence}
-            store.runs.finish(night.run, night.model, vars(counts) | new)
+            said = {
+                "model_answers": sum(table.all.classes),
+                "model_accepts": table.model_accepts,
+            }
+            store.runs.finish(night.run, night.model, vars(counts) | new | said)
+            if archive:  # not before that: a night that does not end leaves its rows to the next
+                _forget_archived(night, archive)
     logger.info("%s: %s", output.name, counts)
     return counts
 
@@ -205,6 +213,18 @@ def _archive(night: Night, folder: Path) -> tuple[int, int]:
         return archives.archive(night.directory, to, photos, follow)
 
 
+def _forget_archived(night: Night, folder: Path) -> None:
+    """Forget what the archive has: another photo may come under its name, and has another slip."""
+    to = os.fsencode(os.path.realpath(folder))
+    gone = (
+        known.name
+        for known in night.store.outcomes(night.directory, night.model)
+        if known.digest and archives.is_moved(night.directory, to, known.name, known.digest)
+    )
+    while some := list(islice(gone, _FORGOTTEN_AT_ONCE)):
+        night.store.forget(night.directory, some)
+
+
 def _name(row: Row) -> bytes:
     """What rows are sorted by."""
     return os.fsencode(row.filename)
@@ -227,29 +247,37 @@ def _after(output: Path) -> Iterator[None]:
         raise AfterwardsError(f"{output} is written; then: {error!r}") from error
 
 
-def _check_output(output: Path, needed: Iterable[Path]) -> None:
-    """Refuse now what a whole night's work could not be written to.
+def _check_output(output: Path, needed: Iterable[Path]) -> Path:
+    """Where the table goes, if what a whole night's work comes to can be written there.
 
     Nor may table and report take the place of a file that is `needed`. Raises UsageError.
     """
-    if output.name.lower().endswith(EXTENSIONS):
+    place = require_replaceable(output)
+    if any(path.name.lower().endswith(EXTENSIONS) for path in (output, place)):
         raise UsageError(f"{output} has the name of an image: choose a --output that ends in .csv")
-    require_replaceable(output)
-    written = {os.path.realpath(output), os.path.realpath(output.with_name(REPORT))}
+    written = {str(place), os.path.realpath(place.with_name(REPORT))}
     if len(written) < 2:
         raise UsageError(f"{output} is where the report goes: choose another --output")
     for path in needed:
         if os.path.realpath(path) in written:
             raise UsageError(f"{path} would be written over: choose another --output")
+    return place
 
 
-def require_replaceable(output: Path) -> None:
-    """Raise UsageError unless there may be a new file, or another one in the place of this."""
-    if not output.parent.is_dir():
-        raise UsageError(f"{output.parent} is no folder: make it, or choose another --output")
-    replaceable = output.is_file() or not os.path.lexists(output)
-    if not (output.name and replaceable and os.access(output.parent, os.R_OK | os.W_OK | os.X_OK)):
-        raise UsageError(f"{output} cannot be written: choose another --output")
+def require_replaceable(output: Path) -> Path:
+    """Where `output` really is, behind all links.
+
+    Raises UsageError unless there may be a new file, or another one in the place of this.
+    """
+    place = Path(os.path.realpath(output))
+    if not os.path.isdir(place.parent):
+        raise UsageError(f"{place.parent} is no folder: make it, or choose another --output")
+    # A link of which a link is left leads in a circle.
+    replaceable = os.path.isfile(place) or not (os.path.exists(output) or place.is_symlink())
+    if not (place.name and replaceable and os.access(place.parent, os.R_OK | os.W_OK | os.X_OK)):
+        told = f"{output} (a link to {place})" if output.is_symlink() else output
+        raise UsageError(f"{told} cannot be written: choose another --output")
+    return place
 
 
 def _check_archive(directory: Path, archive: Path) -> None:

@@ -72,6 +72,8 @@ class Table:
         self.night = night
         self.decisions: Counter[str] = Counter()
         self.all, self.new = Tally([0] * len(labels)), Tally([0] * len(labels))
+        self.model_accepts = 0
+        """How many of `all` the model accepted, whatever people have said since."""
         self.review, self.unreadable, self.mismatched = Least(), Least(), Least()
         self._moved: list[tuple[bytes, float | None]] = []
 
@@ -110,8 +112,9 @@ class Table:
             number, confidence = outcome.prediction, outcome.confidence
             if number is None or confidence is None or not 0 <= number < len(self.labels):
                 raise self._lost(outcome.name)
-            # Both tell of the model, whatever a person says of its answer.
+            # All of these tell of the model, whatever a person says of its answer.
             self.all.add(number, confidence)
+            self.model_accepts += outcome.decision == "accept"
             if outcome.new_in > self.night.new_after:
                 self.new.add(number, confidence)
             if not outcome.reviewed:

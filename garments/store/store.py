@@ -181,7 +181,7 @@ class Store:
             self._keep_photos(connection, [_columns(run, directory, photo) for photo in seen])
 
     def forget(self, directory: bytes, names: Collection[bytes]) -> None:
-        """Drop photos that are not in `directory` any more; answers stay."""
+        """Drop photos that are not in `directory` any more, with their slips; answers stay."""
         with self._database.writing() as connection:
             connection.execute(
                 photos.delete().where(photos.c.directory == directory, photos.c.name.in_(names))

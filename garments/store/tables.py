@@ -22,7 +22,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The migration that makes the tables as they are here."""
 
 metadata = MetaData()
@@ -64,6 +64,10 @@ runs = Table(
     Column("mismatched", Integer),
     # Whether its table is written, and photos in it may have gone to an archive.
     Column("archiving", Boolean),
+    # What the model said of the photos, also of those that a person has answered for: how many
+    # answers there were, and how many of them it accepted. Empty for a night that did not count.
+    Column("model_answers", Integer),
+    Column("model_accepts", Integer),
 )
 
 # Every image that was in a directory at the end of its last night; and of what went to an archive,

@@ -97,8 +97,7 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
     names = list(dict.fromkeys(review.model for review in reversed(reviews)))[:_MODELS]
     cards = {engine.card.identity: engine.card for engine in models.engines}
     classes = len(models.all()[0].card.labels)
-    accepted = sum(run["accept"] or 0 for run in nights)
-    found = sum((run["found"] or 0) - (run["unreadable"] or 0) for run in nights)
+    accepted = _accepted(nights)
     told = []
     for name in names:
         own = [review for review in reviews if review.model == name]
@@ -114,7 +113,7 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
                 name,
                 cards[name].accept_threshold if name in cards else None,
                 *(doubtful, wrong, sample),
-                evidence.overall(doubtful, sample, accepted / found if found else 0.0),
+                evidence.overall(doubtful, sample, accepted),
                 evidence.by_class(own, classes),
                 Plot("Right, by week", shares, days, _percent, 0, 1),
                 weeks,
@@ -122,6 +121,22 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
             )
         )
     return told
+
+
+def _accepted(nights: Sequence[Run]) -> float | None:
+    """The share that the model accepted, whatever people said of it since; None of nothing.
+
+    A night that did not count this tells of it where nobody had answered for its photos.
+    """
+    accepts = answers = 0
+    for run in nights:
+        if run["model_answers"] is not None:
+            accepts += run["model_accepts"]
+            answers += run["model_answers"]
+        elif not run["reviewed"]:
+            accepts += run["accept"] or 0
+            answers += (run["accept"] or 0) + (run["review"] or 0)
+    return accepts / answers if answers else None
 
 
 def _plots(nights: Sequence[Run]) -> list[Plot]:
