@@ -520,6 +520,10 @@ def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
         (["images"], {"GARMENTS_BATCH_SIZE": "0"}, "GARMENTS_BATCH_SIZE is 0"),
         (["images", "--url", "localhost"], {}, "it must be like http://127.0.0.1:5001"),
         (["--no-such-option"], {}, "unrecognized arguments"),
+        ([""], {}, "argument directory: it is empty: name a place"),
+        (["images", "--output", ""], {}, "argument --output: it is empty: name a place"),
+        (["images", "--expected", ""], {}, "argument --expected: it is empty: name a place"),
+        (["images", "--archive="], {}, "argument --archive: it is empty: name a place"),
     ],
 )
 def test_code_2_where_the_usage_is_wrong(

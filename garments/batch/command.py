@@ -11,12 +11,28 @@ ENGINES = ("service", "ray")
 def parser(description: str | None) -> argparse.ArgumentParser:
     """What reads it; places are text, since a URL is one too."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("directory", nargs="?", default="images")
-    made.add_argument("--output", default="predictions.csv")
+    made.add_argument("directory", nargs="?", type=_place, default="images")
+    made.add_argument("--output", type=_place, default="predictions.csv")
     made.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="what classifies")
     made.add_argument("--url", help="where the service is; default: GARMENTS_SERVICE_URL")
-    made.add_argument("--expected", type=Path, help="return slips: a CSV of filename,expected")
-    made.add_argument("--archive", type=Path, help="folder to move classified photos to")
+    made.add_argument("--expected", type=_path, help="return slips: a CSV of filename,expected")
+    made.add_argument("--archive", type=_path, help="folder to move classified photos to")
     made.add_argument("--model", help="what answers for all photos; default: by the photo")
     made.add_argument("--fresh", action="store_true", help="send photos with known answers too")
     return made
+
+
+def _place(text: str) -> str:
+    """A path or URL as it is given. Raises ArgumentTypeError for "", which is the current folder.
+
+    It is what an unset variable of a crontab leaves, and nobody who means that folder writes.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "it is empty: name a place, or leave it out; a variable of the command may not be set"
+        )
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_place(text))
