@@ -28,7 +28,8 @@ def main() -> None:
         if given.against:
             others = read_predictions(given.against, len(LABELS))
             text += "\n\n" + accuracy.against(rows, others, truth)
-        report.plot_confusion(scores.confusion, LABELS, given.plot)
+        of_all = scores.right, scores.count
+        report.plot_confusion(scores.confusion, LABELS, given.plot, of_all)
     except (TableError, OSError, ValueError) as error:  # a plot of an unknown format
         parser.error(str(error))
     print(f"{text}\n\nThe confusion matrix is drawn in {given.plot}.")

@@ -40,7 +40,8 @@ def people(rows: Sequence[Row]) -> str:
 def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, int]) -> str:
     """Say whether `rows` are really better than what another model said of the same files.
 
-    Raises TableError where they are not the same files.
+    What people reviewed in either table is left out, and told of: there is no model's answer to it.
+    Raises TableError where they are not the same files, or none is left.
     """
     ours, theirs = ({row.filename: row.prediction for row in table} for table in (rows, others))
     apart = sorted(ours.keys() ^ theirs.keys())
@@ -49,12 +50,20 @@ def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, int]
             f"{len(apart):,} files are only in one of the two tables, the first is {apart[0]!r}: "
             "compare answers about the same files"
         )
+    reviewed = {row.filename for row in (*rows, *others) if row.decision == "reviewed"}
+    names = [name for name in ours if name not in reviewed]
+    if not names:
+        raise TableError(
+            f"people answered for all {len(ours):,} files in one of the two tables or the other: "
+            "compare tables from before they did"
+        )
     first, second, p = mcnemar(
-        np.array([ours[name] == str(truth[name]) for name in ours]),
-        np.array([theirs[name] == str(truth[name]) for name in ours]),
+        np.array([ours[name] == str(truth[name]) for name in names]),
+        np.array([theirs[name] == str(truth[name]) for name in names]),
     )
+    left_out = f"answered by people, left out    {len(reviewed):,}\n" if reviewed else ""
     return (
-        f"right where the other is wrong  {first:,}\n"
+        f"{left_out}right where the other is wrong  {first:,}\n"
         f"wrong where the other is right  {second:,}\n"
         f"as uneven by chance             p = {p:.2g} (McNemar's exact test)"
     )

@@ -83,6 +83,21 @@ def test_two_models_are_compared_file_by_file() -> None:
     assert "p = 0.002 " in text
 
 
+def test_what_people_answered_in_either_table_is_no_answer_of_a_model() -> None:
+    truth = {f"{number}.png": 3 for number in range(20)}
+    ours = [row(name, 3, "reviewed" if name == "0.png" else "accept") for name in truth]
+    theirs = [row(name, 4, "accept") for name in truth]
+    theirs[10:] = [row(f"{number}.png", 3, "reviewed") for number in range(10, 20)]
+    for some, others, better in ((ours, theirs, "right"), (theirs, ours, "wrong")):
+        text = accuracy.against(some, others, truth)
+        assert "answered by people, left out    11\n" in text
+        (told,) = (line for line in text.splitlines() if line.startswith(f"{better} where"))
+        assert told.endswith("  9")
+    assert "left out" not in accuracy.against(theirs[:9], theirs[:9], truth)
+    with pytest.raises(TableError, match="people answered for all 10 files"):
+        accuracy.against(theirs[10:], theirs[10:], truth)
+
+
 def test_models_that_saw_other_files_are_not_compared() -> None:
     with pytest.raises(TableError, match=r"1 files are only in one .* 'b.png'"):
         accuracy.against([row("a.png", 1)], [row("a.png", 1), row("b.png", 1)], {"a.png": 1})

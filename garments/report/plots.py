@@ -16,8 +16,17 @@ from scipy.stats import beta
 from garments.report.scores import bins_of, expected_calibration_error
 
 
-def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], path: Path) -> None:
-    """Draw the confusion matrix as a PNG: shares of each row as colour, counts as numbers."""
+def plot_confusion(
+    confusion: Sequence[Sequence[int]],
+    labels: Sequence[str],
+    path: Path,
+    right_of: tuple[int, int] | None = None,
+) -> None:
+    """Draw the confusion matrix as a PNG: shares of each row as colour, counts as numbers.
+
+    `right_of` is how many of how many answers were right, where some named no class and so have no
+    column; else those of the matrix are all.
+    """
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = _figure(8, 7)
@@ -32,7 +41,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    right, total = int(np.trace(counts)), int(counts.sum())
+    right, total = right_of or (int(np.trace(counts)), int(counts.sum()))
     axes.set_title(f"{right:,} of {total:,} right")
     colours = figure.colorbar(drawn, label="share of the true class", shrink=0.8)
     colours.set_ticks(
