@@ -10,7 +10,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import pytest
@@ -235,7 +237,14 @@ def test_service_and_night_keep_their_database_where_both_may_write() -> None:
         assert text.index("Environment=") < text.index("EnvironmentFile=")
 
 
-def test_a_night_comes_at_the_time_of_the_crontab() -> None:
-    done = re.search(r"^0 2 \* \* \*", (PROJECT / "crontab.example").read_text(), re.MULTILINE)
-    assert done
-    assert "OnCalendar=*-*-* 02:00:00" in (DEPLOY / "garments-night.timer").read_text()
+def test_the_timer_has_a_time_that_every_day_has_everywhere() -> None:
+    text = (DEPLOY / "garments-night.timer").read_text(encoding="utf-8")
+    (time_of_day,) = re.findall(r"^OnCalendar=\*-\*-\* (\S+)$", text, re.MULTILINE)
+    first = datetime.fromisoformat(f"2026-01-01 {time_of_day}")
+    nights = [first + timedelta(days=number) for number in range(365)]
+    for zone in map(ZoneInfo, available_timezones()):
+        for night in nights:
+            # A time that clocks leave out comes back from UTC as another one.
+            back = night.replace(tzinfo=zone).astimezone(timezone.utc).astimezone(zone)
+            assert back.replace(tzinfo=None) == night, zone
+    assert f"the nightly run at {time_of_day[:5]}," in (DEPLOY / "README.md").read_text("utf-8")
