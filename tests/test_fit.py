@@ -1,5 +1,6 @@
 """Fitting: what an epoch shows, what a step does on each backend, and going on after a kill."""
 
+import errno
 import importlib
 import os
 import subprocess
@@ -422,6 +423,18 @@ def test_a_state_is_replaced_whole_or_not_at_all(
     with pytest.raises(Killed):
         checkpoint.save(path, {"epoch": np.array(2)})
     assert checkpoint.load(path) == {"epoch": np.array(1)}
+
+
+def test_a_disk_without_room_for_a_state_is_named_and_keeps_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(TrainingError, match="state.npz cannot be written .No space left"):
+        checkpoint.save(tmp_path / "state.npz", {"epoch": np.array(1)})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and then nothing", b"no archive at all"])

@@ -54,13 +54,23 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def save(path: Path, state: State) -> None:
-    """Replace the file by `state`; a crash leaves the old one or the new one, whole."""
+    """Replace the file by `state`; a crash leaves the old one or the new one, whole.
+
+    Raises TrainingError where it cannot be written.
+    """
     partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **state)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **state)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{path} cannot be written ({error.strerror}): mend that, and the same command goes "
+            "on after the epoch before"
+        ) from error
 
 
 def load(path: Path) -> State:
