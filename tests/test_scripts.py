@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 
+import model_accuracy
 from garments import dataset
 from garments.dataset import Dataset
-from tests.conftest import IMAGES, hundred, script
+from tests.conftest import IMAGES, PROJECT, hundred, script
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,23 @@ def test_accuracy_is_told_with_table_and_plot(tmp_path: Path) -> None:
     assert (tmp_path / "matrix.png").stat().st_size > 10_000
 
 
+def test_the_plot_says_what_the_text_says_whatever_has_no_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["filename,prediction,label,confidence,decision,model,expected,error"]
+    lines += [f"image_{n}_label_{n}.png,{n},x,0.9,accept,m@1,," for n in range(8)]
+    lines += ["image_8_label_8.png,,,,unreadable,,,damaged"]
+    lines += ["image_9_label_9.png,,none of these,,reviewed,m@1,,"]
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    titles = []
+    monkeypatch.setattr(Axes, "set_title", lambda _, title: titles.append(title))
+    command = ["model_accuracy.py", str(tmp_path / "p.csv"), "--plot", str(tmp_path / "m.png")]
+    monkeypatch.setattr("sys.argv", command)
+    model_accuracy.main()
+    assert "accuracy  80.00%  (8 of 10)\n" in capsys.readouterr().out
+    assert titles == ["8 of 10 right"]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -93,12 +112,34 @@ def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: P
         (["--name", "a/b"], "'a/b' is no name for a folder"),
         (["--epochs", "0", "--name", "x"], "0 epochs: train for at least 1"),
         (["--architecture", "transformer"], "invalid choice: 'transformer'"),
+        (["--seed", "7", "--seed", "7", "--name", "x"], "a seed is given twice"),
     ],
 )
 def test_training_refuses_what_it_cannot_do(arguments: list[str], told: str) -> None:
     done = script("train_model.py", *arguments)
     assert done.returncode == 2
     assert told in done.stderr
+
+
+def test_training_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text("raise ModuleNotFoundError('no keras', name='keras')")
+    done = script("train_model.py", "--help", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "keras is not installed: make torch" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_says_that_it_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import garments.training.command as command\n"
+        "def train(*args, **choices): raise KeyboardInterrupt\n"
+        "command.train = train\n"
+    )
+    paths = f"{tmp_path}:{PROJECT}"
+    done = script("train_model.py", "--name", "x", cwd=tmp_path, PYTHONPATH=paths)
+    assert done.returncode == 130
+    assert done.stderr.endswith("interrupted: the same command goes on after the last epoch\n")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.long

@@ -22,11 +22,11 @@ def carry_out(
     name: str | None,
     photos: Sequence[Path] | None,
     architecture: str | None,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None,
     epochs: int | None,
     quick: bool,
     backend: str,
-    teachers: Sequence[Path],
+    teachers: Sequence[Path] | None,
 ) -> str:
     """Train on `photos`, else on Fashion-MNIST, and tell the scores as text.
 
@@ -38,6 +38,7 @@ def carry_out(
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise TrainingError(f"{name!r} is no name for a folder: use letters, digits, - and _")
     folder, places = models / name, (data_directory, dataset_directory)
+    seeds = seeds or (0,)
     if photos:
         architecture = architecture or "efficientnet-lite0"
         if not RECIPES[architecture].pretrained:
@@ -63,6 +64,6 @@ def carry_out(
         epochs=epochs,
         quick=quick,
         backend=backend,
-        teachers=teachers,
+        teachers=teachers or (),
     )
     return f"{report.as_text(scores, LABELS)}\n\n{report.seeds_as_text(card.runs)}"
