@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,14 @@ from garments.engine import Engine
 from garments.network import ARCHITECTURES, with_probabilities
 from garments.preprocess import Limits, to_array
 from garments.preprocess.photo import photo as as_served
-from garments.training import RECIPES, TrainingError, judge, pretrained, train_on_photos
+from garments.training import (
+    RECIPES,
+    TrainingError,
+    judge,
+    photo_run,
+    pretrained,
+    train_on_photos,
+)
 from garments.training.fit import fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
 from garments.training.photo_fit import trained_on
@@ -28,6 +36,7 @@ from garments.training.photos import NONE, Photo, as_they_came, read_photos, tar
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, check_photos
 from tests.conftest import PROJECT, SHARED
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.slow
 
@@ -156,6 +165,25 @@ def test_a_small_copy_that_is_named_by_its_photo_corrects_it(tmp_path: Path) -> 
     assert found.accepted == {6}
 
 
+def test_photos_of_an_iphone_are_among_those_of_their_class(tmp_path: Path) -> None:
+    (tmp_path / "Dress").mkdir()
+    shot = Image.new("RGB", (60, 80), "navy")
+    (tmp_path / "Dress" / "IMG_0001.HEIC").write_bytes(encoded(shot, "HEIF"))
+    found = read_photos([tmp_path])
+    assert [photo.path.name for photo in found] == ["IMG_0001.HEIC"]
+    blue = int(Photos(found, (80, 60)).plain(np.arange(1))[0, 40, 30, 2])
+    assert blue == pytest.approx(128, abs=3)
+
+
+def test_blanks_around_a_name_make_no_other_contributor(tmp_path: Path) -> None:
+    for n in range(3):
+        take(tmp_path / f"{n}.png")
+    rows = [("0.png", "", "3", "anna"), ("1.png", "", "3", " anna "), ("2.png", "", "3", " ")]
+    senders = {photo.sender for photo in read_photos([write_table(tmp_path, *rows)])}
+    digest = hashlib.sha256((tmp_path / "2.png").read_bytes()).hexdigest()
+    assert senders == {"anna", digest}
+
+
 def test_corrections_that_hold_no_photo_are_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,10 +201,10 @@ def test_what_lies_beside_photos_is_not_taken_for_them(
         take(tmp_path / "Dress" / "anna" / name)
     for name in (".git", "@eaDir"):
         take(tmp_path / name / "b.png")
-    (tmp_path / "Dress" / "anna" / "c.heic").touch()
+    (tmp_path / "Dress" / "anna" / "c.mov").touch()
     (found,) = read_photos([tmp_path])
     assert found.path.name == "a.png"
-    assert "c.heic is left out: training reads .jpg" in caplog.text
+    assert "c.mov is left out: training reads .jpg" in caplog.text
     assert len(caplog.records) == 1
 
 
@@ -488,6 +516,21 @@ def test_the_threshold_counts_what_is_none_of_the_ten_as_wrong() -> None:
     assert [fold["accuracy"] for fold in judged.folds] == [1, 1]
 
 
+def test_a_card_says_of_how_many_photos_it_is_not_known_who_took_them() -> None:
+    targets = np.eye(11, dtype=np.float32)[[0, 1] * 50]
+    known, unknown = (judge.judge(targets, targets, [np.arange(100)], n) for n in (0, 7))
+    assert "none by a contributor trained on, err at most 3%" in known.chosen_by
+    assert "trained on, as far as is known, which it is not of 7, err" in unknown.chosen_by
+    assert "all of this is too good" in unknown.as_text()
+    assert "all of this is too good" not in known.as_text()
+
+
+def test_few_photos_have_nothing_accepted_and_a_card_that_says_so() -> None:
+    targets = np.eye(11, dtype=np.float32)[[0] * 12]
+    judged = judge.judge(1 - targets, targets, [np.arange(12)])
+    assert judged.chosen_by.startswith("nothing is accepted: there is no confidence from which on")
+
+
 def test_no_contributor_is_in_two_folds() -> None:
     photos = [Photo(Path(), frozenset({n % 3}), str(n % 7), str(n)) for n in range(70)]
     parts = parted(photos, 3)
@@ -561,7 +604,10 @@ def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_pa
 
 @pytest.mark.long
 def test_a_run_on_photos_leaves_a_model_that_is_served(
-    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setitem(RECIPES, "reference", replace(RECIPES["reference"], averaged=2))
     labels = ((TROUSER, "Jeans", "1"), (TROUSER, "Slacks", "1"), (DRESS, "Gown", "3;6"))
@@ -578,15 +624,19 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
     rows[0] = ("0.png", "Hat", "", "sender 0")
     photos = write_table(tmp_path / "photos", *rows)
     dataset.write_csv(sample, tmp_path / dataset.CSV_NAMES["train"])
-    card, judged = train_on_photos(
-        *(tmp_path / "model" / "photo", [photos, corrected], tmp_path),
-        architecture="reference",
-        epochs=2,
-        size=(28, 24),
-        trained_size=(28, 24),
-        shots=20,
-        validation=40,
-    )
+
+    def train() -> tuple[Card, judge.Judged]:
+        return train_on_photos(
+            *(tmp_path / "model" / "photo", [photos, corrected], tmp_path),
+            architecture="reference",
+            epochs=2,
+            size=(28, 24),
+            trained_size=(28, 24),
+            shots=20,
+            validation=40,
+        )
+
+    card, judged = train()
     engine = Engine(tmp_path / "model" / "photo")
     assert engine.card == card
     assert (card.preprocessing, card.channels, card.height, card.width) == ("photo", 3, 28, 24)
@@ -609,6 +659,24 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
     assert len(states) == 8
     assert np.abs(ended[0] - ended[1]).max() > 1e-3
     assert np.allclose(kernel, np.mean(ended, axis=0), atol=1e-6)
+
+    reached: list[set[str]] = []
+    reach = photo_run._reach
+
+    def reaching(photos: Sequence[Photo], *rest: Any) -> np.ndarray:
+        reached.append({photo.sender for photo in photos})
+        return reach(photos, *rest)
+
+    def undrawn(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file", "0.png")
+
+    monkeypatch.setattr(photo_run, "_reach", reaching)
+    monkeypatch.setattr(photo_run, "draw_mistakes", undrawn)
+    again, _ = train()
+    assert replace(again, version=card.version) == card  # whose layers have other names
+    assert "the model is in place, but no sheet of its surest mistakes" in caplog.text
+    # Integers are fitted to photos by those alone who taught the network.
+    assert [len(senders) for senders in reached] == [4, 4, 4, 6]
 
 
 def kernels_of(state: Path, shape: tuple[int, ...]) -> np.ndarray:

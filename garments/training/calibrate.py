@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
@@ -12,6 +14,9 @@ from garments.bounds import accepted_from
 Reals = npt.NDArray[np.floating]
 
 MOST_ERROR = 0.01
+_ACCEPTS_NOTHING = 2.0
+
+log = logging.getLogger(__name__)
 
 
 def losses_of(logits: Reals, targets: Reals) -> Reals:
@@ -44,7 +49,20 @@ def choose_threshold(
     """The lowest confidence from which on answers err at most `most_error`, by `error_bound`.
 
     Takes the highest `confidence` (n,) of each answer and whether it was right. Where no
-    threshold keeps the promise, 2.0 accepts nothing.
+    threshold keeps the promise, it is above 1 and accepts nothing.
     """
     found = accepted_from(confidence.tolist(), correct.tolist(), most_error, level)
-    return found.confidence if found else 2.0
+    if found:
+        return found.confidence
+    log.warning(
+        "of %s answers at no confidence so few are wrong that at most %.0f %% can be promised: the "
+        "model accepts nothing, all of its answers go to review; choose by more pictures",
+        f"{len(confidence):,}",
+        100 * most_error,
+    )
+    return _ACCEPTS_NOTHING
+
+
+def told_of(threshold: float, rule: str) -> str:
+    """How a threshold was chosen, by a `rule` that says from which confidence on."""
+    return f"the lowest {rule}" if threshold <= 1 else f"nothing is accepted: there is no {rule}"

@@ -17,7 +17,7 @@ from garments.card import KERAS_NAME, ONNX_NAME, Card, version_of
 from garments.dataset import LABELS, Dataset
 from garments.engine import Graph
 from garments.network import multiply_accumulates, with_probabilities
-from garments.training.calibrate import choose_threshold, fit_temperature
+from garments.training.calibrate import choose_threshold, fit_temperature, told_of
 from garments.training.learner import AT_ONCE
 from garments.training.quantize import quantize
 
@@ -64,12 +64,12 @@ def export(
     write_model(model, pictures, folder)
     found = probabilities_of(folder, pictures)
     right = found.argmax(axis=1) == validation.labels
-    calibration = Calibration(
-        temperature,
-        choose_threshold(found.max(axis=1), right),
-        f"the lowest confidence from which on answers on the {len(validation):,} validation "
-        "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson",
+    threshold = choose_threshold(found.max(axis=1), right)
+    rule = (
+        f"confidence from which on answers on the {len(validation):,} validation "
+        "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson"
     )
+    calibration = Calibration(temperature, threshold, told_of(threshold, rule))
     card_of(model, calibration, pictures[:1], "fashion-mnist", origin, name, folder).write(folder)
 
 

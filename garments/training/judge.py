@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from garments import report
 from garments.dataset import LABELS
-from garments.training.calibrate import choose_threshold
+from garments.training.calibrate import choose_threshold, told_of
 from garments.training.learner import Floats
 from garments.training.photos import NONE
 
@@ -38,15 +38,19 @@ class Judged:
     """Scores over all photos; rates run from 0 to 1."""
     folds: list[dict[str, Any]]
     """Those of each fold, at the same temperature and threshold."""
+    unknown: int = 0
+    """Photos of which nobody knows who took them."""
 
     @property
     def chosen_by(self) -> str:
         """How the threshold was chosen."""
-        return (
-            f"the lowest confidence from which on answers for {len(self.targets):,} photos, none "
-            f"by a contributor trained on, err at most {MOST_ERROR:.0%}, photos of none of the "
-            "ten among them, by the median bound of Clopper and Pearson"
+        but = f" as far as is known, which it is not of {self.unknown:,}," if self.unknown else ""
+        rule = (
+            f"confidence from which on answers for {len(self.targets):,} photos, none "
+            f"by a contributor trained on,{but} err at most {MOST_ERROR:.0%}, photos of none of "
+            "the ten among them, by the median bound of Clopper and Pearson"
         )
+        return told_of(self.threshold, rule)
 
     def as_text(self) -> str:
         """The scores for a terminal: the mean over the folds, and how far these differ."""
@@ -61,6 +65,11 @@ class Judged:
             f"{title:28}{report.spread([fold[name] for fold in self.folds])}"
             for name, title in titles.items()
         ]
+        if self.unknown:
+            lines.append(
+                f"of {self.unknown:,} photos it is not known who took them: where one person took "
+                "several, all of this is too good"
+            )
         lines += ["", f"{'':12} right  accepted  right of these   count"]
         for label, found in self.pooled["per_class"].items():
             shares = (found["accuracy"], found["accepted"], found["accepted_precision"])
@@ -79,18 +88,20 @@ class Judged:
         return report.score(truth, predicted, shown, len(CLASSES)).confusion
 
 
-def judge(probabilities: Floats, targets: Floats, folds: Sequence[Rows]) -> Judged:
+def judge(
+    probabilities: Floats, targets: Floats, folds: Sequence[Rows], unknown: int = 0
+) -> Judged:
     """Choose the threshold, and score all answers and those of each of the `folds`.
 
     `probabilities` (n, 11) are calibrated; `targets` (n, 11) have ones for the classes that are
-    right. The last of both is for none of the ten.
+    right. The last of both is for none of the ten. Of `unknown` photos nobody knows who took them.
     """
     confidence, right, _ = _answers(probabilities, targets)
     threshold = choose_threshold(confidence, right, MOST_ERROR, _LEVEL)
     pooled = scores(probabilities, targets, threshold)
     pooled["per_class"] = _per_class(probabilities, targets, threshold)
     of_folds = [scores(probabilities[rows], targets[rows], threshold) for rows in folds]
-    return Judged(probabilities, targets, threshold, pooled, of_folds)
+    return Judged(probabilities, targets, threshold, pooled, of_folds, unknown)
 
 
 def scores(probabilities: Floats, targets: Floats, threshold: float) -> dict[str, Any]:

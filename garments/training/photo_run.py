@@ -15,7 +15,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from garments import dataset
 from garments.card import Card
+from garments.dataset import Dataset
 from garments.network import with_probabilities
+from garments.preprocess import BadImage
 from garments.training.batches import Examples
 from garments.training.calibrate import fit_temperature
 from garments.training.errors import TrainingError
@@ -118,17 +120,17 @@ def train_on_photos(
         return with_probabilities(network, temperature, costs_of(kinds))
 
     with replacing(folder) as partial:
-        # What integers have to reach: every tenth photo or so, and shots.
-        reach = Photos(photos[:: 1 + len(photos) // 200], size, _DRAWN, catalogue)
-        shown = reach.plain(np.arange(len(reach.targets)))
         probabilities = np.empty((len(photos), NONE + 1), np.float32)
         for number, (part, network) in enumerate(zip(parts, networks, strict=True)):
+            shown = _reach(_others(photos, part), size, catalogue)
             write_model(served(network), shown, partial / str(number))
             unseen = Photos([photos[row] for row in part], size)
             probabilities[part] = _probabilities(partial / str(number), unseen)
-        judged = judge(probabilities, targets_of(photos), parts)
+        unknown = sum(photo.is_by_nobody_known for photo in photos)
+        judged = judge(probabilities, targets_of(photos), parts, unknown)
         place = partial / WHOLE
         model = served(final)
+        shown = _reach(photos, size, catalogue)
         write_model(model, shown, place)
         backends = " and ".join(sorted(set(trained_by)))
         card = card_of(
@@ -159,9 +161,22 @@ def train_on_photos(
         card.write(place)
         draw(judged, place)
     sheet = data_directory / "training" / f"{folder.name}-mistakes.jpg"
-    draw_mistakes(judged, photos, sheet)
-    log.info("the surest mistakes: %s", sheet)
+    try:
+        draw_mistakes(judged, photos, sheet)
+        log.info("the surest mistakes: %s", sheet)
+    except (OSError, BadImage) as error:
+        log.warning("the model is in place, but no sheet of its surest mistakes: %s", error)
     return card, judged
+
+
+def _others(photos: Sequence[Photo], part: npt.NDArray[np.intp]) -> list[Photo]:
+    return [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
+
+
+def _reach(photos: Sequence[Photo], size: Size, catalogue: Dataset) -> npt.NDArray[np.uint8]:
+    """What integers have to reach: every tenth of the `photos` or so, and shots."""
+    examples = Photos(photos[:: 1 + len(photos) // 200], size, _DRAWN, catalogue)
+    return examples.plain(np.arange(len(examples.targets)))
 
 
 def _unseen(
@@ -171,8 +186,7 @@ def _unseen(
     networks = []
     logits = np.empty((len(photos), len(how.kinds)), np.float32)
     for part in parts:
-        seen = [photos[row] for row in np.setdiff1d(np.arange(len(photos)), part)]
-        networks.append(how.fitted(seen)[0])
+        networks.append(how.fitted(_others(photos, part))[0])
         logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], how.size))
     return networks, logits
 
@@ -190,7 +204,7 @@ def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
             "by one what others taught"
         )
     folds = min(folds, people)
-    if unknown := sum(photo.sender == photo.digest for photo in photos):
+    if unknown := sum(photo.is_by_nobody_known for photo in photos):
         log.warning(
             "of %s photos it is not known who took them: each counts as by somebody else, so what "
             "is told of contributors never seen is too good where one person took several",

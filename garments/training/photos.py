@@ -18,7 +18,10 @@ TABLE = "photos.csv"
 NONE = len(LABELS)
 """The number of the class that stands for none of the ten."""
 _NONE_NAMES = ("none", "none of these", "other")
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_EXTENSIONS = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif"),
+)
 # What storage boxes and archivers put beside photos; whatever begins with a dot is like these.
 _NO_PHOTOS = ("@eaDir", "__MACOSX")
 
@@ -40,6 +43,11 @@ class Photo:
     """What whoever labelled it calls the item; empty if unknown."""
     came_as: frozenset[int] | None = None
     """The classes that were right by its first label, where a later one says otherwise."""
+
+    @property
+    def is_by_nobody_known(self) -> bool:
+        """Whether it counts as by somebody of whom there is no other photo."""
+        return self.sender == self.digest
 
 
 def read_photos(folders: Sequence[Path]) -> list[Photo]:
@@ -132,7 +140,7 @@ def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
             classes = _classes_of(accepted) if accepted else frozenset({NONE})
         except ValueError as error:
             raise DatasetError(f"{path}, line {line}: {error}") from error
-        yield folder / file, classes, sender, source_label.strip()
+        yield folder / file, classes, sender.strip(), source_label.strip()
 
 
 def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:

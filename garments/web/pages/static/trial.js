@@ -135,7 +135,7 @@ class Card {
         element("span", { class: accepted ? "badge good" : "badge warn" }, decision)),
       bars,
       element("p", { class: "small soft" },
-        `${found.model} looks at ${width}×${height} pixels, and accepts an answer from ${percent(found.threshold)} on`,
+        `${found.model} looks at ${width}×${height} pixels, and accepts ${found.threshold > 1 ? "no answer" : `an answer from ${percent(found.threshold)} on`}`,
         accepted || found.top[0][1] < found.threshold ? "." : ", but this picture is all of one shade."),
     );
     announce(`${this.name}: ${label}, ${percent(share)}. ${decision}.`);
