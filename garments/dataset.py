@@ -87,6 +87,12 @@ def load(part: str, data_directory: Path, dataset_directory: Path | None = None)
     return read_csv(path)
 
 
+def check(part: str, data_directory: Path, dataset_directory: Path | None = None) -> None:
+    """Raise DatasetError where `load` would find nothing of `part`, which stays unopened."""
+    if not (data_directory / CSV_NAMES[part]).exists():
+        find_idx(data_directory, dataset_directory)
+
+
 def find_idx(data_directory: Path, dataset_directory: Path | None = None) -> Path:
     """The folder that holds the four IDX files, downloaded if no folder here has them.
 

@@ -1,5 +1,6 @@
 """Training, on little data where it can be; importing it takes TensorFlow some seconds."""
 
+import fcntl
 import hashlib
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from garments.dataset import Dataset, DatasetError
 from garments.engine import Engine, Graph
 from garments.training import fit, run
 from garments.training.augment import augment, blurred, warped
-from garments.training.calibrate import choose_threshold, fit_temperature
+from garments.training.calibrate import choose_threshold, fit_temperature, told_of
 from garments.training.export import write_onnx
 from garments.training.replacing import WHOLE, replacing
 from garments.training.teachers import Teachers
@@ -183,8 +184,12 @@ def test_the_threshold_is_the_lowest_that_keeps_the_promise() -> None:
     assert not any(kept(value) for value in confidence[confidence < threshold])
 
 
-def test_no_threshold_accepts_what_is_always_wrong() -> None:
-    assert choose_threshold(np.linspace(0, 1, 500), np.zeros(500, bool)) > 1
+def test_no_threshold_accepts_what_is_always_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    found = choose_threshold(np.linspace(0, 1, 500), np.zeros(500, bool))
+    assert found > 1
+    assert "accepts nothing, all of its answers go to review" in caplog.text
+    told = told_of(found, "confidence from which on few are wrong")
+    assert told == "nothing is accepted: there is no confidence from which on few are wrong"
 
 
 def test_equal_confidence_is_accepted_together() -> None:
@@ -360,6 +365,21 @@ def test_what_cannot_be_trained_is_refused_first(
         training.train(tmp_path / "m", tmp_path, architecture="reference", **choices)
 
 
+def test_a_place_where_no_model_can_be_written_is_refused_first(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(training.TrainingError, match="file .File exists.*GARMENTS_MODEL_DIR"):
+        training.train(tmp_path / "file" / "m", tmp_path, architecture="reference")
+
+
+def test_a_test_set_that_is_nowhere_is_missed_before_anything_is_trained(
+    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(run, "fit")
+    dataset.write_csv(sample, tmp_path / dataset.CSV_NAMES["train"])
+    with pytest.raises(DatasetError, match="correct GARMENTS_DATASET_DIR"):
+        training.train(tmp_path / "m", tmp_path, tmp_path / "none", architecture="reference")
+
+
 @pytest.mark.parametrize(
     ("architecture", "teachers", "told"),
     [
@@ -407,6 +427,40 @@ def test_a_folder_that_cannot_be_replaced_stays(made: bool, tmp_path: Path) -> N
         replace()
     assert [path.name for path in folder.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_one_that_waits_for_another_and_is_interrupted_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, flock = old_model(tmp_path), fcntl.flock
+
+    def interrupted(descriptor: int, how: int) -> None:
+        if how == fcntl.LOCK_EX:  # and waits
+            raise KeyboardInterrupt
+        flock(descriptor, how)
+
+    caplog.set_level("INFO")
+    with replacing(folder) as place:
+        monkeypatch.setattr(fcntl, "flock", interrupted)
+        with pytest.raises(KeyboardInterrupt), replacing(folder):
+            pass
+        (place / WHOLE).mkdir()
+        (place / WHOLE / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert "waiting for another process" in caplog.text
+
+
+def test_of_a_link_the_folder_behind_it_is_replaced_each_time(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "model"
+    folder.symlink_to(old_model(tmp_path / "elsewhere"))
+    for name in ("new", "newer"):
+        with replacing(folder) as place:
+            (place / WHOLE).mkdir()
+            (place / WHOLE / name).touch()
+        assert [path.name for path in folder.iterdir()] == [name]
+    assert folder.is_symlink()
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["model"]
 
 
 def test_what_a_kill_between_the_renames_left_behind_comes_back(tmp_path: Path) -> None:

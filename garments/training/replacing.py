@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,37 +12,53 @@ from pathlib import Path
 
 WHOLE = "whole"
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """Give a place beside `folder`, in which to make a folder `WHOLE` that takes its place.
 
     Other processes that replace a folder beside it wait. Where the block raises, or makes no
-    such folder, the old one stays.
+    such folder, the old one stays. Of a link it is the folder behind it that is replaced.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    parent = os.open(folder.parent, os.O_RDONLY)
+    folder = folder.resolve()
     # The service passes over folders whose name begins with a dot.
     partial, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("part", "old"))
+    with _alone_in(folder.parent) as parent:
+        try:
+            if old.exists() and not folder.exists():  # killed between the two renames below
+                old.rename(folder)
+            for left_behind in (partial, old):
+                shutil.rmtree(left_behind, ignore_errors=True)
+            partial.mkdir()
+            yield partial
+            _sync(partial / WHOLE)
+            if folder.exists():
+                folder.rename(old)
+            (partial / WHOLE).rename(folder)
+            os.fsync(parent)
+        finally:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            for left_behind in (partial, old):
+                shutil.rmtree(left_behind, ignore_errors=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[int]:
+    """Wait until no other process is in this block for `folder`; give its descriptor."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
-        if old.exists() and not folder.exists():  # killed between the two renames below
-            old.rename(folder)
-        for left_behind in (partial, old):
-            shutil.rmtree(left_behind, ignore_errors=True)
-        partial.mkdir()
-        yield partial
-        _sync(partial / WHOLE)
-        if folder.exists():
-            folder.rename(old)
-        (partial / WHOLE).rename(folder)
-        os.fsync(parent)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process that writes a model into %s", folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
     finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for left_behind in (partial, old):
-            shutil.rmtree(left_behind, ignore_errors=True)
-        os.close(parent)
+        os.close(descriptor)
 
 
 def _sync(folder: Path) -> None:

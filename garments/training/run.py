@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -69,6 +70,7 @@ def train(
     if RECIPES[architecture].pretrained:
         raise TrainingError(f"{architecture} learns from photos in colour: give some with --photos")
     recipe = recipe_of(architecture, quick=quick, epochs=epochs)
+    dataset.check("test", data_directory, dataset_directory)
     rows = dataset.load("train", data_directory, dataset_directory)
     training, held_out = dataset.split(rows, validation, SPLIT_SEED)
     examples = Catalogue(training), Catalogue(held_out)
@@ -120,6 +122,16 @@ def check(folder: Path, seeds: Sequence[int], epochs: int | None, backend: str) 
         )
     if folder.exists() and not (folder / CARD_NAME).exists():
         raise TrainingError(f"{folder} is no model folder: it is not replaced; choose another name")
+    try:
+        beside = folder.resolve().parent
+        beside.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=beside, prefix="."):  # which the service passes over
+            pass
+    except OSError as error:
+        raise TrainingError(
+            f"no model can be written into {folder.parent} ({error.strerror}): "
+            "see GARMENTS_MODEL_DIR"
+        ) from error
 
 
 def _complete(
