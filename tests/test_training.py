@@ -12,12 +12,13 @@ import pytest
 
 from garments import dataset, network, training
 from garments.bounds import error_bound
+from garments.card import version_of
 from garments.dataset import Dataset, DatasetError
 from garments.engine import Engine, Graph
 from garments.training import fit, run
 from garments.training.augment import augment, blurred, warped
 from garments.training.calibrate import choose_threshold, fit_temperature, told_of
-from garments.training.export import write_onnx
+from garments.training.export import write_model, write_onnx
 from garments.training.replacing import WHOLE, replacing
 from garments.training.teachers import Teachers
 from tests.conftest import MODEL
@@ -511,6 +512,20 @@ def strayed(
     second, first = np.sort(in_floats, axis=1)[:, -2:].T
     changed = in_floats.argmax(axis=1) != served.argmax(axis=1)
     return float(np.abs(found - in_floats).max()), changed, first - second
+
+
+def test_the_same_weights_have_one_version_whatever_was_made_before(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    weights = network.reference((28, 28, 1), 10).get_weights()
+    versions = set()
+    for before in range(3):
+        models = [network.reference((28, 28, 1), 10) for _ in range(before + 1)]
+        models[-1].set_weights(weights)
+        served = network.with_probabilities(models[-1], 1.0)
+        write_model(served, sample.images[..., None], tmp_path / str(before))
+        versions.add(version_of(tmp_path / str(before) / "model.onnx"))
+    assert len(versions) == 1
 
 
 def test_what_is_served_is_the_keras_network_in_integers(

@@ -140,7 +140,33 @@ def write_onnx(model: keras.Model, path: Path) -> None:
         # tf2onnx still asks numpy for names that numpy is about to give another meaning.
         warnings.simplefilter("ignore", FutureWarning)
         model.export(path, format="onnx", input_signature=signature, verbose=False)
-    # It counts TensorFlow's traces so far; the same weights shall have the same version.
-    graph = onnx.load(path)
-    graph.graph.doc_string = ""
-    onnx.save(graph, path)
+    found = onnx.load(path)
+    _name_by_place(found.graph)
+    onnx.save(found, path)
+
+
+def _name_by_place(graph: onnx.GraphProto) -> None:
+    """Name what is in `graph` by its place there, since the same weights shall have one version.
+
+    Keras, TensorFlow and tf2onnx number what they name, and count on from all that the process has
+    made before.
+    """
+    graph.doc_string = ""
+    outside = [*graph.input, *graph.output]
+    names: dict[str, str] = {value.name: value.name for value in outside}
+    names[""] = ""  # stands for an optional input that is not there
+
+    def renamed(name: str) -> str:
+        return names.setdefault(name, f"value_{len(names)}")
+
+    for place, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{place}"
+        node.input[:] = map(renamed, node.input)
+        node.output[:] = map(renamed, node.output)
+    for tensor in graph.initializer:
+        tensor.name = renamed(tensor.name)
+    tensors = sorted(graph.initializer, key=lambda tensor: tensor.name)
+    del graph.initializer[:], graph.value_info[:]
+    graph.initializer.extend(tensors)
+    for value in outside:
+        value.type.tensor_type.shape.dim[0].dim_param = "pictures"
