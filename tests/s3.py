@@ -142,6 +142,9 @@ class Interrupted:
             if path.startswith(f"{selector.base_dir}/")
         ]
 
+    def delete_file(self, path: str) -> None:
+        del self.objects[path]
+
 
 class _Interrupting(io.BytesIO):
     def write(self, content: Any) -> int:

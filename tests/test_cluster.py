@@ -321,7 +321,7 @@ def test_a_table_whose_upload_is_interrupted_is_there_as_a_whole(
     table.write(rows, str(tmp_path / "p.csv"))
     interrupted = Interrupted()
     monkeypatch.setattr(table, "file_system", interrupted.file_system)
-    told = pytest.raises(KeyboardInterrupt, match="interrupted when s3://photos/p.csv was written")
+    told = pytest.raises(KeyboardInterrupt, match="interrupted while s3://photos/p.csv was written")
     with told:
         table.write(rows, "s3://photos/p.csv")
     assert interrupted.objects == {"photos/p.csv": (tmp_path / "p.csv").read_bytes()}
@@ -346,6 +346,17 @@ def test_a_part_without_rows_is_made_again(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("garments.cluster.parts.file_system", store.file_system)
     parts = Parts("s3://photos/p.csv.parts")
     assert ["a" in parts, "b" in parts] == [False, True]
+    parts.forget_unfinished()
+    assert list(store.objects) == ["photos/p.csv.parts/b.csv"]
+
+
+@needs_ray
+def test_a_link_to_a_file_of_another_form_is_no_output(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").symlink_to("a.png")
+    (tmp_path / "a.png").write_bytes(b"a photo")
+    with pytest.raises(batch.UsageError, match="p.csv is a link to .*a.png, which is no such file"):
+        cluster.run(str(IMAGES), str(tmp_path / "p.csv"), Settings())
+    assert (tmp_path / "a.png").read_bytes() == b"a photo"
 
 
 @needs_ray

@@ -124,7 +124,11 @@ def _check_output(output: str) -> None:
     if not path_of(output).endswith((".csv", ".parquet")):
         raise UsageError(f"{output} must end in .csv or .parquet: choose another --output")
     if not output.startswith("s3://"):
-        require_replaceable(Path(output).absolute())
+        place = require_replaceable(Path(output).absolute())
+        if place.suffix != Path(output).suffix:
+            raise UsageError(
+                f"{output} is a link to {place}, which is no such file: choose another"
+            )
 
 
 def _beside(output: str) -> str:

@@ -73,7 +73,10 @@ class Parts:
         else:
             self._store, self._root = None, url
             os.makedirs(url, exist_ok=True)
-        self._names = {name for name in self._listed() if name.endswith(_ENDING)}
+        # Each part has rows; what is empty is an upload that ended before its first byte.
+        self._names = {
+            name for name, size in self._listed().items() if size and name.endswith(_ENDING)
+        }
 
     def __contains__(self, part: object) -> bool:
         return f"{part}{_ENDING}" in self._names or f"{part}{_AGAIN}" in self._names
@@ -107,8 +110,8 @@ class Parts:
 
         Raises OSError.
         """
-        for name in self._listed():
-            if name.endswith((_AGAIN, ".part")):
+        for name, size in self._listed().items():
+            if name.endswith((_AGAIN, ".part")) or (name.endswith(_ENDING) and not size):
                 self._remove(name)
 
     def keep(self, parts: set[str]) -> None:
@@ -117,15 +120,16 @@ class Parts:
             if name.removesuffix(_AGAIN).removesuffix(_ENDING) not in parts:
                 self._remove(name)
 
-    def _listed(self) -> list[str]:
+    def _listed(self) -> dict[str, int]:
+        """The files or objects there, and how many bytes each has."""
         if not self._remote:
-            return os.listdir(self._root)
+            with os.scandir(self._root) as files:
+                return {file.name: file.stat().st_size for file in files}
         from pyarrow import fs
 
         selector = fs.FileSelector(self._root, allow_not_found=True)
         entries = self._store.get_file_info(selector)
-        # Each part has rows; what is empty is an upload that ended before its first byte.
-        return [str(entry.base_name) for entry in entries if entry.size]
+        return {str(entry.base_name): int(entry.size or 0) for entry in entries}
 
     def _read(self, path: str) -> bytes:
         if not self._remote:

@@ -100,4 +100,5 @@ def _upload(form: Callable[[Iterable[Row], Path], None], rows: Iterable[Row], ur
             with made.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
                 put_object(store, path, content)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted when {url} was written") from None
+            told = f"interrupted while {url} was written: it is whole, the new one or the old"
+            raise KeyboardInterrupt(told) from None
