@@ -29,7 +29,7 @@ from garments.store.reviews import Review
 TABLE = "reviews.csv"
 COLUMNS = ("file", "answer", "source", "who", "at", "model", "said", "confidence", "name")
 _NONE_FOLDER = "none"
-_OWN = re.compile(r"[0-9a-f]{64}\.[a-z]{3,4}")  # how an export names files, and nobody else
+_OWN = re.compile(r"[0-9a-f]{64}\.[a-z]{3,4}")  # how an export names files
 
 
 class ExportError(Exception):
@@ -77,10 +77,10 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
         told.photos += source == "photo"
         told.thumbnails += source == "thumbnail"
         rows.append(_row(name, source, review))
-    written = {folder / row[0] for row in rows}
+    written, own = {folder / row[0] for row in rows}, _told_of_by(folder / TABLE)
     for path in {path for paths in before.values() for path in paths} - written:
-        with suppress(FileNotFoundError):
-            path.unlink()
+        if path.name.encode() in own:  # others may name their files by what they hold, too
+            path.unlink(missing_ok=True)
             told.dropped += 1
     with replacing(folder / TABLE) as file:
         csv.writer(file).writerows([COLUMNS, *rows])
@@ -160,7 +160,7 @@ def _keep(path: Path, content: bytes) -> None:
 def _files_of_before(folder: Path) -> dict[str, list[Path]]:
     """The files that exports before have left, by the digest in their names.
 
-    They are told by these names, never by the table, which people save again in other forms.
+    Files of other people that have such names are among them.
     """
     found = defaultdict(list)
     for answer in (*range(len(LABELS)), None):
@@ -168,6 +168,13 @@ def _files_of_before(folder: Path) -> dict[str, list[Path]]:
             if _OWN.fullmatch(path.name) and path.is_file() and not path.is_symlink():
                 found[path.stem].append(path)
     return found
+
+
+def _told_of_by(table: Path) -> bytes:
+    """The text of the table of an export before, in whatever form people saved it again."""
+    with suppress(FileNotFoundError):
+        return table.read_bytes().replace(b"\0", b"")  # which UTF-16 has beside each letter
+    return b""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

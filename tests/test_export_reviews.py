@@ -222,6 +222,16 @@ def test_a_table_that_was_saved_again_by_a_spreadsheet_changes_nothing(
     assert shop.files() == {"reviews.csv"}
 
 
+def test_own_photos_that_are_named_by_what_they_hold_stay(shop: Shop) -> None:
+    own = shop.folder / "Dress" / f"{'0' * 64}.jpg"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"somebody's own")
+    shop.add("a.jpg", 3)
+    for _ in range(2):
+        assert shop.export() == "1 photos, 0 thumbnails"
+    assert own.read_bytes() == b"somebody's own"
+
+
 def test_no_name_runs_in_a_spreadsheet(shop: Shop) -> None:
     shop.add("=1+1.jpg", 3, who="@SUM(A1)")
     shop.export()
