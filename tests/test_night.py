@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from garments import batch
+from garments.batch import archive as archives
 from garments.batch.photo import thumbnail
 from garments.predictions import read_predictions
 from garments.settings import Settings
@@ -454,6 +456,22 @@ def test_a_link_to_where_no_table_can_be_is_refused(target: str, told: str, plac
     assert (place.photos / "a.png").read_bytes().startswith(b"a.png")
 
 
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("nowhere/report.html", "nowhere is no folder: make it"),
+        ("photos/a.png", "a.png has the name of an image"),
+        ("predictions.csv", "is where the report goes"),
+    ],
+)
+def test_so_is_one_to_where_no_report_can_be(target: str, told: str, place: Place) -> None:
+    place.add("a.png")
+    place.output.with_name("report.html").symlink_to(target)
+    with fake_service() as service, pytest.raises(batch.UsageError, match=told):
+        place.night(service)
+    assert not place.output.exists()
+
+
 def test_the_lock_is_free_after_a_night(place: Place) -> None:
     place.add("a.png")
     with fake_service() as service:
@@ -839,6 +857,25 @@ def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
         place.add("a.png", "b.png", length=31)
         place.night(service, archive=archive)
     assert expected(place) == {"a.png": "", "b.png": "", "c.png": "Coat"}  # which had stayed
+
+
+def test_nor_is_it_that_of_one_that_comes_before_the_night_is_over(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+
+    def moved(*given: Any) -> tuple[int, int]:
+        counts = archive_of(*given)
+        place.add("a.png", length=31)
+        return counts
+
+    archive_of = archives.archive
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(archives, "archive", moved)
+            place.night(service, archive=archive, expected=slips(place, "a.png,Coat"))
+        place.night(service)
+    assert expected(place) == {"a.png": ""}
 
 
 def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(

@@ -78,11 +78,19 @@ def archive(
     return moved, stuck
 
 
-def is_moved(directory: bytes, to: bytes, name: bytes, digest: bytes) -> bool:
-    """Whether a photo is gone from `directory`, and a name that it may have in `to` is taken."""
-    if os.path.lexists(os.path.join(directory, name)):
-        return False
-    return any(os.path.lexists(os.path.join(to, each)) for each in (name, marked(name, digest)))
+def is_moved(directory: bytes, to: bytes, photo: Photo) -> bool:
+    """Whether a photo is in the archive, and not in `directory`, where another may have its name.
+
+    It is one of its size and time there that is taken for it, and any file of its name here.
+    """
+    try:
+        status = os.lstat(os.path.join(directory, photo.name))
+        if (status.st_size, status.st_mtime_ns) == (photo.stamp.size, photo.stamp.modified):
+            return False
+    except FileNotFoundError:
+        pass
+    names = (photo.name, marked(photo.name, photo.digest or b""))
+    return any(os.path.lexists(os.path.join(to, name)) for name in names)
 
 
 def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:

@@ -217,9 +217,9 @@ def _forget_archived(night: Night, folder: Path) -> None:
     """Forget what the archive has: another photo may come under its name, and has another slip."""
     to = os.fsencode(os.path.realpath(folder))
     gone = (
-        known.name
-        for known in night.store.outcomes(night.directory, night.model)
-        if known.digest and archives.is_moved(night.directory, to, known.name, known.digest)
+        photo.name
+        for photo in night.store.classified(night.directory, night.model)
+        if archives.is_moved(night.directory, to, photo)
     )
     while some := list(islice(gone, _FORGOTTEN_AT_ONCE)):
         night.store.forget(night.directory, some)
@@ -253,13 +253,16 @@ def _check_output(output: Path, needed: Iterable[Path]) -> Path:
     Nor may table and report take the place of a file that is `needed`. Raises UsageError.
     """
     place = require_replaceable(output)
-    if any(path.name.lower().endswith(EXTENSIONS) for path in (output, place)):
-        raise UsageError(f"{output} has the name of an image: choose a --output that ends in .csv")
-    written = {str(place), os.path.realpath(place.with_name(REPORT))}
-    if len(written) < 2:
+    report = require_replaceable(place.with_name(REPORT))
+    for path in (output, place, report):
+        if path.name.lower().endswith(EXTENSIONS):
+            raise UsageError(
+                f"{path} has the name of an image: choose a --output that ends in .csv"
+            )
+    if place == report:
         raise UsageError(f"{output} is where the report goes: choose another --output")
     for path in needed:
-        if os.path.realpath(path) in written:
+        if Path(os.path.realpath(path)) in (place, report):
             raise UsageError(f"{path} would be written over: choose another --output")
     return place
 
