@@ -88,7 +88,10 @@ def load(part: str, data_directory: Path, dataset_directory: Path | None = None)
 
 
 def check(part: str, data_directory: Path, dataset_directory: Path | None = None) -> None:
-    """Raise DatasetError where `load` would find nothing of `part`, which stays unopened."""
+    """Raise DatasetError where `load` would find nothing of `part`, which stays unopened.
+
+    What is nowhere on this machine is downloaded, as `load` would.
+    """
     if not (data_directory / CSV_NAMES[part]).exists():
         find_idx(data_directory, dataset_directory)
 
