@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -19,6 +20,7 @@ from garments.training import fit, run
 from garments.training.augment import augment, blurred, warped
 from garments.training.calibrate import choose_threshold, fit_temperature, told_of
 from garments.training.export import write_model, write_onnx
+from garments.training.kinds import CLASSES_ALONE, Kind, costs_of
 from garments.training.replacing import WHOLE, replacing
 from garments.training.teachers import Teachers
 from tests.conftest import MODEL
@@ -514,15 +516,16 @@ def strayed(
     return float(np.abs(found - in_floats).max()), changed, first - second
 
 
+@pytest.mark.parametrize("kinds", [None, (*CLASSES_ALONE[:9], Kind(frozenset({0, 2})))])
 def test_the_same_weights_have_one_version_whatever_was_made_before(
-    sample: Dataset, tmp_path: Path
+    kinds: Sequence[Kind] | None, sample: Dataset, tmp_path: Path
 ) -> None:
     weights = network.reference((28, 28, 1), 10).get_weights()
     versions = set()
     for before in range(3):
         models = [network.reference((28, 28, 1), 10) for _ in range(before + 1)]
         models[-1].set_weights(weights)
-        served = network.with_probabilities(models[-1], 1.0)
+        served = network.with_probabilities(models[-1], 1.0, costs_of(kinds) if kinds else None)
         write_model(served, sample.images[..., None], tmp_path / str(before))
         versions.add(version_of(tmp_path / str(before) / "model.onnx"))
     assert len(versions) == 1
