@@ -108,6 +108,7 @@ def job(nodes: Cluster, photos: object, output: object) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.long
 @needs_ray
 def test_a_job_writes_what_the_nightly_client_writes_byte_for_byte(
     nodes: Cluster, photos: Path, nightly: bytes, tmp_path: Path
@@ -117,6 +118,7 @@ def test_a_job_writes_what_the_nightly_client_writes_byte_for_byte(
     assert (tmp_path / "p.csv").read_bytes() == nightly
 
 
+@pytest.mark.long
 @needs_ray
 def test_nothing_of_a_tests_cluster_is_where_others_reach_it(nodes: Cluster) -> None:
     links = subprocess.check_output([*nodes.here, "ip", "-brief", "link"], text=True).splitlines()
@@ -129,6 +131,7 @@ def test_nothing_of_a_tests_cluster_is_where_others_reach_it(nodes: Cluster) -> 
             assert os.readlink(f"/proc/{pid}/ns/net") != outside
 
 
+@pytest.mark.long
 @needs_ray
 def test_parquet_has_the_same_rows(
     nodes: Cluster, photos: Path, nightly: bytes, tmp_path: Path
@@ -267,6 +270,7 @@ def store(alone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield made
 
 
+@pytest.mark.long
 @needs_ray
 def test_photos_of_a_bucket_get_the_same_rows_in_a_bucket(
     nodes: Cluster, store: Bucket, photos: Path, nightly: bytes
@@ -286,6 +290,7 @@ def test_photos_of_a_bucket_get_the_same_rows_in_a_bucket(
     assert [*found] == [header, *wanted]
 
 
+@pytest.mark.long
 @needs_ray
 def test_an_object_that_is_overwritten_is_looked_at_again(
     nodes: Cluster, store: Bucket, tmp_path: Path
@@ -313,7 +318,16 @@ def test_a_key_with_an_empty_name_in_it_ends_the_job_which_says_where(
     assert f"s3://photos/{prefix} cannot be listed: rename the objects" in done.stderr
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C is heeded, which it is not where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_ray
+@pytest.mark.usefixtures("heeded")
 def test_a_table_whose_upload_is_interrupted_is_there_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +342,7 @@ def test_a_table_whose_upload_is_interrupted_is_there_as_a_whole(
 
 
 @needs_ray
+@pytest.mark.usefixtures("heeded")
 def test_a_part_whose_upload_is_interrupted_is_there_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
