@@ -19,18 +19,18 @@ from garments.batch import archive as archives
 from garments.batch import canary
 from garments.batch.carried import Carried
 from garments.batch.client import Client
-from garments.batch.errors import AfterwardsError, UsageError
+from garments.batch.errors import UsageError
 from garments.batch.morning import REPORT, write_report
 from garments.batch.posting import Night
 from garments.batch.slips import read_slips
 from garments.batch.table import Table
 from garments.batch.walk import EXTENSIONS, Findings, walk
-from garments.batch.writing import write_table
+from garments.batch.writing import afterwards, write_table
 from garments.card import Card, CardError, read_card
 from garments.predictions import Row
 from garments.routing import together
 from garments.settings import Settings
-from garments.store import Database, Store, StoreError
+from garments.store import Database, Store
 from garments.store.archived import Archived
 
 _SLIPS_AT_ONCE = 1_000
@@ -127,7 +127,7 @@ def run(
             rows = heapq.merge(rows, carried.rows(findings), key=_name)
         store.check_lock()
         write_table(rows, output)
-        with _after(output):
+        with afterwards(output):
             seconds = time.monotonic() - clock
             write_report(output, table, findings, carried.count, started, seconds)
             archived, stuck = _archive(night, archive) if archive else (0, 0)
@@ -228,23 +228,6 @@ def _forget_archived(night: Night, folder: Path) -> None:
 def _name(row: Row) -> bytes:
     """What rows are sorted by."""
     return os.fsencode(row.filename)
-
-
-@contextmanager
-def _after(output: Path) -> Iterator[None]:
-    """Tell of what goes wrong from now on that the table itself is written."""
-    try:
-        yield
-    except OSError as error:
-        place = f" ({os.fsdecode(error.filename)})" if error.filename else ""
-        raise AfterwardsError(f"{output} is written; then: {error.strerror}{place}") from error
-    except StoreError as error:
-        raise AfterwardsError(f"{output} is written; then: {error}") from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted when {output} was written") from None
-    except Exception as error:
-        logger.exception("a fault of the program")
-        raise AfterwardsError(f"{output} is written; then: {error!r}") from error
 
 
 def _check_output(output: Path, needed: Iterable[Path]) -> Path:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from garments.batch.errors import AfterwardsError, UsageError
 from garments.predictions import NotSynced, Row, write_predictions
-from garments.store import Busy
+from garments.store import Busy, StoreError
+
+logger = logging.getLogger(__name__)
 
 
 def write_table(
@@ -31,3 +36,24 @@ def write_table(
         place = f" ({error.filename})" if error.filename not in (None, str(output)) else ""
         why = f"{error.strerror or error}{place}"
         raise UsageError(f"{output} cannot be written: {why}") from error
+
+
+@contextmanager
+def afterwards(output: Path | str) -> Iterator[None]:
+    """Tell of what goes wrong in the block that the table itself is written.
+
+    Raises AfterwardsError for whatever it raises, but a KeyboardInterrupt that says so.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+        why = error.strerror or error  # those of PyArrow are but a text
+        raise AfterwardsError(f"{output} is written; then: {why}{place}") from error
+    except StoreError as error:
+        raise AfterwardsError(f"{output} is written; then: {error}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted when {output} was written") from None
+    except Exception as error:
+        logger.exception("a fault of the program")
+        raise AfterwardsError(f"{output} is written; then: {error!r}") from error

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from garments.batch.errors import AfterwardsError, UsageError
+from garments.batch.errors import UsageError
 from garments.batch.night import require_replaceable, scratch
+from garments.batch.writing import afterwards
 from garments.card import CARD_NAME, CardError, read_model
 from garments.cluster.parts import SIZE, Parts, cut
 from garments.cluster.places import Place, path_of
@@ -85,7 +86,7 @@ def run(
             raise UsageError(f"{_beside(output)} cannot be used: {error}") from error
         table = Table(parts)
         write(table.rows(cut(findings, made_by)), output)
-        with _after(output):
+        with afterwards(output):
             parts.keep(table.names)
         counts = Counts(
             found=len(findings),
@@ -155,22 +156,6 @@ def _alone(output: str) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()).encode())
         yield
-
-
-@contextmanager
-def _after(output: str) -> Iterator[None]:
-    """Tell of what goes wrong from now on that the table itself is written."""
-    try:
-        yield
-    except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        why = error.strerror or error  # those of PyArrow are but a text
-        raise AfterwardsError(f"{output} is written; then: {why}{place}") from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted when {output} was written") from None
-    except Exception as error:
-        logger.exception("a fault of the program")
-        raise AfterwardsError(f"{output} is written; then: {error!r}") from error
 
 
 def _work(place: Place, settings: Settings, model: str | None) -> Work:
