@@ -1,6 +1,8 @@
 """What several tests need: the model, test pictures, a service in this process and a real one."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -80,6 +82,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the committed model alone, whatever else has been trained into model/."""
     folder = tmp_path_factory.mktemp("model")
     (folder / MODEL.name).symlink_to(MODEL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def accepting_nothing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the committed model, to whose answers nobody could make a promise."""
+    folder = tmp_path_factory.mktemp("unsure")
+    shutil.copytree(MODEL, folder / MODEL.name)
+    card = folder / MODEL.name / "card.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "accept_threshold": 2.0}))
     return folder
 
 

@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from garments.bounds import none_at_least
+from garments.engine import Engine
 from garments.store.nights import Packer
 from tests.conftest import hundred
 from tests.test_reviews import Desk
@@ -348,3 +349,14 @@ def test_what_people_said_becomes_the_accuracy_and_a_threshold(
     assert "0.0 % (0 of 1;" in page
     assert "At most 1.0 % wrong: no threshold can be told yet." in page
     assert "Dress 100.0 % (120 of 120;" in page
+
+
+def test_of_a_model_that_accepts_nothing_the_runs_say_so(
+    desk: Desk, make_client: Callable[..., FlaskClient], accepting_nothing: Path
+) -> None:
+    client = make_client(database_url=desk.url, model_dir=accepting_nothing)
+    desk.add("a", model=Engine(accepting_nothing / "fashion-mnist").card.identity)
+    desk.decide("a")
+    page = Person(client.application.test_client(), "Ana").get("/runs")
+    assert "It accepts no answer now." in page
+    assert "200" not in re.sub(r"<[^>]*>", "", page)

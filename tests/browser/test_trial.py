@@ -70,6 +70,17 @@ def test_each_of_several_photos_gets_its_answer_in_the_order_given(ann: Person) 
             assert card.get_by_role("img", name=name, exact=True).evaluate("i => i.naturalWidth")
 
 
+def test_of_a_model_that_accepts_nothing_the_page_says_so(
+    accepting_nothing: Path, person: NewPerson
+) -> None:
+    ann = person()
+    with serving(GARMENTS_MODEL_DIR=str(accepting_nothing)) as (url, _):
+        ann.page.goto(url)
+        choose(ann.page, BOOT)
+        expect(cards(ann.page)).to_contain_text("28×28 pixels, and accepts no answer.")
+        expect(cards(ann.page)).to_contain_text("Needs a look")
+
+
 def test_what_is_none_of_the_ten_is_called_so_before_the_likeliest_of_them(ann: Person) -> None:
     sheet = Image.new("RGB", (300, 300), "white")
     ImageDraw.Draw(sheet).ellipse((60, 100, 240, 200), fill="navy")
