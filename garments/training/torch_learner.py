@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ from garments.training.learner import (
     orthogonalised,
 )
 from garments.training.recipe import TAUGHT, Recipe
+from garments.training.recorded import Recorded
 
 
 class TorchLearner:
@@ -38,8 +40,12 @@ class TorchLearner:
         torch.manual_seed(seed)
         self._network = network
         self._recipe = recipe
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.accelerated = torch.cuda.is_available()
+        self._device = torch.device("cuda" if self.accelerated else "cpu")
         self._half = recipe.half and _multiplies_halves(self._device)
+        if self.accelerated:  # all steps are of one size, so it pays to try every kernel
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cuda.matmul.allow_tf32 = True
         self._depthwise = {
             layer.kernel.path
             for layer in network.layers
@@ -60,52 +66,71 @@ class TorchLearner:
         }
         self._steps = 0
         self._by_muon = orthogonalised(network) if recipe.muon_rate else set()
+        self._recorded: Recorded | None = None
 
     def step(self, batch: Batch, factor: float) -> Floats:
         """Take one step and return each picture's loss."""
-        wanted, weights = (
-            torch.from_numpy(part).to(self._device) for part in (batch.targets, batch.weights)
-        )
-        likelihood = functional.log_softmax(self._answer(batch.pictures, True), dim=1)
-        losses = -torch.logsumexp(likelihood + wanted.log(), dim=1)
-        if batch.taught is not None:
-            taught = torch.from_numpy(batch.taught).to(self._device)
-            losses = losses.lerp(-(taught * likelihood).sum(dim=1), TAUGHT)
-        (losses * weights).mean().backward()
         self._steps += 1
+        given = {
+            name: torch.from_numpy(part)
+            for name, part in batch._asdict().items()
+            if part is not None
+        }
+        if self.accelerated and not self._recipe.adam:
+            if self._recorded is None:
+                changing = [*self._tensors.values(), *self._momenta.values()]
+                self._recorded = Recorded(self._learn, changing, given, self._device)
+            if self._recorded.fits(given):
+                return self._recorded.replay(given, factor)
+        given = {name: part.to(self._device) for name, part in given.items()}
+        losses = self._learn(given, torch.tensor(factor, device=self._device))
+        return np.asarray(losses.cpu().numpy())
+
+    def _learn(self, given: Mapping[str, Tensor], factor: Tensor) -> Tensor:
+        """Take one step; nothing of it waits for the device."""
+        likelihood = functional.log_softmax(self._answer(given["pictures"], True), dim=1)
+        losses = -torch.logsumexp(likelihood + given["targets"].log(), dim=1)
+        if "taught" in given:
+            losses = losses.lerp(-(given["taught"] * likelihood).sum(dim=1), TAUGHT)
+        (losses * given["weights"]).mean().backward()
         with torch.no_grad():
             for path, momentum in self._momenta.items():
                 self._update(path, momentum, factor)
-        return np.asarray(losses.detach().cpu().numpy())
+        return losses.detach()
 
-    def _update(self, path: str, momentum: Tensor, factor: float) -> None:
+    def _update(self, path: str, momentum: Tensor, factor: Tensor) -> None:
         tensor = self._tensors[path]
         gradient = tensor.grad
         tensor.grad = None
+        rate = factor * (self._recipe.muon_rate if path in self._by_muon else self._recipe.rate)
         if path in self._by_muon:
             momentum.mul_(MOMENTUM).add_(gradient)
             rows = (gradient + MOMENTUM * momentum).flatten(1)
             direction = orthogonal(rows, torch.linalg.norm, torch.t)
             tensor.mul_(math.sqrt(len(tensor)) / tensor.norm())
-            tensor.sub_(direction.view(tensor.shape), alpha=self._recipe.muon_rate * factor)
+            tensor.sub_(direction.view(tensor.shape) * rate)
         elif self._recipe.adam:
             squares = self._squares[path]
             momentum.lerp_(gradient, 1 - MOMENTUM)
             squares.lerp_(gradient.square(), 1 - SQUARES)
             root = (squares / (1 - SQUARES**self._steps)).sqrt_().add_(LEAST_ROOT)
-            rate = self._recipe.rate * factor
             tensor.mul_(1 - rate * self._recipe.weight_decay)
-            tensor.addcdiv_(momentum, root, value=-rate / (1 - MOMENTUM**self._steps))
+            tensor.sub_(momentum / root * (rate / (1 - MOMENTUM**self._steps)))
         else:
             gradient = gradient.add(tensor, alpha=self._recipe.weight_decay)
             momentum.mul_(MOMENTUM).add_(gradient)
-            tensor.sub_(gradient + MOMENTUM * momentum, alpha=self._recipe.rate * factor)
+            tensor.sub_((gradient + MOMENTUM * momentum) * rate)
 
     def logits(self, pictures: Pictures) -> Floats:
         """Answer without training."""
         parts = np.array_split(pictures, math.ceil(len(pictures) / AT_ONCE))
         with torch.no_grad():
-            return np.concatenate([self._answer(part, False).cpu().numpy() for part in parts])
+            return np.concatenate(
+                [
+                    self._answer(torch.from_numpy(part).to(self._device), False).cpu().numpy()
+                    for part in parts
+                ]
+            )
 
     def state(self) -> State:
         """Weights, momenta and the random generator, by name."""
@@ -139,10 +164,10 @@ class TorchLearner:
         self._network.set_weights([self._to_keras(*item) for item in self._tensors.items()])
         return self._network
 
-    def _answer(self, pictures: Pictures, training: bool) -> Tensor:
+    def _answer(self, pictures: Tensor, training: bool) -> Tensor:
         """The logits of `pictures`, layer by layer in the order in which Keras built them."""
         # Channels stay last in memory, which is the faster way on a CPU, and as Keras has them.
-        picture = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).float()
+        picture = pictures.permute(0, 3, 1, 2).float()
         values = {id(self._network.input): picture}
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             for layer in self._network.layers[1:]:
@@ -186,6 +211,8 @@ class TorchLearner:
             case layers.Dense():
                 kernel, bias = weights
                 return _activated(layer, functional.linear(x, kernel.T, bias))
+            case layers.Softmax(axis=-1):
+                return functional.softmax(x.float(), dim=-1)
             case layers.Dropout():
                 return functional.dropout(x, layer.rate, training)
         raise _untranslated(type(layer).__name__)
