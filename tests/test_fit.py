@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit
 from garments.training.batches import Catalogue, plan
 from garments.training.fit import make_learner, rate_factor
 from garments.training.learner import Batch, Learner, State, orthogonal, orthogonalised
-from garments.training.recipe import TAUGHT, recipe_of
+from garments.training.lessons import ALTERATIONS, Lessons
+from garments.training.recipe import TAUGHT, Recipe, recipe_of
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -271,7 +273,10 @@ def test_the_keras_network_has_what_the_learner_learnt(
 
 @pytest.mark.parametrize(
     ("layer", "told"),
-    [(keras.layers.Softmax(), "Softmax"), (keras.layers.Dense(10, "tanh"), "activation tanh")],
+    [
+        (keras.layers.UnitNormalization(), "UnitNormalization"),
+        (keras.layers.Dense(10, "tanh"), "activation tanh"),
+    ],
 )
 def test_a_layer_that_pytorch_does_not_know_here_is_named_with_the_way_out(
     layer: keras.Layer, told: str
@@ -344,11 +349,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
     assert resumed.backends == [backend] * 4
 
 
-class ShirtsAlone:
-    """Teachers to whom everything is a shirt."""
-
-    def answer(self, pictures: np.ndarray) -> np.ndarray:
-        return np.eye(10, dtype=np.float32)[np.full(len(pictures), 6)]
+def shirts_alone(pictures: np.ndarray) -> np.ndarray:
+    """The answers of teachers to whom everything is a shirt."""
+    return np.eye(10, dtype=np.float32)[np.full(len(pictures), 6)]
 
 
 def test_a_network_comes_to_answer_as_its_teachers_do_beside_the_labels(
@@ -358,12 +361,91 @@ def test_a_network_comes_to_answer_as_its_teachers_do_beside_the_labels(
     recipe = replace(RECIPES["reference"], epochs=15, batch_size=20, rate=0.03)
     given = "reference", recipe, examples, None, 0, backend
     said = {}
-    for name, teachers in (("alone", None), ("taught", ShirtsAlone())):
-        network = fit.fit(*given, tmp_path / f"{name}.npz", teachers).network
+    lessons = Lessons(examples, recipe, shirts_alone, tmp_path, "of shirts")
+    for name, given_by in (("alone", None), ("taught", lessons)):
+        network = fit.fit(*given, tmp_path / f"{name}.npz", given_by).network
         logits = network.predict(sample.images[..., None], verbose=0)
         said[name] = (logits.argmax(axis=1) == 6).mean()
     assert said["alone"] < 0.3
     assert said["taught"] > 0.9
+
+
+class Asked:
+    """Teachers that answer at random, and count how often they are asked."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._random = np.random.default_rng(0)
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        self.times += 1
+        return self._random.dirichlet(np.ones(10), len(pictures)).astype(np.float32)
+
+
+def test_alterations_come_again_and_teachers_are_asked_once_for_each(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    asked = Asked()
+    lessons = Lessons(Catalogue(sample), RECIPE, asked, tmp_path, "digest")
+    first, second, again = (lessons.of(epoch) for epoch in (0, 1, ALTERATIONS))
+    assert asked.times == 2
+    assert np.array_equal(first.pictures, again.pictures)
+    assert np.array_equal(first.answers, again.answers)
+    assert not np.array_equal(first.pictures, second.pictures)
+    assert first.pictures.shape == (100, 28, 28, 1)
+    assert first.answers.sum(axis=1) == pytest.approx(1, abs=1e-2)
+
+
+def test_what_teachers_answered_is_kept_for_the_very_same_lesson(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    def answers(asked: Asked, recipe: Recipe = RECIPE, digest: str = "digest") -> np.ndarray:
+        return Lessons(Catalogue(sample), recipe, asked, tmp_path, digest).of(0).answers
+
+    asked = Asked()
+    kept = answers(asked)
+    assert np.array_equal(answers(asked), kept)
+    assert np.array_equal(answers(asked, replace(RECIPE, epochs=9, rate=0.5)), kept)
+    assert asked.times == 1
+    answers(asked, replace(RECIPE, cutout=3))
+    answers(asked, digest="of other teachers")
+    assert asked.times == 3
+
+
+def test_two_learners_of_one_lesson_wait_for_each_others_answers(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    asked = Asked()
+    # A lock is between open files, so threads are as good as processes.
+    learners = [Lessons(Catalogue(sample), RECIPE, asked, tmp_path, "digest") for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda lessons: lessons.of(0).answers, learners))
+    assert asked.times == 1
+    assert all(np.array_equal(answers, found[0]) for answers in found)
+
+
+def test_a_network_with_its_probabilities_answers_on_pytorch_as_in_keras(sample: Dataset) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    keras.utils.set_random_seed(0)
+    model = network.with_probabilities(network.residual((28, 28, 1), 10), 1.7)
+    recipe = replace(RECIPES["residual"], half=False)
+    pictures = sample.images[..., None]
+    found = make_learner("torch", model, recipe, seed=0).logits(pictures)
+    assert np.allclose(found, model.predict(pictures, verbose=0), atol=1e-5)
+
+
+def test_a_step_that_is_recorded_is_the_step_that_is_taken(
+    step: Callable[[Learner], np.ndarray], sample: Dataset
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
+    if not torch.cuda.is_available():
+        pytest.skip("there is no accelerator to record on")
+    recorded, taken = learn("torch"), learn("torch")
+    taken.accelerated = False  # each kernel is launched by itself, on the same device
+    for _ in range(3):
+        assert np.allclose(step(recorded), step(taken), rtol=1e-2)
+    pictures = sample.images[..., None]
+    assert np.allclose(recorded.logits(pictures), taken.logits(pictures), rtol=0.05, atol=0.05)
 
 
 def test_a_run_whose_loss_is_no_number_ends_before_it_is_kept(

@@ -62,6 +62,7 @@ def test_multiply_accumulates_are_counted_by_hand() -> None:
         ("residual", 210_138, 16_370_560),
         ("residual-fine", 214_874, 19_983_232),
         ("residual-wide", 834_986, 65_255_168),
+        ("residual-large", 3_477_322, 376_172_032),
     ],
 )
 def test_the_residual_networks_are_of_the_size_that_is_told(
@@ -285,7 +286,7 @@ def test_a_network_that_was_taught_is_another_and_teaches_with_the_first(
     assert (card.taught_by, first.card.taught_by) == ([first.card.version], [])
     # Had it gone on from the state of the run without teachers, it would be that network.
     assert card.version != first.card.version
-    teachers = Teachers([folder, trained, folder], sample.digest)
+    teachers = Teachers([folder, trained, folder], sample.digest, "tensorflow")
     assert teachers.versions == sorted([card.version, first.card.version])
     pictures = sample.images[..., None]
     one, other = first.probabilities(pictures), Engine(folder).probabilities(pictures)
@@ -301,7 +302,7 @@ def test_a_network_that_was_taught_is_another_and_teaches_with_the_first(
 )
 def test_a_teacher_that_cannot_teach_is_refused(folder: Path, told: str) -> None:
     with pytest.raises(training.TrainingError, match=told):
-        Teachers([MODEL, folder], Engine(MODEL).card.training_data_sha256)
+        Teachers([MODEL, folder], Engine(MODEL).card.training_data_sha256, "tensorflow")
 
 
 def test_of_several_seeds_the_best_on_validation_is_kept(trained: Path, tmp_path: Path) -> None:

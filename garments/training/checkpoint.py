@@ -31,21 +31,26 @@ def checkpoint_path(
     """
     # How many networks are averaged makes no difference to any of them.
     own = {name: value for name, value in asdict(recipe).items() if name != "averaged"}
-    identity = json.dumps([_EDITION, architecture, own, digest, seed])
-    fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    return folder / "training" / f"{architecture}-seed-{seed}-{fingerprint}.npz"
+    mark = fingerprint(architecture, own, digest, seed)
+    return folder / "training" / f"{architecture}-seed-{seed}-{mark}.npz"
+
+
+def fingerprint(*identity: object) -> str:
+    """Twelve digits that only what was made by this edition of the code of `identity` has."""
+    text = json.dumps([_EDITION, *identity])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, waits: bool = False) -> Iterator[None]:
     """Keep other processes off a run's state, until this one leaves or dies.
 
-    Raises TrainingError where another one is at it.
+    Where another one is at it, this one `waits` or raises TrainingError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:
             raise TrainingError(
                 f"another process is training the run of {path}: wait for it, or stop it"
@@ -80,5 +85,5 @@ def load(path: Path) -> State:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(
-            f"{path} cannot be read ({error}): delete it to train from the beginning"
+            f"{path} cannot be read ({error}): delete it, and the same command makes it anew"
         ) from error

@@ -17,8 +17,8 @@ from garments.training.batches import Examples, plan
 from garments.training.calibrate import losses_of
 from garments.training.errors import TrainingError
 from garments.training.learner import AT_ONCE, Batch, Floats, Learner
+from garments.training.lessons import Lessons
 from garments.training.recipe import Recipe
-from garments.training.teachers import Teachers
 
 BACKENDS = ("tensorflow", "torch")
 WARM_UP = 0.1  # of the epochs, and at most one
@@ -57,12 +57,12 @@ def fit(
     seed: int,
     backend: str,
     resumed_from: Path,
-    teachers: Teachers | None = None,
+    lessons: Lessons | None = None,
 ) -> Fitted:
     """Train on `training` for the recipe's epochs and keep the last weights.
 
     `validation` is only looked at; where it is None, there is nothing to tell of it. Where there
-    are `teachers`, their answers are learnt beside the labels.
+    are `lessons`, the answers in them are learnt beside the labels.
     The state after every epoch is kept in the file `resumed_from`; where it exists, training goes
     on from it and ends with the weights of an unbroken run. Raises TrainingError for a state that
     cannot be used, and where the loss is no number any more.
@@ -94,7 +94,7 @@ def fit(
 
     for epoch in range(len(backends), recipe.epochs):
         started = time.monotonic()
-        shown = _train_an_epoch(learner, recipe, training, teachers, losses, seed, epoch)
+        shown = _train_an_epoch(learner, recipe, training, lessons, losses, seed, epoch)
         history["loss"].append(shown)
         loss, accuracy = _judge(learner, validation) if validation else (math.nan, math.nan)
         history["val_loss"].append(loss)
@@ -120,23 +120,23 @@ def _train_an_epoch(
     learner: Learner,
     recipe: Recipe,
     training: Examples,
-    teachers: Teachers | None,
+    lessons: Lessons | None,
     losses: Floats,
     seed: int,
     epoch: int,
 ) -> float:
     """Show the epoch's pictures, note the loss of each in `losses`, and return their mean."""
     shown = plan(losses, recipe, seed, epoch)
+    lesson = lessons.of(epoch) if lessons else None
     starts = range(0, len(shown.rows), recipe.batch_size)
     for number, start in enumerate(starts):
         rows = shown.rows[start : start + recipe.batch_size]
-        pictures = training.altered(rows, recipe, seed, epoch, number)
-        batch = Batch(
-            pictures,
-            training.targets[rows],
-            shown.weights[start : start + recipe.batch_size],
-            teachers.answer(pictures) if teachers else None,
-        )
+        if lesson:
+            pictures, taught = lesson.pictures[rows], lesson.answers[rows]
+        else:
+            pictures, taught = training.altered(rows, recipe, seed, epoch, number), None
+        weights = shown.weights[start : start + recipe.batch_size]
+        batch = Batch(pictures, training.targets[rows], weights, taught)
         progress = (epoch + (number + 0.5) / len(starts)) / recipe.epochs
         losses[rows] = learner.step(batch, rate_factor(progress, recipe.epochs))
     return float(np.average(losses[shown.rows], weights=shown.weights))

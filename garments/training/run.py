@@ -23,6 +23,7 @@ from garments.training.errors import TrainingError
 from garments.training.evaluate import ask, evidence, summary
 from garments.training.export import Origin, export
 from garments.training.fit import BACKENDS, History, fit
+from garments.training.lessons import ALTERATIONS, Lessons
 from garments.training.recipe import RECIPES, recipe_of
 from garments.training.replacing import WHOLE, replacing
 from garments.training.teachers import Teachers
@@ -74,14 +75,18 @@ def train(
     rows = dataset.load("train", data_directory, dataset_directory)
     training, held_out = dataset.split(rows, validation, SPLIT_SEED)
     examples = Catalogue(training), Catalogue(held_out)
-    taught_by = Teachers(teachers, rows.digest) if teachers else None
-    versions = taught_by.versions if taught_by else []
-    learnt_from = " ".join([training.digest, *versions])
+    lessons, versions, learnt_from = None, [], training.digest
+    if teachers:
+        taught_by = Teachers(teachers, rows.digest, backend)
+        versions = taught_by.versions
+        learnt_from = " ".join([training.digest, f"{ALTERATIONS} alterations", *versions])
+        kept_in = data_directory / "training"
+        lessons = Lessons(examples[0], recipe, taught_by.answer, kept_in, learnt_from)
     fitted = {}
     for seed in seeds:
         state = checkpoint_path(data_directory, architecture, recipe, learnt_from, seed)
         with checkpoint.locked(state):
-            fitted[seed] = fit(architecture, recipe, *examples, seed, backend, state, taught_by)
+            fitted[seed] = fit(architecture, recipe, *examples, seed, backend, state, lessons)
 
     with replacing(folder) as partial:
         runs = []

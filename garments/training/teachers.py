@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
-import numpy.typing as npt
 
-from garments.card import CardError
+from garments.card import KERAS_NAME, CardError
 from garments.engine import Engine, EngineError
 from garments.training.errors import TrainingError
-from garments.training.learner import Floats
+from garments.training.learner import AT_ONCE, Floats, Pictures
+from garments.training.recipe import RECIPES
 
 
 class Teachers:
@@ -22,12 +25,13 @@ class Teachers:
     distillation: a good teacher is patient and consistent", arXiv 2106.05237.
     """
 
-    def __init__(self, folders: Sequence[Path], learnt_from: str) -> None:
+    def __init__(self, folders: Sequence[Path], learnt_from: str, backend: str) -> None:
         """Load the folders, which must have `learnt_from` the rows of this digest.
 
-        Others may know what a network is judged by. Raises TrainingError for one that is unfit.
+        Others may know what a network is judged by. Where the `backend` has an accelerator, it
+        answers. Raises TrainingError for one that is unfit.
         """
-        engines = {}
+        found = {}
         for folder in folders:
             try:
                 engine = Engine(folder)
@@ -35,11 +39,28 @@ class Teachers:
                 raise TrainingError(f"no teacher: {error}") from error
             if engine.card.training_data_sha256 != learnt_from:
                 raise TrainingError(f"{folder} is no teacher here: it learnt from other pictures")
-            engines[engine.card.version] = engine
-        self.versions = sorted(engines)
-        self._engines = [engines[version] for version in self.versions]
+            found[engine.card.version] = _accelerated(folder, backend) or engine.probabilities
+        self.versions = sorted(found)
+        self._answers = [found[version] for version in self.versions]
 
-    def answer(self, pictures: npt.NDArray[np.uint8]) -> Floats:
+    def answer(self, pictures: Pictures) -> Floats:
         """The mean of their probabilities (n, classes) for `pictures` (n, h, w, channels)."""
-        found = [engine.probabilities(pictures) for engine in self._engines]
-        return np.asarray(np.mean(found, axis=0), np.float32)
+
+        def mean(part: Pictures) -> Floats:
+            found = [answer(part) for answer in self._answers]
+            return np.asarray(np.mean(found, axis=0), np.float32)
+
+        parts = np.array_split(pictures, max(1, len(pictures) // AT_ONCE))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return np.concatenate(list(pool.map(mean, parts)))
+
+
+def _accelerated(folder: Path, backend: str) -> Callable[[Pictures], Floats] | None:
+    """The network that the integers were made of, on an accelerator if there is one."""
+    if backend != "torch":
+        return None
+    from garments.training.torch_learner import TorchLearner
+
+    network = keras.models.load_model(folder / KERAS_NAME)
+    learner = TorchLearner(network, RECIPES["residual"], seed=0)
+    return learner.logits if learner.accelerated else None

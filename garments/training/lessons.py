@@ -1,0 +1,74 @@
+"""What a taught network is shown: each picture altered in so many ways, and its teachers' answers.
+
+Large teachers take longer to answer than a small network to learn. So the same alterations come
+again after some epochs, and what was answered is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from garments.training import checkpoint
+from garments.training.batches import Examples
+from garments.training.learner import Floats, Pictures
+from garments.training.recipe import Recipe
+
+ALTERATIONS = 64
+"""Of each picture; after so many epochs they come again."""
+_AT_ONCE = 1_000  # pictures that are altered together
+
+
+class Lesson(NamedTuple):
+    """All training pictures as an epoch shows them."""
+
+    pictures: Pictures
+    """(n, height, width, channels)"""
+    answers: Floats
+    """What the teachers say of each: probabilities (n, classes)."""
+
+
+class Lessons:
+    """The alterations of `training`, alike for all learners of a recipe, and what is said of them.
+
+    `answer` is asked once for each alteration, and its answers are kept in `folder`, by a name that
+    only these pictures, alterations and teachers have; `digest` is of the first and the last.
+    """
+
+    def __init__(
+        self,
+        training: Examples,
+        recipe: Recipe,
+        answer: Callable[[Pictures], Floats],
+        folder: Path,
+        digest: str,
+    ) -> None:
+        self._training = training
+        self._recipe = recipe
+        self._answer = answer
+        altered = recipe.shift, recipe.cutout, recipe.camera
+        self._kept_in = folder / f"answers-{checkpoint.fingerprint(*altered, digest)}"
+
+    def of(self, epoch: int) -> Lesson:
+        """The lesson of an epoch, counted from 0. Raises TrainingError if it cannot be kept."""
+        number = epoch % ALTERATIONS
+        pictures = self._altered(number)
+        kept = self._kept_in / f"answers-{number}.npz"
+        # Another learner may come to the same lesson at the same time: it waits for the answers.
+        with checkpoint.locked(self._kept_in / "answers", waits=True):
+            if not kept.exists():
+                answers = self._answer(pictures).astype(np.float16)
+                checkpoint.save(kept, {"answers": answers})
+        return Lesson(pictures, checkpoint.load(kept)["answers"].astype(np.float32))
+
+    def _altered(self, number: int) -> Pictures:
+        rows = np.arange(len(self._training.targets))
+        return np.concatenate(
+            [
+                self._training.altered(rows[start : start + _AT_ONCE], self._recipe, number, start)
+                for start in range(0, len(rows), _AT_ONCE)
+            ]
+        )
