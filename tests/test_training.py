@@ -18,7 +18,12 @@ from garments.dataset import Dataset, DatasetError
 from garments.engine import Engine, Graph
 from garments.training import fit, run
 from garments.training.augment import augment, blurred, warped
-from garments.training.calibrate import choose_threshold, fit_temperature, told_of
+from garments.training.calibrate import (
+    choose_threshold,
+    fit_temperature,
+    highest_temperature,
+    told_of,
+)
 from garments.training.export import write_model, write_onnx
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of
 from garments.training.replacing import WHOLE, replacing
@@ -162,6 +167,34 @@ def test_the_temperature_that_was_put_in_is_found() -> None:
     logits = random.normal(0, 2, (20_000, 10))
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
     assert fit_temperature(logits * 3, np.eye(10)[labels]) == pytest.approx(3, rel=0.03)
+
+
+def test_the_highest_temperature_is_below_the_true_one_once_in_twenty() -> None:
+    random = np.random.default_rng(0)
+    below = 0
+    for _ in range(400):
+        logits = random.normal(0, 2, (300, 10))
+        labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
+        below += highest_temperature(logits * 3, np.eye(10)[labels]) < 3
+    assert below == pytest.approx(20, abs=12)  # of 400; a chance of 1 in 200 at most to be off
+
+
+def test_of_answers_that_are_never_right_every_temperature_is_allowed() -> None:
+    logits = np.tile(np.arange(10.0), (50, 1))
+    assert highest_temperature(logits, np.eye(10)[np.zeros(50, int)]) == pytest.approx(20)
+
+
+def test_a_network_that_its_pictures_chose_is_less_sure_than_they_suggest(
+    trained: Path, tmp_path: Path
+) -> None:
+    choices = {"architecture": "reference", "epochs": 2, "validation": 40}
+    training.train(tmp_path / "m", trained.parent.parent, seeds=[3, 4], **choices)
+    best = Engine(tmp_path / "m").card
+    training.train(tmp_path / "alone", trained.parent.parent, seeds=[best.seed], **choices)
+    alone = Engine(tmp_path / "alone").card
+    assert best.temperature > 1.01 * alone.temperature
+    assert "the upper 97.5 % bound" in best.accept_threshold_chosen_by
+    assert "the upper 95 % bound" in alone.accept_threshold_chosen_by
 
 
 @pytest.mark.parametrize(
@@ -333,7 +366,7 @@ def test_the_test_set_is_opened_once_and_last(
     load, fit, export = dataset.load, run.fit, run.export
     monkeypatch.setattr(run.dataset, "load", lambda part, *a: done.append(part) or load(part, *a))
     monkeypatch.setattr(run, "fit", lambda *a: done.append("fit") or fit(*a))
-    monkeypatch.setattr(run, "export", lambda *a: done.append("export") or export(*a))
+    monkeypatch.setattr(run, "export", lambda *a, **k: done.append("export") or export(*a, **k))
     training.train(
         tmp_path / "m", trained.parent.parent, architecture="reference", epochs=1, validation=40
     )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_softmax, logsumexp
+from scipy.stats import norm
 
 from garments.bounds import accepted_from
 
 Reals = npt.NDArray[np.floating]
 
 MOST_ERROR = 0.01
+LEVEL = 0.95
 _ACCEPTS_NOTHING = 2.0
+_LOG_TEMPERATURES = np.log(0.05), np.log(20.0)
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +36,37 @@ def fit_temperature(logits: Reals, targets: Reals) -> float:
 
     Temperature scaling of Guo et al., arXiv 1706.04599, section 4.2.
     """
-
-    def loss(log_temperature: float) -> float:
-        return float(losses_of(logits / np.exp(log_temperature), targets).mean())
-
-    best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    best = minimize_scalar(_loss(logits, targets), bounds=_LOG_TEMPERATURES, method="bounded")
     return float(np.exp(best.x))
+
+
+def highest_temperature(logits: Reals, targets: Reals, level: float = LEVEL) -> float:
+    """The highest divisor of `logits` (n, classes) that `targets` do not rule out at `level`.
+
+    For a network that these very targets chose among several, and so flatter: with the likeliest
+    temperature it would be too sure. By the ratio of likelihoods: Wilks, Annals of Mathematical
+    Statistics 9, 1938.
+    """
+    loss = _loss(logits, targets)
+    likeliest = np.log(fit_temperature(logits, targets))
+    allowed = loss(likeliest) + norm.ppf(level) ** 2 / 2 / len(logits)
+    if loss(_LOG_TEMPERATURES[1]) <= allowed:
+        return float(np.exp(_LOG_TEMPERATURES[1]))
+    return float(np.exp(brentq(lambda high: loss(high) - allowed, likeliest, _LOG_TEMPERATURES[1])))
+
+
+def _loss(logits: Reals, targets: Reals) -> Callable[[float], float]:
+    """The mean loss at the logarithm of a temperature."""
+    return lambda log_temperature: float(
+        losses_of(logits / np.exp(log_temperature), targets).mean()
+    )
 
 
 def choose_threshold(
     confidence: Reals,
     correct: npt.NDArray[np.bool_],
     most_error: float = MOST_ERROR,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> float:
     """The lowest confidence from which on answers err at most `most_error`, by `error_bound`.
 

@@ -17,7 +17,13 @@ from garments.card import KERAS_NAME, ONNX_NAME, Card, version_of
 from garments.dataset import LABELS, Dataset
 from garments.engine import Graph
 from garments.network import multiply_accumulates, with_probabilities
-from garments.training.calibrate import choose_threshold, fit_temperature, told_of
+from garments.training.calibrate import (
+    LEVEL,
+    choose_threshold,
+    fit_temperature,
+    highest_temperature,
+    told_of,
+)
 from garments.training.learner import AT_ONCE
 from garments.training.quantize import quantize
 
@@ -50,24 +56,35 @@ class Calibration:
 
 
 def export(
-    network: keras.Model, validation: Dataset, origin: Origin, name: str, folder: Path
+    network: keras.Model,
+    validation: Dataset,
+    origin: Origin,
+    name: str,
+    folder: Path,
+    *,
+    among: int = 1,
 ) -> None:
     """Calibrate `network` (logits) on `validation`, and fill `folder` with model and card.
+
+    It may be one `among` several of which the same pictures will choose one, and so flatter it:
+    what is promised then holds for all of them together.
 
     What is served is the network in integers, so that chooses the threshold and gives the golden
     answer. The card has no scores yet: it is the folder that is scored, as it will be served.
     """
     pictures = validation.images[..., None]
     logits = network.predict(pictures, batch_size=AT_ONCE, verbose=0)
-    temperature = fit_temperature(logits, np.eye(len(LABELS))[validation.labels])
+    calibrate = fit_temperature if among == 1 else highest_temperature
+    temperature = calibrate(logits, np.eye(len(LABELS))[validation.labels])
     model = with_probabilities(network, temperature)
     write_model(model, pictures, folder)
     found = probabilities_of(folder, pictures)
     right = found.argmax(axis=1) == validation.labels
-    threshold = choose_threshold(found.max(axis=1), right)
+    level = 1 - (1 - LEVEL) / among  # Bonferroni's correction
+    threshold = choose_threshold(found.max(axis=1), right, level=level)
     rule = (
         f"confidence from which on answers on the {len(validation):,} validation "
-        "pictures err at most 1 %, by the upper 95 % bound of Clopper and Pearson"
+        f"pictures err at most 1 %, by the upper {100 * level:.3g} % bound of Clopper and Pearson"
     )
     calibration = Calibration(temperature, threshold, told_of(threshold, rule))
     card_of(model, calibration, pictures[:1], "fashion-mnist", origin, name, folder).write(folder)

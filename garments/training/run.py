@@ -95,7 +95,7 @@ def train(
             made = architecture, rows.digest, seed, recipe.epochs, backends
             origin = Origin(*made, taught_by=versions)
             place = partial / str(seed)
-            export(found.network, held_out, origin, folder.name, place)
+            export(found.network, held_out, origin, folder.name, place, among=len(fitted))
             engine = Engine(place)
             validation_scores = summary(ask(engine, held_out))
             runs.append(_Run(seed, found.history, place, engine, validation_scores))
