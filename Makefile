@@ -28,13 +28,15 @@ run: $(VENV)/.serving
 serve: $(VENV)/.serving
 	$(BIN)/python app.py --port $(PORT)
 
-# Two teachers, then the network that learns their answers: what is served.
+# Three large teachers, then the network that learns their answers: what is served. Most of a day
+# without an accelerator.
 train: $(VENV)/.everything
-	for each in residual residual-fine; do [ -e $(TEACHERS)/$$each/card.json ] || \
+	for seed in 0 1 2; do [ -e $(TEACHERS)/large-$$seed/card.json ] || \
 		GARMENTS_MODEL_DIR=$(TEACHERS) $(BIN)/python train_model.py \
-		--architecture $$each --name $$each --backend $(BACKEND) || exit; done
-	$(BIN)/python train_model.py --epochs 100 --seeds $(SEEDS) --backend $(BACKEND) \
-		--teachers $(TEACHERS)/residual $(TEACHERS)/residual-fine
+		--architecture residual-large --name large-$$seed --seed $$seed --backend $(BACKEND) || exit; done
+	$(BIN)/python train_model.py --architecture residual-fine --epochs 190 --seeds $(SEEDS) \
+		--backend $(BACKEND) \
+		--teachers $(foreach seed,0 1 2,$(TEACHERS)/large-$(seed))
 
 # With --photos; PHOTOS names folders as README.md tells.
 train-photos: torch

@@ -151,7 +151,7 @@ def test_of_the_answers_at_nine_tenths_nine_in_ten_are_right(
 def test_the_committed_model_keeps_its_bounds(engine: Engine) -> None:
     card = engine.card
     assert card.scores["count"] == 10_000
-    assert card.scores["accuracy"] >= 0.949
+    assert card.scores["accuracy"] >= 0.952
     assert card.parameters <= 300_000
     assert card.multiply_accumulates <= 20_000_000
     assert max(card.scores["accuracy"] - kept for kept in card.scores["altered"].values()) <= 0.03
