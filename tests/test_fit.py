@@ -412,6 +412,87 @@ def test_what_teachers_answered_is_kept_for_the_very_same_lesson(
     assert asked.times == 3
 
 
+def test_pictures_that_are_shown_as_they_are_make_one_lesson(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    asked = Asked()
+    lessons = Lessons(Catalogue(sample), RECIPES["reference"], asked, tmp_path, "digest")
+    first, second = lessons.of(0), lessons.of(1)
+    assert asked.times == 1
+    assert np.array_equal(first.pictures, sample.images[..., None])
+    assert np.array_equal(first.answers, second.answers)
+
+
+def test_a_lesson_that_is_kept_does_not_wait_for_another(sample: Dataset, tmp_path: Path) -> None:
+    asked = Asked()
+    lessons = Lessons(Catalogue(sample), RECIPE, asked, tmp_path, "digest")
+    lessons.of(0)
+    (folder,) = tmp_path.iterdir()
+    # A wait for the lock of this thread's own would never end.
+    with checkpoint.locked(folder / "answers-0.npz"):
+        lessons.of(0)
+    with checkpoint.locked(folder / "answers-1.npz"):
+        lessons.of(2)
+    assert asked.times == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:99]),
+        lambda path: np.savez(path, something=np.ones(3)),
+        lambda path: np.savez(path, answers=np.ones((7, 10))),
+    ],
+)
+def test_answers_that_are_damaged_are_not_learnt_from(
+    damage: Callable[[Path], None], sample: Dataset, tmp_path: Path
+) -> None:
+    lessons = Lessons(Catalogue(sample), RECIPE, Asked(), tmp_path, "digest")
+    lessons.of(0)
+    (kept,) = tmp_path.glob("*/*.npz")
+    damage(kept)
+    with pytest.raises(TrainingError, match=r"answers-0.npz .*: delete it"):
+        lessons.of(0)
+
+
+def test_a_place_where_answers_cannot_be_kept_is_told_with_its_name(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    lessons = Lessons(Catalogue(sample), RECIPE, Asked(), tmp_path / "file", "digest")
+    with pytest.raises(TrainingError, match=r"file/.* cannot be written \(Not a directory\)"):
+        lessons.of(0)
+
+
+@pytest.mark.long
+def test_a_taught_run_that_is_killed_ends_with_the_weights_of_an_unbroken_one(
+    backend: str, sample: Dataset, tmp_path: Path
+) -> None:
+    examples, asked = Catalogue(sample), 0
+
+    def answer(pictures: np.ndarray) -> np.ndarray:
+        return np.eye(10, dtype=np.float32)[pictures.sum(axis=(1, 2, 3)) % 10]
+
+    def dying(pictures: np.ndarray) -> np.ndarray:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            raise Killed
+        return answer(pictures)
+
+    def run(name: str, answer: Callable[[np.ndarray], np.ndarray]) -> fit.Fitted:
+        lessons = Lessons(examples, RECIPE, answer, tmp_path / name, "digest")
+        state = tmp_path / f"{name}.npz"
+        return fit.fit("residual", RECIPE, examples, None, 7, backend, state, lessons)
+
+    unbroken = run("unbroken", answer)
+    with pytest.raises(Killed):
+        run("killed", dying)
+    resumed = run("killed", dying)
+    assert asked == 5
+    assert weights(resumed.network) == weights(unbroken.network)
+
+
 def test_two_learners_of_one_lesson_wait_for_each_others_answers(
     sample: Dataset, tmp_path: Path
 ) -> None:

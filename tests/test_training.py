@@ -27,7 +27,7 @@ from garments.training.calibrate import (
 from garments.training.export import write_model, write_onnx
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of
 from garments.training.replacing import WHOLE, replacing
-from garments.training.teachers import Teachers
+from garments.training.teachers import Teachers, in_floats
 from tests.conftest import MODEL
 
 pytestmark = pytest.mark.slow
@@ -172,11 +172,11 @@ def test_the_temperature_that_was_put_in_is_found() -> None:
 def test_the_highest_temperature_is_below_the_true_one_once_in_twenty() -> None:
     random = np.random.default_rng(0)
     below = 0
-    for _ in range(400):
-        logits = random.normal(0, 2, (300, 10))
+    for _ in range(4_000):
+        logits = random.normal(0, 2, (100, 5))
         labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
-        below += highest_temperature(logits * 3, np.eye(10)[labels]) < 3
-    assert below == pytest.approx(20, abs=12)  # of 400; a chance of 1 in 200 at most to be off
+        below += highest_temperature(logits * 3, np.eye(5)[labels]) < 3
+    assert below == pytest.approx(200, abs=50)
 
 
 def test_of_answers_that_are_never_right_every_temperature_is_allowed() -> None:
@@ -324,6 +324,22 @@ def test_a_network_that_was_taught_is_another_and_teaches_with_the_first(
     pictures = sample.images[..., None]
     one, other = first.probabilities(pictures), Engine(folder).probabilities(pictures)
     assert np.allclose(teachers.answer(pictures), (one + other) / 2, atol=1e-6)
+
+
+def test_a_teacher_answers_in_floats_as_in_integers(sample: Dataset) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    pictures = sample.images[..., None]
+    found = in_floats(MODEL)(pictures)
+    assert np.abs(found - Engine(MODEL).probabilities(pictures)).mean() < 0.005
+
+
+def test_a_teacher_whose_network_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: make torch")
+    with pytest.raises(training.TrainingError, match="no teacher: .*model.keras cannot be read"):
+        in_floats(tmp_path)
+    (tmp_path / "model.keras").write_bytes(b"PK")
+    with pytest.raises(training.TrainingError, match="no teacher: .*model.keras cannot be read"):
+        in_floats(tmp_path)
 
 
 @pytest.mark.parametrize(

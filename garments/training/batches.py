@@ -34,7 +34,7 @@ class Examples(Protocol):
         """Pictures as they are served (n, height, width, channels)."""
 
     def altered(self, rows: Rows, recipe: Recipe, *place: int) -> npt.NDArray[np.uint8]:
-        """Pictures as they are trained on; `place`, of seed, epoch and batch, says how."""
+        """Pictures as they are trained on; `place`, as of seed, epoch and batch, says how."""
 
 
 class Catalogue:
@@ -64,7 +64,7 @@ class Catalogue:
 
 
 def altering(*place: int) -> np.random.Generator:
-    """What is random in the alterations of a batch: `place` is seed, epoch and batch."""
+    """What is random in the alterations of a batch: `place` is of seed, epoch and batch, say."""
     return np.random.default_rng((_ALTERATIONS, *place))
 
 

@@ -45,10 +45,18 @@ def fingerprint(*identity: object) -> str:
 def locked(path: Path, *, waits: bool = False) -> Iterator[None]:
     """Keep other processes off a run's state, until this one leaves or dies.
 
-    Where another one is at it, this one `waits` or raises TrainingError.
+    Where another one is at it, this one `waits` or raises TrainingError, as it does where nothing
+    can be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise TrainingError(
+            f"{path} cannot be written ({error.strerror}): training keeps there what the same "
+            "command goes on from"
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -67,7 +67,7 @@ def export(
     """Calibrate `network` (logits) on `validation`, and fill `folder` with model and card.
 
     It may be one `among` several of which the same pictures will choose one, and so flatter it:
-    what is promised then holds for all of them together.
+    then it is less sure than they suggest, and what is promised of accepting holds for them all.
 
     What is served is the network in integers, so that chooses the threshold and gives the golden
     answer. The card has no scores yet: it is the folder that is scored, as it will be served.

@@ -6,6 +6,7 @@ again after some epochs, and what was answered is kept.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +15,15 @@ import numpy as np
 
 from garments.training import checkpoint
 from garments.training.batches import Examples
+from garments.training.errors import TrainingError
 from garments.training.learner import Floats, Pictures
 from garments.training.recipe import Recipe
 
 ALTERATIONS = 64
 """Of each picture; after so many epochs they come again."""
 _AT_ONCE = 1_000  # pictures that are altered together
+
+log = logging.getLogger(__name__)
 
 
 class Lesson(NamedTuple):
@@ -50,19 +54,31 @@ class Lessons:
         self._recipe = recipe
         self._answer = answer
         altered = recipe.shift, recipe.cutout, recipe.camera
+        self._different = ALTERATIONS if any(altered) else 1
         self._kept_in = folder / f"answers-{checkpoint.fingerprint(*altered, digest)}"
 
     def of(self, epoch: int) -> Lesson:
-        """The lesson of an epoch, counted from 0. Raises TrainingError if it cannot be kept."""
-        number = epoch % ALTERATIONS
+        """The lesson of an epoch, counted from 0.
+
+        Raises TrainingError where the answers cannot be kept, and where what was kept is damaged.
+        """
+        number = epoch % self._different
         pictures = self._altered(number)
         kept = self._kept_in / f"answers-{number}.npz"
+        if not kept.exists():
+            self._ask(pictures, number, kept)
+        answers = checkpoint.load(kept).get("answers", np.empty(0))
+        if answers.shape != self._training.targets.shape:
+            raise TrainingError(f"{kept} is damaged: delete it, and the same command makes it anew")
+        return Lesson(pictures, answers.astype(np.float32))
+
+    def _ask(self, pictures: Pictures, number: int, kept: Path) -> None:
         # Another learner may come to the same lesson at the same time: it waits for the answers.
-        with checkpoint.locked(self._kept_in / "answers", waits=True):
+        with checkpoint.locked(kept, waits=True):
             if not kept.exists():
+                log.info("asking the teachers, %d of %d", number + 1, self._different)
                 answers = self._answer(pictures).astype(np.float16)
                 checkpoint.save(kept, {"answers": answers})
-        return Lesson(pictures, checkpoint.load(kept)["answers"].astype(np.float32))
 
     def _altered(self, number: int) -> Pictures:
         rows = np.arange(len(self._training.targets))

@@ -16,6 +16,8 @@ from garments.training.errors import TrainingError
 from garments.training.learner import AT_ONCE, Floats, Pictures
 from garments.training.recipe import RECIPES
 
+_THREADS = 4
+
 
 class Teachers:
     """Model folders whose mean answer a network learns to give.
@@ -39,7 +41,8 @@ class Teachers:
                 raise TrainingError(f"no teacher: {error}") from error
             if engine.card.training_data_sha256 != learnt_from:
                 raise TrainingError(f"{folder} is no teacher here: it learnt from other pictures")
-            found[engine.card.version] = _accelerated(folder, backend) or engine.probabilities
+            accelerated = backend == "torch" and _has_accelerator()
+            found[engine.card.version] = in_floats(folder) if accelerated else engine.probabilities
         self.versions = sorted(found)
         self._answers = [found[version] for version in self.versions]
 
@@ -51,16 +54,26 @@ class Teachers:
             return np.asarray(np.mean(found, axis=0), np.float32)
 
         parts = np.array_split(pictures, max(1, len(pictures) // AT_ONCE))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # What is between the layers of a large teacher takes half a gigabyte a thread.
+        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
             return np.concatenate(list(pool.map(mean, parts)))
 
 
-def _accelerated(folder: Path, backend: str) -> Callable[[Pictures], Floats] | None:
-    """The network that the integers were made of, on an accelerator if there is one."""
-    if backend != "torch":
-        return None
+def _has_accelerator() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def in_floats(folder: Path) -> Callable[[Pictures], Floats]:
+    """The network that the integers of `folder` were made of, on PyTorch: its probabilities.
+
+    Raises TrainingError where it cannot be read.
+    """
     from garments.training.torch_learner import TorchLearner
 
-    network = keras.models.load_model(folder / KERAS_NAME)
-    learner = TorchLearner(network, RECIPES["residual"], seed=0)
-    return learner.logits if learner.accelerated else None
+    try:
+        network = keras.models.load_model(folder / KERAS_NAME)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"no teacher: {folder / KERAS_NAME} cannot be read") from error
+    return TorchLearner(network, RECIPES["residual"], seed=0).logits
