@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 5001
 SECONDS ?= 600
-SEEDS ?= 0
+SEEDS ?= 0 1 2
 BACKEND ?= tensorflow
 TEACHERS := Data/teachers
 VENV := .venv
