@@ -62,7 +62,7 @@ class Teachers:
 def _has_accelerator() -> bool:
     import torch
 
-    return torch.cuda.is_available()
+    return bool(torch.cuda.is_available())
 
 
 def in_floats(folder: Path) -> Callable[[Pictures], Floats]:
