@@ -412,17 +412,6 @@ def test_what_teachers_answered_is_kept_for_the_very_same_lesson(
     assert asked.times == 3
 
 
-def test_pictures_that_are_shown_as_they_are_make_one_lesson(
-    sample: Dataset, tmp_path: Path
-) -> None:
-    asked = Asked()
-    lessons = Lessons(Catalogue(sample), RECIPES["reference"], asked, tmp_path, "digest")
-    first, second = lessons.of(0), lessons.of(1)
-    assert asked.times == 1
-    assert np.array_equal(first.pictures, sample.images[..., None])
-    assert np.array_equal(first.answers, second.answers)
-
-
 def test_a_lesson_that_is_kept_does_not_wait_for_another(sample: Dataset, tmp_path: Path) -> None:
     asked = Asked()
     lessons = Lessons(Catalogue(sample), RECIPE, asked, tmp_path, "digest")

@@ -54,7 +54,6 @@ class Lessons:
         self._recipe = recipe
         self._answer = answer
         altered = recipe.shift, recipe.cutout, recipe.camera
-        self._different = ALTERATIONS if any(altered) else 1
         self._kept_in = folder / f"answers-{checkpoint.fingerprint(*altered, digest)}"
 
     def of(self, epoch: int) -> Lesson:
@@ -62,7 +61,7 @@ class Lessons:
 
         Raises TrainingError where the answers cannot be kept, and where what was kept is damaged.
         """
-        number = epoch % self._different
+        number = epoch % ALTERATIONS
         pictures = self._altered(number)
         kept = self._kept_in / f"answers-{number}.npz"
         if not kept.exists():
@@ -76,7 +75,7 @@ class Lessons:
         # Another learner may come to the same lesson at the same time: it waits for the answers.
         with checkpoint.locked(kept, waits=True):
             if not kept.exists():
-                log.info("asking the teachers, %d of %d", number + 1, self._different)
+                log.info("asking the teachers, %d of %d", number + 1, ALTERATIONS)
                 answers = self._answer(pictures).astype(np.float16)
                 checkpoint.save(kept, {"answers": answers})
 
