@@ -22,6 +22,7 @@ from garments.training.calibrate import (
     choose_threshold,
     fit_temperature,
     highest_temperature,
+    losses_of,
     told_of,
 )
 from garments.training.export import write_model, write_onnx
@@ -172,11 +173,23 @@ def test_the_temperature_that_was_put_in_is_found() -> None:
 def test_the_highest_temperature_is_below_the_true_one_once_in_twenty() -> None:
     random = np.random.default_rng(0)
     below = 0
-    for _ in range(4_000):
+    for _ in range(400):
         logits = random.normal(0, 2, (100, 5))
         labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
         below += highest_temperature(logits * 3, np.eye(5)[labels]) < 3
-    assert below == pytest.approx(200, abs=50)
+    assert below == pytest.approx(20, abs=12)
+
+
+def test_the_highest_temperature_is_where_likelihood_falls_short_by_what_chance_allows() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (500, 10))
+    targets = np.eye(10)[(logits + random.gumbel(size=logits.shape)).argmax(axis=1)]
+    likeliest, highest = (
+        losses_of(logits / found(logits, targets), targets).sum()
+        for found in (fit_temperature, highest_temperature)
+    )
+    # Of a normal distribution one in twenty is above 1.645; the ratio's logarithm counts double.
+    assert 2 * (highest - likeliest) == pytest.approx(1.645**2, rel=1e-3)
 
 
 def test_of_answers_that_are_never_right_every_temperature_is_allowed() -> None:
