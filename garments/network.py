@@ -44,14 +44,6 @@ def residual_fine(shape: tuple[int, int, int], classes: int) -> keras.Model:
     return _residual(shape, classes, "residual-fine", blocks=(1, 2, 2))
 
 
-def residual_wide(shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """The first with twice the channels, to teach the others: it is too slow to be served.
-
-    834,986 parameters and 65.3 million multiply-accumulates for 28×28×1.
-    """
-    return _residual(shape, classes, "residual-wide", blocks=(0, 2, 2), channels=32)
-
-
 def residual_large(shape: tuple[int, int, int], classes: int) -> keras.Model:
     """The second with four times the channels and twice as many blocks of the first size.
 
@@ -145,7 +137,6 @@ ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
     "reference": reference,
     "residual": residual,
     "residual-fine": residual_fine,
-    "residual-wide": residual_wide,
     "residual-large": residual_large,
     "efficientnet-lite0": efficientnet_lite0,
 }

@@ -75,7 +75,6 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "residual": _RESIDUAL,
     "residual-fine": _RESIDUAL,
-    "residual-wide": replace(_RESIDUAL, epochs=60),
     "residual-large": replace(_RESIDUAL, epochs=38, cutout=12),
     "efficientnet-lite0": Recipe(
         epochs=10,
