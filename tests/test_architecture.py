@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "bounds": set(),
     "evidence": {"bounds"},
     "export_reviews": {"dataset", "predictions", "settings", "store"},
+    "prune": {"settings", "store"},
     "predictions": set(),
     "report": set(),
     "accuracy": {"predictions", "report"},
