@@ -218,6 +218,7 @@ class Night:
 
     def _fill(self, batch: _Batch, group: list[Found], model: str, settled: bool) -> None:
         contents: dict[bytes, bytes] = {}
+        size = 0
         for found in group:
             try:
                 content = self._read(found, settled)
@@ -228,9 +229,10 @@ class Night:
                 problem = f"the file cannot be read: {error.strerror}"
                 batch.photos.append(Photo(found.name, found.stamp, None, problem))
                 continue
-            if contents and _size(contents) + len(content) > self.settings.batch_bytes:
+            size += len(content)
+            if contents and size > self.settings.batch_bytes:
                 self._classify(batch, contents, model)
-                contents = {}
+                contents, size = {}, len(content)
             digest = hashlib.sha256(content).digest()
             batch.photos.append(Photo(found.name, found.stamp, digest))
             contents[digest] = content
@@ -276,10 +278,6 @@ class Night:
         return answer.decision == "review" or (
             answer.decision == "accept" and is_sampled(answer.digest, self.settings.review_sample)
         )
-
-
-def _size(contents: dict[bytes, bytes]) -> int:
-    return sum(map(len, contents.values()))
 
 
 def _next(finished: SimpleQueue[_Batch]) -> Iterator[_Batch]:
