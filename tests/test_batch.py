@@ -633,12 +633,13 @@ def test_a_long_night_tells_now_and_then_how_far_it_is(
     assert "5 of 10 images done" in caplog.messages
 
 
-def test_the_crontab_starts_the_client_at_two() -> None:
+@pytest.mark.parametrize(
+    ("when", "what"), [("0 2 * * * ", "batch_request.py"), ("0 12 1 * * ", "garments.prune")]
+)
+def test_the_crontab_starts_the_client_at_two_and_prunes_once_a_month(when: str, what: str) -> None:
     lines = (PROJECT / "crontab.example").read_text().splitlines()
-    (entry,) = [line for line in lines if line.startswith("0 ")]
-    assert entry.startswith("0 2 * * * ")
-    command = entry.removeprefix("0 2 * * * ")
-    assert "batch_request.py" in command
+    (command,) = [line.removeprefix(when) for line in lines if line.startswith(when)]
+    assert what in command
     assert "%" not in command  # cron would end the command there
     settings = dict(line.split("=", 1) for line in lines if re.match("[A-Z]+=", line))
     assert all(settings[name].startswith("/") for name in ("PROJECT", "PHOTOS", "LOG"))
