@@ -16,24 +16,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     try:
         from garments import training
-    except ModuleNotFoundError as error:
-        parser.error(f"{error.name} is not installed: make torch installs all that training needs")
-    parser.add_argument("--photos", type=Path, nargs="+", action="extend", metavar="DIR")
-    parser.add_argument("--architecture", choices=sorted(training.RECIPES))
-    parser.add_argument("--name", help="the folder in model/; fashion-mnist, with photos: photo")
-    parser.add_argument("--seeds", "--seed", type=int, nargs="+", action="extend", metavar="SEED")
-    parser.add_argument("--epochs", type=int, help="default: as suits the architecture")
-    parser.add_argument("--quick", action="store_true", help="a few minutes' worth of training")
-    parser.add_argument("--backend", choices=training.BACKENDS, default=training.BACKENDS[0])
-    parser.add_argument("--teachers", type=Path, nargs="+", action="extend", metavar="DIR")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+
+        parser.add_argument("--photos", type=Path, nargs="+", action="extend", metavar="DIR")
+        parser.add_argument("--architecture", choices=sorted(training.RECIPES))
+        parser.add_argument("--name", help="folder in model/; fashion-mnist, with photos: photo")
+        parser.add_argument("--seeds", "--seed", type=int, nargs="+", action="extend", metavar="N")
+        parser.add_argument("--epochs", type=int, help="default: as suits the architecture")
+        parser.add_argument("--quick", action="store_true", help="a few minutes' worth of training")
+        parser.add_argument("--backend", choices=training.BACKENDS, default=training.BACKENDS[0])
+        parser.add_argument("--teachers", type=Path, nargs="+", action="extend", metavar="DIR")
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
         given, own = vars(parser.parse_args()), Settings.from_environment()
         print(training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, **given))
-    except (DatasetError, SettingsError, training.TrainingError, OSError) as error:
-        parser.error(str(error))
     except KeyboardInterrupt:
         parser.exit(130, "interrupted: the same command goes on after the last epoch\n")
+    except ModuleNotFoundError as error:
+        parser.error(f"{error.name} is not installed: make torch installs all that training needs")
+    except (DatasetError, SettingsError, training.TrainingError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
