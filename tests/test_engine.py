@@ -1,5 +1,8 @@
 import json
 import shutil
+import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 from garments.card import CardError, read_card, version_of
 from garments.dataset import Dataset
 from garments.engine import Engine, EngineError
-from tests.conftest import MODEL
+from tests.conftest import MODEL, PROJECT
 
 
 @pytest.fixture
@@ -60,6 +63,45 @@ def test_the_batch_does_not_change_the_answer(engine: Engine, test_set: Dataset)
     pictures = test_set.images[:64, ..., None]
     alone = np.concatenate([engine.probabilities(pictures[i : i + 1]) for i in range(64)])
     assert np.abs(alone - engine.probabilities(pictures)).max() < 1e-5
+
+
+def test_many_pictures_are_run_some_at_a_time(
+    engine: Engine, test_set: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = test_set.images[:7, ..., None]
+    whole = engine.probabilities(pictures)
+    monkeypatch.setattr("garments.engine._BYTES_AT_ONCE", 3 * 28 * 28)
+    assert np.abs(whole - engine.probabilities(pictures)).max() < 1e-5
+    assert engine.probabilities(pictures[:0]).shape == (0, 10)
+
+
+def test_a_request_of_many_photos_takes_little_memory() -> None:
+    measured = """
+        import sys
+        import numpy as np
+        from pathlib import Path
+        from garments.engine import Engine
+
+        def peak() -> int:
+            status = Path("/proc/self/status").read_text()
+            return int(status.split("VmHWM:")[1].split()[0]) // 1024
+
+        engine = Engine(Path(sys.argv[1]))
+        card = engine.card
+        photos = np.zeros((128, card.height, card.width, card.channels), np.uint8)
+        engine.predict(photos[:1])
+        before = peak()
+        engine.predict(photos)
+        print(peak() - before)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(measured), MODEL.with_name("photo")],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 60  # MiB; all at once they take 200
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
