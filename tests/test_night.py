@@ -650,12 +650,17 @@ def test_what_a_slip_says_is_remembered(place: Place) -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (["a.png,Hat"], "line 2: 'Hat' is no category; they are T-shirt/top, .*or 0 to 9"),
+        (
+            ["a.png,Hat"],
+            "line 2: 'Hat' is no category: a category is one of T-shirt/top, .*, or 0 to 9; leave",
+        ),
         (["a.png,Dress", "b.png,10"], "line 3: '10' is no category"),
         (["a.png,Dress", "./a.png,Coat"], "line 3: './a.png' stands twice"),
         (["a.png"], "line 2: there must be a filename and what is expected"),
         ([",Dress"], "line 2: there must be a filename"),
         (['"a.png,Dress'], "is no CSV in UTF-8"),
+        (["a.png,Hat", "b.png,Dress", "c.png,Cap"], "line 2: 'Hat' is no.*; line 4: 'Cap' is no"),
+        ([f"{n}.png,Hat" for n in range(1_006)], "line 6: 'Hat' .*; and 1,001 lines more: a cat"),
     ],
 )
 def test_a_slip_that_is_not_understood_is_refused_by_line(
@@ -670,8 +675,17 @@ def test_a_slip_that_is_not_understood_is_refused_by_line(
 
 def test_slips_without_the_columns_are_refused(place: Place) -> None:
     path = place.output.parent / "returns.csv"
-    path.write_text("file,category\n")
-    with fake_service() as service, pytest.raises(batch.UsageError, match="line 1: the header"):
+    path.write_text("filename;expected\n")
+    told = "line 1: the header must name filename,expected, with a comma.*is 'filename;expected'"
+    with fake_service() as service, pytest.raises(batch.UsageError, match=told):
+        place.night(service, expected=path)
+
+
+def test_slips_in_another_encoding_are_refused(place: Place) -> None:
+    path = place.output.parent / "returns.csv"
+    path.write_text("filename,expected\na.png,Dress\n", encoding="utf-16")
+    told = "is no CSV in UTF-8 .*: save it as one"
+    with fake_service() as service, pytest.raises(batch.UsageError, match=told):
         place.night(service, expected=path)
 
 

@@ -4,44 +4,62 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from garments.batch.errors import UsageError
 from garments.batch.walk import Findings
 from garments.predictions import name_of
 
+_MOST_TOLD = 5
+
 
 def read_slips(path: Path, labels: Sequence[str], findings: Findings) -> None:
     """Add the name and class of each line to `findings`; a class is one of `labels`, or its number.
 
-    Case and spaces do not count. Files are named as in `predictions.csv`. Raises UsageError for
-    a line that cannot be understood or names a file again.
+    Case and spaces do not count. Files are named as in `predictions.csv`. Raises UsageError, which
+    tells of all lines that cannot be understood or name a file again.
     """
     numbers = {_plain(label): number for number, label in enumerate(labels)}
     numbers |= {str(number): number for number in range(len(labels))}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if not {"filename", "expected"} <= set(reader.fieldnames or ()):
-                raise UsageError(f"{path}, line 1: the header must name filename,expected")
-            for cells in reader:
-                place = f"{path}, line {reader.line_num}"
-                if not cells["filename"] or cells["expected"] is None:
-                    raise UsageError(f"{place}: there must be a filename and what is expected")
-                name = os.fsencode(name_of(cells["filename"]))
-                number = numbers.get(_plain(cells["expected"]))
-                if number is None:
-                    raise UsageError(
-                        f"{place}: {cells['expected']!r} is no category; "
-                        f"they are {', '.join(labels)}, or 0 to {len(labels) - 1}"
-                    )
-                if not findings.expect(name, number):
-                    raise UsageError(f"{place}: {cells['filename']!r} stands twice")
+            faults = list(_faults(path, file, numbers, findings))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no CSV in UTF-8: {error}") from error
+        raise UsageError(
+            f"{path} is no CSV in UTF-8 ({error}): save it as one, with commas"
+        ) from error
+    if faults:
+        more = len(faults) - _MOST_TOLD
+        told = [*faults[:_MOST_TOLD], *([f"and {more:,} lines more"] if more > 0 else [])]
+        raise UsageError(
+            f"{path}, {'; '.join(told)}: a category is one of {', '.join(labels)}, or 0 to "
+            f"{len(labels) - 1}; leave out items that are none of these"
+        )
+
+
+def _faults(
+    path: Path, file: TextIO, numbers: Mapping[str, int], findings: Findings
+) -> Iterator[str]:
+    """Take in the lines that are understood; what is wrong with the others."""
+    reader = csv.DictReader(file, strict=True)
+    header = reader.fieldnames or ()
+    if not {"filename", "expected"} <= set(header):
+        raise UsageError(
+            f"{path}, line 1: the header must name filename,expected, with a comma between them; "
+            f"it is {','.join(header)[:80]!r}"
+        )
+    for cells in reader:
+        filename, expected = cells["filename"], cells["expected"]
+        if not filename or expected is None:
+            yield f"line {reader.line_num}: there must be a filename and what is expected"
+        elif (number := numbers.get(_plain(expected))) is None:
+            yield f"line {reader.line_num}: {expected!r} is no category"
+        elif not findings.expect(os.fsencode(name_of(filename)), number):
+            yield f"line {reader.line_num}: {filename!r} stands twice"
 
 
 def _plain(text: str) -> str:
