@@ -4,6 +4,8 @@ PORT ?= 5001
 SECONDS ?= 600
 SEEDS ?= 0 1 2
 BACKEND ?= tensorflow
+# Tests that run at once, each file of them in one process.
+JOBS ?= 2
 TEACHERS := Data/teachers
 VENV := .venv
 PEERS := mlserver litserve bentoml
@@ -63,7 +65,7 @@ images: $(VENV)/.serving
 	$(BIN)/python generate_image.py
 
 test: $(VENV)/.everything
-	$(BIN)/python -m pytest -m 'not long'
+	$(BIN)/python -m pytest -m 'not long' -n $(JOBS) --dist loadfile
 
 test-long: $(VENV)/.everything
 	$(BIN)/python -m pytest -m long
