@@ -413,7 +413,7 @@ def test_a_service_that_is_starting_is_waited_for(photos: Path) -> None:
 
 def test_a_service_that_is_not_there_is_given_up(photos: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(batch.ServiceError, match="was not ready within 0.5 s: the connection was"):
+    with pytest.raises(batch.ServiceError, match="was not ready within 0.5 s: the .* --url"):
         night(photos, url, wait_seconds=0.5)
 
 
@@ -431,6 +431,22 @@ def test_why_a_service_cannot_be_reached_is_told(
         url = f"{scheme}://{host}:{service.url.rpartition(':')[2]}"
         with pytest.raises(batch.ServiceError, match=told):
             night(photos, url, wait_seconds=0.1)
+
+
+def test_a_service_has_all_of_its_time_whatever_it_wishes_for(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    busy = fake.status(429, **{"Retry-After": "30"})
+    began = time.monotonic()
+    with (
+        fake_service(otherwise=busy) as service,
+        pytest.raises(batch.ServiceError, match="kept: see that it runs, then run the same"),
+    ):
+        night(photos, service.url, batch_size=1, retry_seconds=1)
+    assert 1 <= time.monotonic() - began < 5
+    # Eight threads have tried, and each of them twice.
+    assert sum(message.startswith("trying again in ") for message in caplog.messages) == 1
 
 
 def test_a_service_that_dies_is_given_up_and_the_old_table_stays(photos: Path) -> None:

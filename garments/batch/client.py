@@ -34,6 +34,7 @@ _LAST_TRIES = 4
 # Of so many pictures a night believes it; if there are more, the service is at fault.
 _FATAL_AT_MOST = 5
 _LONGEST_PROOF = 2**20  # bytes
+_SECONDS_BETWEEN_LOG_LINES = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Client:
         self._stopped = threading.Event()
         self._gate = Gate()
         self._heard = -math.inf  # when the service last answered for a picture
+        self._told = -math.inf  # when the log last told of a try that failed
         self._proof: bytes | None = None
         self._fatal: set[bytes] = set()
 
@@ -104,7 +106,10 @@ class Client:
                     raise self._refused("/ready", response)
             if time.monotonic() + pause > deadline:
                 waited = self._settings.wait_seconds
-                raise ServiceError(f"{self._url} was not ready within {waited:g} s: {state}")
+                raise ServiceError(
+                    f"{self._url} was not ready within {waited:g} s: {state}; start the service, "
+                    "or say where it is with --url"
+                )
             if not told:
                 logger.info("waiting for %s: %s", self._url, state)
                 told = True
@@ -183,16 +188,27 @@ class Client:
                     return None
             if not isinstance(tried, _Failed):
                 return tried
-            pause = max(pause, tried.pause)
-            if self._is_over(began, pause):
-                raise ServiceError(f"{self._url} gave no answer in time: {tried.state}")
-            logger.info("trying again in %.1f s: %s", pause, tried.state)
+            left = self._seconds_left(began)
+            if left <= 0:
+                raise ServiceError(
+                    f"{self._url} gave no answer in time: {tried.state}; what it had answered is "
+                    "kept: see that it runs, then run the same command again"
+                )
+            pause = min(left, max(pause, tried.pause))
+            self._tell(pause, tried.state)
             self._stopped.wait(pause)
 
-    def _is_over(self, began: float, pause: float) -> bool:
-        """Whether the service will have been without an answer for too long after a `pause`."""
+    def _seconds_left(self, began: float) -> float:
+        """How much longer the service may be without an answer."""
         silent_since = max(began, self._heard)
-        return time.monotonic() + pause > silent_since + self._settings.retry_seconds
+        return silent_since + self._settings.retry_seconds - time.monotonic()
+
+    def _tell(self, pause: float, state: str) -> None:
+        # Every thread tries again; one line now and then tells it all.
+        now = time.monotonic()
+        if now - self._told >= _SECONDS_BETWEEN_LOG_LINES:
+            self._told = now
+            logger.info("trying again in %.1f s: %s", pause, state)
 
     def _try_alone(self, pictures: Sequence[bytes], began: float) -> _Tried:
         """Send while no other photo of this night is under way; None if it is the pictures.
@@ -215,7 +231,7 @@ class Client:
             tried = self._try([self._proof])
             if not isinstance(tried, _Failed):
                 return isinstance(tried, list)
-            if self._is_over(began, pause):
+            if self._seconds_left(began) < pause:
                 break
             self._stopped.wait(pause)
         return False
