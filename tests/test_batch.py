@@ -96,6 +96,19 @@ def test_subfolders_are_searched_and_links_are_not_followed(tmp_path: Path) -> N
     assert found(photos) == ["b/deep/y.JPG", "z.png"]
 
 
+def test_what_is_no_image_is_told(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    (photos / "deep").mkdir()
+    for name in ("a.AVIF", "deep/b.avif", "deep/c.pdf", "notes"):
+        (photos / name).touch()
+    (photos / "link.png").symlink_to(photos / "0.png")
+    with fake_service() as service:
+        night(photos, service.url)
+    told = "other files there, which are left out: 2 .avif, "
+    (line,) = [message for message in caplog.messages if message.startswith(told)]
+    assert {*line.removeprefix(told).split(", ")} == {"1 .pdf", "1 link", "1 without an extension"}
+
+
 @pytest.mark.parametrize("name", ["=1+1.png", "a\nb.png", 'q"uote.png', "ü 🥾.png", "a,b.png"])
 def test_any_name_is_sent_and_written(name: str, photos: Path) -> None:
     (photos / name).write_bytes(b"x" * 25)
@@ -105,10 +118,17 @@ def test_any_name_is_sent_and_written(name: str, photos: Path) -> None:
     assert decisions[name] == "accept"
 
 
-def test_an_empty_directory_gives_an_empty_table(tmp_path: Path) -> None:
+def test_an_empty_directory_gives_an_empty_table_and_a_warning_at_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "photos").mkdir()
     with fake_service() as service:
         counts, _ = night(tmp_path / "photos", service.url)
+        (warned,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+        assert warned.startswith(f"there is no image in {tmp_path / 'photos'}, and there never was")
+        caplog.clear()
+        night(tmp_path / "photos", service.url)
+    assert not caplog.records
     assert counts.found == 0
     assert (tmp_path / "predictions.csv").read_text().splitlines() == [
         "filename,prediction,label,confidence,decision,model,expected,error"

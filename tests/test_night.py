@@ -673,6 +673,15 @@ def test_a_slip_that_is_not_understood_is_refused_by_line(
         assert service.requests == []
 
 
+def test_slips_that_name_no_photo_are_told(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, "b.png,Dress", "a.png,Dress", "B.png,Coat"))
+    told = "2 return slips name no photo that is there, the first 'B.png'"
+    assert told in caplog.messages
+
+
 def test_slips_without_the_columns_are_refused(place: Place) -> None:
     path = place.output.parent / "returns.csv"
     path.write_text("filename;expected\n")

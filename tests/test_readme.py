@@ -13,7 +13,7 @@ import pytest
 from garments import batch
 from garments.settings import Settings
 from garments.web.problems import PROBLEMS
-from tests.conftest import PROJECT, free_port, hundred, script, serving
+from tests.conftest import IMAGES, PROJECT, free_port, hundred, script, serving
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"\d+\.\d+")
@@ -45,7 +45,7 @@ def folder(service: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("README.md", "batch_request.py", "model_accuracy.py", "garments"):
         (folder / name).symlink_to(PROJECT / name)
     (folder / "images").mkdir()
-    for path in hundred():
+    for path in (*hundred(), IMAGES / "README.md"):
         shutil.copy(path, folder / "images")
     python = folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)

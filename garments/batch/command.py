@@ -11,9 +11,25 @@ ENGINES = ("service", "ray")
 def parser(description: str | None) -> argparse.ArgumentParser:
     """What reads it; places are text, since a URL is one too."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("directory", nargs="?", type=_place, default="images")
-    made.add_argument("--output", type=_place, default="predictions.csv")
-    made.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="what classifies")
+    made.add_argument(
+        "directory",
+        nargs="?",
+        type=_place,
+        default="images",
+        help="where the photos are, also in folders below; default: %(default)s",
+    )
+    made.add_argument(
+        "--output",
+        type=_place,
+        default="predictions.csv",
+        help="the table; report.html goes beside it; default: %(default)s",
+    )
+    made.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="what classifies: the running service, or Ray without one; default: %(default)s",
+    )
     made.add_argument("--url", help="where the service is; default: GARMENTS_SERVICE_URL")
     made.add_argument("--expected", type=_path, help="return slips: a CSV of filename,expected")
     made.add_argument("--archive", type=_path, help="folder to move classified photos to")

@@ -52,7 +52,7 @@ def write_report(
         posted=night.posted,
         mismatched=table.mismatched.count,
         carried=carried,
-        slips_without_photo=findings.slips_without_photo(),
+        slips_without_photo=findings.slips_without_photo()[0],
         classes=tuple(table.all.classes),
         confidences=tuple(table.all.confidences),
         tally=page.Tally(_day(started), tuple(table.new.classes), tuple(table.new.confidences)),

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from garments.store.archived import Archived
 
 _SLIPS_AT_ONCE = 1_000
 _FORGOTTEN_AT_ONCE = 500
+_KINDS_TOLD = 5
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +117,13 @@ def run(
         _check_archive(directory, archive)
     card = _card(settings, model or settings.model)
     with store.locked(), closing(store), scratch() as findings:
-        findings.add(walk(os.fsencode(directory)))
-        logger.info("%s images in %s", f"{len(findings):,}", directory)
+        _find(directory, findings)
         if expected:
             read_slips(expected, card.labels, findings)
+            missing, first = findings.slips_without_photo()
+            if missing:
+                told = f"{missing:,}", os.fsdecode(first)
+                logger.info("%s return slips name no photo that is there, the first %r", *told)
         store.open()
         night = _classify(directory, findings, store, card, settings, fresh, model)
         table = Table(card.labels, night)
@@ -155,6 +160,18 @@ def run(
                 _forget_archived(night, archive)
     logger.info("%s: %s", output.name, counts)
     return counts
+
+
+def _find(directory: Path, findings: Findings) -> None:
+    """Fill `findings`, and tell what else is in the directory: a photo of a kind that is not read
+    would never appear in any table."""
+    others: Counter[str] = Counter()
+    findings.add(walk(os.fsencode(directory), others))
+    logger.info("%s images in %s", f"{len(findings):,}", directory)
+    if others:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(_KINDS_TOLD))
+        more = ", …" if len(others) > _KINDS_TOLD else ""
+        logger.info("other files there, which are left out: %s%s", kinds, more)
 
 
 @contextmanager

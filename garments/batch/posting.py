@@ -114,6 +114,11 @@ class Night:
         """
         known = self.store.known(self.directory, self.model)
         next_known = next(known, None)
+        if not (len(findings) or next_known or self.new_after):
+            logger.warning(
+                "there is no image in %s, and there never was: see that this is the right place",
+                os.fsdecode(self.directory),
+            )
         if next_known and not len(findings):
             if not self.moved:
                 logger.warning(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -29,12 +30,15 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def walk(directory: bytes) -> Iterator[Found]:
+def walk(directory: bytes, others: Counter[str] | None = None) -> Iterator[Found]:
     """All image files in `directory` and below, in any order.
 
-    An image is a regular file with one of EXTENSIONS in any case; links are not followed.
+    An image is a regular file with one of EXTENSIONS in any case; links are not followed. What
+    else is there is counted in `others`, by its extension.
     Raises UsageError for a folder that cannot be listed, since photos may be in it.
     """
+    if others is None:
+        others = Counter()
     folders = [b""]
     while folders:
         folder = folders.pop()
@@ -49,6 +53,8 @@ def walk(directory: bytes) -> Iterator[Found]:
                         status = _status(entry)
                         if status and stat.S_ISREG(status.st_mode):
                             yield Found(name, stamp_of(status))
+                    else:
+                        others[_kind(entry)] += 1
         except OSError as error:
             if folder and isinstance(error, FileNotFoundError):
                 continue  # taken away meanwhile, as if it had never been there
@@ -56,6 +62,13 @@ def walk(directory: bytes) -> Iterator[Found]:
                 f"{os.fsdecode(place)} cannot be listed: {error.strerror}; "
                 "name a directory of images that this user may read"
             ) from error
+
+
+def _kind(entry: os.DirEntry[bytes]) -> str:
+    if entry.is_symlink():
+        return "link"
+    extension = os.path.splitext(os.fsdecode(entry.name))[1]
+    return extension.lower() or "without an extension"
 
 
 def _status(entry: os.DirEntry[bytes]) -> os.stat_result | None:
@@ -112,9 +125,9 @@ class Findings:
             "SELECT name, class FROM slips WHERE name IN (SELECT name FROM found) ORDER BY name"
         )
 
-    def slips_without_photo(self) -> int:
-        """How many slips name no file that was found."""
-        (count,) = self._scratch.execute(
-            "SELECT count(*) FROM slips WHERE name NOT IN (SELECT name FROM found)"
+    def slips_without_photo(self) -> tuple[int, bytes]:
+        """How many slips name no file that was found, and the first of these names."""
+        count, first = self._scratch.execute(
+            "SELECT count(*), min(name) FROM slips WHERE name NOT IN (SELECT name FROM found)"
         ).fetchone()
-        return int(count)
+        return int(count), first or b""
