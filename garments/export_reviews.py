@@ -60,8 +60,9 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
     Each is the photo itself where it still has the content that was answered for, in the night's
     directory, in one of `archives`, or in `folder` since an export before; else its thumbnail.
     Files that are there already are not written again, and every one appears whole or not at all.
-    Raises OSError and StoreError.
+    Raises ExportError, OSError and StoreError.
     """
+    _require_outside(folder, {review.directory for review in desk.reviews.standing()})
     folder.mkdir(parents=True, exist_ok=True)
     before, told, rows = _files_of_before(folder), Exported(), []
     for review in desk.reviews.standing():
@@ -85,6 +86,15 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
     with replacing(folder / TABLE) as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     return told
+
+
+def _require_outside(folder: Path, directories: Iterable[bytes | None]) -> None:
+    """Raise ExportError where a night would find the export among its photos."""
+    place = folder.resolve()
+    for directory in directories:
+        photos = Path(os.fsdecode(directory)).resolve() if directory else None
+        if photos and (photos == place or photos in place.parents):
+            raise ExportError(f"{folder} is in {photos}, which nights sort: name a folder outside")
 
 
 def _row(name: str, source: str, review: Review) -> tuple[str, ...]:
@@ -196,6 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nothing more was exported: {error}", file=sys.stderr)
         return 2
     print(f"{given.folder}: {told}")
+    if told.thumbnails:
+        print("photos that are not where they were are small: name where they are with --archive")
     return 0
 
 

@@ -248,6 +248,31 @@ def test_the_command_says_what_it_did(
     assert capsys.readouterr().out == f"{shop.folder}: 1 photos, 0 thumbnails\n"
 
 
+def test_the_command_says_how_to_have_archived_photos_whole(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.add("a.jpg", 3)
+    archive = shop.photos.rename(shop.photos.with_name("archive"))
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    assert export_reviews.main([str(shop.folder)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(": 0 photos, 1 thumbnails")
+    assert "--archive" in second
+    assert export_reviews.main([str(shop.folder), "--archive", str(archive)]) == 0
+    assert capsys.readouterr().out == f"{shop.folder}: 1 photos, 0 thumbnails\n"
+
+
+def test_nothing_is_exported_to_where_nights_find_photos(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.add("a.jpg", 3)
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    for folder in (shop.photos, shop.photos / "new" / "export"):
+        assert export_reviews.main([str(folder)]) == 2
+        assert f"is in {shop.photos}, which nights sort" in capsys.readouterr().err
+    assert [path.name for path in shop.photos.iterdir()] == ["a.jpg"]
+
+
 def test_without_a_database_the_command_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
