@@ -306,6 +306,7 @@ def test_an_object_that_is_overwritten_is_looked_at_again(
 
 
 @needs_ray
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("key", "prefix"), [("first//a.png", "first//"), ("second/2026//a.png", "second/2026//")]
 )

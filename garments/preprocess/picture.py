@@ -166,7 +166,10 @@ def _area(picture: Image.Image) -> int:
 
 
 def _too_many_pixels(limits: Limits) -> BadImage:
-    detail = f"the picture has more than {limits.pixels:,} pixels: send a smaller one"
+    detail = (
+        f"the picture has more than {limits.pixels:,} pixels: send a smaller one, or have "
+        "GARMENTS_MAX_PIXELS raised"
+    )
     return BadImage("too_many_pixels", detail)
 
 
