@@ -196,7 +196,7 @@ class Settings:
                 raise SettingsError(f"{name} is {value}: it must be at most {most}")
         if not _is_address(self.service_url):
             raise SettingsError(
-                f"{PREFIX}SERVICE_URL is {self.service_url!r}: "
+                f"{PREFIX}SERVICE_URL, or --url, is {self.service_url!r}: "
                 f"it must be like {Settings.service_url}"
             )
         if self.api_token and not re.fullmatch("[!-~]+", self.api_token):
