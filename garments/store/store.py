@@ -159,11 +159,9 @@ class Store:
 
     def answered(self, digests: Collection[bytes], model: str) -> set[bytes]:
         """Which of these contents `model` has answered for."""
-        query = sa.select(answers.c.digest).where(
-            answers.c.model == model, answers.c.digest.in_(digests)
-        )
+        asked = {"model": model, "digests": digests}
         with self._database.reading() as connection:
-            return set(connection.scalars(query))
+            return set(connection.scalars(_ANSWERED, asked))
 
     def record(
         self, run: int, directory: bytes, seen: Sequence[Photo], given: Sequence[Answer]
@@ -228,6 +226,14 @@ class Store:
         )
         with self._database.writing() as connection:
             connection.execute(update, [{"of": d, "small": s} for d, s in thumbnails.items()])
+
+
+# Asked for every batch of a night, so it is made once; of no type, so that SQLAlchemy does not look
+# at every digest.
+_ANSWERED = sa.select(answers.c.digest).where(
+    answers.c.model == sa.bindparam("model"),
+    answers.c.digest.in_(sa.bindparam("digests", type_=sa.types.NullType(), expanding=True)),
+)
 
 
 def _keeping_answers(insert: _Insert) -> Any:
