@@ -34,9 +34,10 @@ MAY_IMPORT = {
     "accuracy": {"predictions", "report"},
     "engine": {"card"},
     "answering": {"engine", "preprocess"},
+    "training_request": set(),
     "training": {
         *{"bounds", "card", "dataset", "engine"},
-        *{"network", "preprocess", "report"},
+        *{"network", "preprocess", "report", "training_request"},
     },
     "web": {
         *{"answering", "bounds", "card", "engine", "evidence"},
@@ -186,7 +187,7 @@ def test_a_script_has_at_most_40_lines(name: str) -> None:
 def test_importing_what_serves_loads_nothing_slow_and_configures_nothing() -> None:
     program = """if True:
         import logging, sys
-        import garments.batch, garments.web, garments.accuracy
+        import garments.batch, garments.web, garments.accuracy, garments.training_request
         assert not {"tensorflow", "keras"} & sys.modules.keys(), "TensorFlow was loaded"
         assert "sqlalchemy.dialects.postgresql" not in sys.modules, "it is for few"
         assert not logging.getLogger().handlers, "logging was configured"

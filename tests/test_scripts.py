@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 import model_accuracy
 from garments import dataset
 from garments.dataset import Dataset
+from garments.training_request import BACKENDS, FOR_CATALOGUE, FOR_PHOTOS
 from tests.conftest import IMAGES, PROJECT, hundred, script
 
 
@@ -102,8 +103,26 @@ def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: P
     assert not (tmp_path / "matrix.png").exists()
 
 
-@pytest.mark.long
-@pytest.mark.slow
+@pytest.fixture
+def without_keras(tmp_path: Path) -> dict[str, str]:
+    """The environment of a script for which Keras is not installed."""
+    (tmp_path / "keras.py").write_text("raise ModuleNotFoundError('no keras', name='keras')")
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def test_training_explains_itself_where_only_what_serves_is_installed(
+    without_keras: dict[str, str],
+) -> None:
+    done = script("train_model.py", "--help", **without_keras)
+    assert done.returncode == 0
+    listed = done.stdout.partition("\noptions:\n")[2]
+    for name in (*FOR_CATALOGUE, *FOR_PHOTOS, *BACKENDS):
+        assert name in listed
+    flags = listed.replace("\n" + 24 * " ", " " * 24).splitlines()
+    assert len(flags) == 9
+    assert all(len(flag) > 24 for flag in flags), "a flag is not explained"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -112,20 +131,48 @@ def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: P
         (["--name", "a/b"], "'a/b' is no name for a folder"),
         (["--epochs", "0", "--name", "x"], "0 epochs: train for at least 1"),
         (["--architecture", "transformer"], "invalid choice: 'transformer'"),
+        (["--architecture", "transformer"], "efficientnet-lite0"),
+        (["--backend", "jax"], "invalid choice: 'jax' (choose from"),
+        (["--backend", "jax"], "tensorflow"),
         (["--seed", "7", "--seed", "7", "--name", "x"], "a seed is given twice"),
+        (["--seed", "-1", "--name", "x"], "the seed -1 is not from 0"),
+        (["--architecture", "efficientnet-lite0"], "give some with --photos"),
+        (["--photos", "d", "--architecture", "residual"], "residual is not for photos"),
+        (["--photos", "d", "--teachers", "t"], "leave out --teachers"),
+        (["--photos", "d", "--seeds", "0", "1"], "for each fold: give one"),
     ],
 )
-def test_training_refuses_what_it_cannot_do(arguments: list[str], told: str) -> None:
-    done = script("train_model.py", *arguments)
+def test_training_refuses_what_it_cannot_do_before_keras_is_loaded(
+    arguments: list[str], told: str, without_keras: dict[str, str]
+) -> None:
+    done = script("train_model.py", *arguments, **without_keras)
     assert done.returncode == 2
     assert told in done.stderr
+    assert "not installed" not in done.stderr
 
 
-def test_training_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "keras.py").write_text("raise ModuleNotFoundError('no keras', name='keras')")
-    done = script("train_model.py", "--help", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+def test_training_with_a_setting_that_cannot_be_used_says_so_before_keras_is_loaded(
+    without_keras: dict[str, str],
+) -> None:
+    done = script("train_model.py", "--quick", GARMENTS_PORT="x", **without_keras)
     assert done.returncode == 2
-    assert "keras is not installed: make torch" in done.stderr
+    assert "GARMENTS_PORT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--quick"], "make .venv/.everything installs what training needs, and so does make"),
+        (["--quick", "--backend", "torch"], "make torch installs all"),
+        (["--photos", "d"], "make torch installs all"),
+    ],
+)
+def test_training_without_its_packages_says_what_installs_them(
+    arguments: list[str], told: str, without_keras: dict[str, str]
+) -> None:
+    done = script("train_model.py", *arguments, **without_keras)
+    assert done.returncode == 2
+    assert f"keras is not installed: {told}" in done.stderr
 
 
 @pytest.mark.slow

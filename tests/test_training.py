@@ -29,6 +29,7 @@ from garments.training.export import write_model, write_onnx
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of
 from garments.training.replacing import WHOLE, replacing
 from garments.training.teachers import Teachers, in_floats
+from garments.training_request import FOR_CATALOGUE, FOR_PHOTOS, parser
 from tests.conftest import MODEL
 
 pytestmark = pytest.mark.slow
@@ -449,28 +450,12 @@ def test_a_test_set_that_is_nowhere_is_missed_before_anything_is_trained(
         training.train(tmp_path / "m", tmp_path, tmp_path / "none", architecture="reference")
 
 
-@pytest.mark.parametrize(
-    ("architecture", "teachers", "told"),
-    [
-        ("reference", [], "reference is not for photos: leave out --architecture"),
-        (None, [MODEL], "labels alone to learn from: leave out --teachers"),
-    ],
-)
-def test_what_is_not_for_photos_is_refused_first(
-    architecture: str | None, teachers: list[Path], told: str, tmp_path: Path
-) -> None:
-    with pytest.raises(training.TrainingError, match=told):
-        training.carry_out(
-            *(tmp_path, tmp_path, None),
-            name="m",
-            photos=[tmp_path],
-            architecture=architecture,
-            seeds=[0],
-            epochs=1,
-            quick=False,
-            backend="tensorflow",
-            teachers=teachers,
-        )
+def test_what_may_be_asked_for_is_what_there_is_a_recipe_and_a_backend_for() -> None:
+    recipes = training.RECIPES.items()
+    assert {name for name, recipe in recipes if recipe.pretrained} == set(FOR_PHOTOS)
+    assert {name for name, recipe in recipes if not recipe.pretrained} == set(FOR_CATALOGUE)
+    told = parser(None).format_help()
+    assert all(name in told for name in (*training.RECIPES, *training.BACKENDS))
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from garments.training.errors import TrainingError
 from garments.training.learner import State
 from garments.training.recipe import Recipe
+from garments.training_request import TrainingError
 
 # To be raised when a change to the code makes another network of the same recipe.
 _EDITION = 2

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from garments import report
 from garments.dataset import LABELS
-from garments.training.errors import TrainingError
 from garments.training.photo_run import train_on_photos
-from garments.training.recipe import RECIPES
 from garments.training.run import train
 
 
@@ -31,25 +28,18 @@ def carry_out(
     """Train on `photos`, else on Fashion-MNIST, and tell the scores as text.
 
     The model goes into the folder `name` in `models`; without one, into that which is served.
-    Raises DatasetError and TrainingError.
+    It trusts what `training_request.check` lets pass. Raises DatasetError and TrainingError.
     """
     if name is None:
         name = "photo" if photos else "fashion-mnist"
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise TrainingError(f"{name!r} is no name for a folder: use letters, digits, - and _")
     folder, places = models / name, (data_directory, dataset_directory)
     seeds = seeds or (0,)
     if photos:
-        architecture = architecture or "efficientnet-lite0"
-        if not RECIPES[architecture].pretrained:
-            raise TrainingError(f"{architecture} is not for photos: leave out --architecture")
-        if teachers:
-            raise TrainingError("photos have labels alone to learn from: leave out --teachers")
         _, judged = train_on_photos(
             folder,
             photos,
             *places,
-            architecture=architecture,
+            architecture=architecture or "efficientnet-lite0",
             seeds=seeds,
             epochs=epochs,
             quick=quick,

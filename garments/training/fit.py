@@ -15,12 +15,11 @@ from garments.network import ARCHITECTURES
 from garments.training import checkpoint, pretrained
 from garments.training.batches import Examples, plan
 from garments.training.calibrate import losses_of
-from garments.training.errors import TrainingError
 from garments.training.learner import AT_ONCE, Batch, Floats, Learner
 from garments.training.lessons import Lessons
 from garments.training.recipe import Recipe
+from garments.training_request import TrainingError
 
-BACKENDS = ("tensorflow", "torch")
 WARM_UP = 0.1  # of the epochs, and at most one
 
 History = dict[str, list[float]]

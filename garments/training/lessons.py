@@ -15,9 +15,9 @@ import numpy as np
 
 from garments.training import checkpoint
 from garments.training.batches import Examples
-from garments.training.errors import TrainingError
 from garments.training.learner import Floats, Pictures
 from garments.training.recipe import Recipe
+from garments.training_request import TrainingError
 
 ALTERATIONS = 64
 """Of each picture; after so many epochs they come again."""

@@ -20,7 +20,6 @@ from garments.network import with_probabilities
 from garments.preprocess import BadImage
 from garments.training.batches import Examples
 from garments.training.calibrate import fit_temperature
-from garments.training.errors import TrainingError
 from garments.training.export import (
     Calibration,
     Origin,
@@ -28,7 +27,6 @@ from garments.training.export import (
     probabilities_of,
     write_model,
 )
-from garments.training.fit import BACKENDS
 from garments.training.judge import Judged, accuracy_of, draw, judge, scores
 from garments.training.kinds import Kind, costs_of, kind_targets, kinds_of
 from garments.training.learner import Floats
@@ -47,6 +45,7 @@ from garments.training.replacing import WHOLE, replacing
 from garments.training.run import SPLIT_SEED, VALIDATION, check
 from garments.training.scenes import Size
 from garments.training.shown import Photos, check_photos
+from garments.training_request import BACKENDS, TrainingError
 
 # Height and width in pixels, upright as phones are held. Items look larger in what training cuts
 # from its photos, so a network answers best when it is served more pixels than it was trained on:
@@ -87,9 +86,7 @@ def train_on_photos(
     `data_directory`, so that the same call goes on where it was interrupted. Raises DatasetError
     and TrainingError.
     """
-    check(folder, seeds, epochs, backend)
-    if len(seeds) > 1:
-        raise TrainingError("on photos one seed is trained, for each fold: give one")
+    check(folder, seeds, epochs, backend, for_photos=True)
     (seed,) = seeds
     recipe = recipe_of(architecture, quick=quick, epochs=epochs)
     photos = read_photos(photo_folders)

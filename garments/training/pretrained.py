@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from garments.training.errors import TrainingError
 from garments.training.learner import Floats
+from garments.training_request import TrainingError
 
 # As in the package's network.
 _EPSILON = 1e-3

@@ -19,14 +19,19 @@ from garments.training import checkpoint
 from garments.training.batches import Catalogue
 from garments.training.calibrate import MOST_ERROR
 from garments.training.checkpoint import checkpoint_path
-from garments.training.errors import TrainingError
 from garments.training.evaluate import ask, evidence, summary
 from garments.training.export import Origin, export
-from garments.training.fit import BACKENDS, History, fit
+from garments.training.fit import History, fit
 from garments.training.lessons import ALTERATIONS, Lessons
-from garments.training.recipe import RECIPES, recipe_of
+from garments.training.recipe import recipe_of
 from garments.training.replacing import WHOLE, replacing
 from garments.training.teachers import Teachers
+from garments.training_request import (
+    BACKENDS,
+    TrainingError,
+    check_architecture,
+    check_numbers,
+)
 
 VALIDATION = 5_000
 # One split for all seeds, so that no network is judged by what another was trained on.
@@ -68,8 +73,7 @@ def train(
     TrainingError.
     """
     check(folder, seeds, epochs, backend)
-    if RECIPES[architecture].pretrained:
-        raise TrainingError(f"{architecture} learns from photos in colour: give some with --photos")
+    check_architecture(architecture, for_photos=False)
     recipe = recipe_of(architecture, quick=quick, epochs=epochs)
     dataset.check("test", data_directory, dataset_directory)
     rows = dataset.load("train", data_directory, dataset_directory)
@@ -106,15 +110,16 @@ def train(
     return card, scores
 
 
-def check(folder: Path, seeds: Sequence[int], epochs: int | None, backend: str) -> None:
+def check(
+    folder: Path,
+    seeds: Sequence[int],
+    epochs: int | None,
+    backend: str,
+    *,
+    for_photos: bool = False,
+) -> None:
     """Refuse at once what would otherwise fail after hours."""
-    for seed in seeds:
-        if not 0 <= seed < 2**32:
-            raise TrainingError(f"the seed {seed} is not from 0 to {2**32 - 1}")
-    if len(set(seeds)) < len(seeds):
-        raise TrainingError("a seed is given twice: it would come to the same network")
-    if epochs is not None and epochs < 1:
-        raise TrainingError(f"{epochs} epochs: train for at least 1")
+    check_numbers(seeds, epochs, for_photos=for_photos)
     if keras.backend.backend() != "tensorflow":
         raise TrainingError(
             f"Keras runs on {keras.backend.backend()} here, and can only export from TensorFlow: "

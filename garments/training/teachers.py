@@ -12,9 +12,9 @@ import numpy as np
 
 from garments.card import KERAS_NAME, CardError
 from garments.engine import Engine, EngineError
-from garments.training.errors import TrainingError
 from garments.training.learner import AT_ONCE, Floats, Pictures
 from garments.training.recipe import RECIPES
+from garments.training_request import TrainingError
 
 _THREADS = 4
 

@@ -13,7 +13,6 @@ from keras import layers
 from torch import Tensor
 from torch.nn import functional
 
-from garments.training.errors import TrainingError
 from garments.training.learner import (
     AT_ONCE,
     LEAST_ROOT,
@@ -28,6 +27,7 @@ from garments.training.learner import (
 )
 from garments.training.recipe import TAUGHT, Recipe
 from garments.training.recorded import Recorded
+from garments.training_request import TrainingError
 
 
 class TorchLearner:

@@ -1,0 +1,86 @@
+"""What `train_model.py` may be asked for, read and checked without loading Keras.
+
+So help and refusals are there at once, also where nothing but what serves is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+FOR_PHOTOS = ("efficientnet-lite0",)
+FOR_CATALOGUE = ("reference", "residual", "residual-fine", "residual-large")
+BACKENDS = ("tensorflow", "torch")
+
+
+class TrainingError(Exception):
+    """Training was asked for what it cannot do; the text says what."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """What reads the command line."""
+    made = argparse.ArgumentParser(description=description)
+    add = made.add_argument
+    several = "folders of labelled photos to train on; default: Fashion-MNIST"
+    add("--photos", type=Path, nargs="+", action="extend", metavar="DIR", help=several)
+    default = "the network; default: residual, for photos efficientnet-lite0"
+    add("--architecture", choices=(*FOR_CATALOGUE, *FOR_PHOTOS), help=default)
+    add("--name", help="folder in model/; default: fashion-mnist, for photos photo")
+    seeds = "a network for each, of which the best is kept; default: 0"
+    add("--seeds", "--seed", type=int, nargs="+", action="extend", metavar="N", help=seeds)
+    add("--epochs", type=int, metavar="N", help="default: as suits the architecture")
+    add("--quick", action="store_true", help="a few minutes' worth of training")
+    add("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"default: {BACKENDS[0]}")
+    taught = "model folders whose answers it learns beside the labels; not for photos"
+    add("--teachers", type=Path, nargs="+", action="extend", metavar="DIR", help=taught)
+    return made
+
+
+def check(
+    *,
+    name: str | None,
+    photos: Sequence[Path] | None,
+    architecture: str | None,
+    seeds: Sequence[int] | None,
+    epochs: int | None,
+    teachers: Sequence[Path] | None,
+    **_: object,
+) -> None:
+    """Refuse what cannot be meant, whatever is installed. Raises TrainingError."""
+    if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
+        raise TrainingError(f"{name!r} is no name for a folder: use letters, digits, - and _")
+    if architecture is not None:
+        check_architecture(architecture, for_photos=bool(photos))
+    if photos and teachers:
+        raise TrainingError("photos have labels alone to learn from: leave out --teachers")
+    check_numbers(seeds or (), epochs, for_photos=bool(photos))
+
+
+def check_architecture(architecture: str, *, for_photos: bool) -> None:
+    """Refuse a network that is for other pictures. Raises TrainingError."""
+    if for_photos and architecture not in FOR_PHOTOS:
+        raise TrainingError(f"{architecture} is not for photos: leave out --architecture")
+    if not for_photos and architecture in FOR_PHOTOS:
+        raise TrainingError(f"{architecture} learns from photos in colour: give some with --photos")
+
+
+def check_numbers(seeds: Sequence[int], epochs: int | None, *, for_photos: bool) -> None:
+    """Refuse `seeds` and `epochs` that cannot be trained with. Raises TrainingError."""
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise TrainingError(f"the seed {seed} is not from 0 to {2**32 - 1}")
+    if len(set(seeds)) < len(seeds):
+        raise TrainingError("a seed is given twice: it would come to the same network")
+    if for_photos and len(seeds) > 1:
+        raise TrainingError("on photos one seed is trained, for each fold: give one")
+    if epochs is not None and epochs < 1:
+        raise TrainingError(f"{epochs} epochs: train for at least 1")
+
+
+def how_to_install(*, photos: Sequence[Path] | None, backend: str, **_: object) -> str:
+    """The command that installs what such a training needs."""
+    if photos or backend == "torch":
+        return "make torch installs all that training on photos or with PyTorch needs"
+    return "make .venv/.everything installs what training needs, and so does make train-quick"
