@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -569,6 +570,36 @@ def test_a_state_of_training_is_told_by_what_its_outputs_mean(sample: Dataset) -
     assert state(vest) != state(shirt)
 
 
+def test_of_a_handful_of_photos_it_is_told_before_training_that_nothing_could_be_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(24):
+        label = (DRESS, NONE)[n % 8 == 7]
+        colour, named = f"rgb(0, 0, {n})", "none" if label == NONE else "Dress"
+        take(tmp_path / "photos" / named / f"sender {n % 3}" / f"{n}.png", colour, label=label)
+    shutil.copytree(PHOTO, tmp_path / "model" / "photo")
+
+    def unread(*_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(photo_run.dataset, "load", unread)
+    told = "photo is not replaced: .* on these 24 photos would accept none; give more .* --name$"
+    with pytest.raises(TrainingError, match=told):
+        train_on_photos(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path)
+    assert read_card(tmp_path / "model" / "photo") == read_card(PHOTO)
+    with pytest.raises(LookupError):
+        train_on_photos(tmp_path / "model" / "other", [tmp_path / "photos"], tmp_path)
+
+
+def test_photos_are_too_few_where_even_right_answers_could_not_be_accepted() -> None:
+    def threshold(count: int) -> float:
+        targets = np.eye(11, dtype=np.float32)[[0] * count]
+        return judge.judge(targets, targets, [np.arange(count)]).threshold
+
+    fewest = next(count for count in range(1, 100) if judge.enough(count))
+    assert threshold(fewest - 1) > 1 >= threshold(fewest)
+
+
 @pytest.mark.long
 def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_path: Path) -> None:
     def taken(sender: str, places: range, **look: str) -> Path:
@@ -677,6 +708,14 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
     assert "the model is in place, but no sheet of its surest mistakes" in caplog.text
     # Integers are fitted to photos by those alone who taught the network.
     assert [len(senders) for senders in reached] == [4, 4, 4, 6]
+
+    assert card.accept_threshold > 1
+    shutil.rmtree(tmp_path / "model" / "photo")
+    shutil.copytree(PHOTO, tmp_path / "model" / "photo")
+    with pytest.raises(TrainingError, match="on these 40 photos .*training keeps what was trained"):
+        train()
+    assert read_card(tmp_path / "model" / "photo") == read_card(PHOTO)
+    assert len(list((tmp_path / "training").glob("*.npz"))) == 8
 
 
 def kernels_of(state: Path, shape: tuple[int, ...]) -> np.ndarray:

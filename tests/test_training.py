@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from garments import dataset, network, training
 from garments.bounds import error_bound
-from garments.card import version_of
+from garments.card import Card, read_card, version_of
 from garments.dataset import Dataset, DatasetError
 from garments.engine import Engine, Graph
 from garments.training import fit, run
@@ -416,6 +417,29 @@ def test_a_run_that_fails_at_its_end_leaves_the_old_folder_and_nothing_else(
         training.train(trained, tmp_path, architecture="reference", epochs=1, validation=40)
     assert (trained / "card.json").read_bytes() == before
     assert not list(trained.parent.glob(".*"))
+
+
+def test_a_model_that_accepts_something_stays_where_a_new_one_would_accept_nothing(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(MODEL, tmp_path / "m")
+    monkeypatch.delattr(fit, "_train_an_epoch")  # the states of `trained` are all that is needed
+    opened = []
+    load = dataset.load
+    monkeypatch.setattr(run.dataset, "load", lambda part, *a: opened.append(part) or load(part, *a))
+
+    def train(name: str) -> Card:
+        choices = {"architecture": "reference", "epochs": 2, "seeds": [3], "validation": 40}
+        return training.train(tmp_path / name, trained.parent.parent, **choices)[0]
+
+    told = "/m is not replaced: .* the new one would accept none; .*--name; .* is trained again"
+    with pytest.raises(training.TrainingError, match=told):
+        train("m")
+    assert opened == ["train"]
+    assert read_card(tmp_path / "m") == read_card(MODEL)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert train("other").accept_threshold > 1
+    assert train("other").accept_threshold > 1  # what accepts nothing may be replaced by its like
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ Reals = npt.NDArray[np.floating]
 
 MOST_ERROR = 0.01
 LEVEL = 0.95
-_ACCEPTS_NOTHING = 2.0
+ACCEPTS_NOTHING = 2.0
 _LOG_TEMPERATURES = np.log(0.05), np.log(20.0)
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def choose_threshold(
         f"{len(confidence):,}",
         100 * most_error,
     )
-    return _ACCEPTS_NOTHING
+    return ACCEPTS_NOTHING
 
 
 def told_of(threshold: float, rule: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from garments import report
+from garments.bounds import error_bound
 from garments.dataset import LABELS
 from garments.training.calibrate import choose_threshold, told_of
 from garments.training.learner import Floats
@@ -102,6 +103,11 @@ def judge(
     pooled["per_class"] = _per_class(probabilities, targets, threshold)
     of_folds = [scores(probabilities[rows], targets[rows], threshold) for rows in folds]
     return Judged(probabilities, targets, threshold, pooled, of_folds, unknown)
+
+
+def enough(photos: int) -> bool:
+    """Whether answers for so many photos of the ten could be accepted, were all of them right."""
+    return error_bound(0, photos, _LEVEL) <= MOST_ERROR
 
 
 def scores(probabilities: Floats, targets: Floats, threshold: float) -> dict[str, Any]:

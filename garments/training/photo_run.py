@@ -19,7 +19,7 @@ from garments.dataset import Dataset
 from garments.network import with_probabilities
 from garments.preprocess import BadImage
 from garments.training.batches import Examples
-from garments.training.calibrate import fit_temperature
+from garments.training.calibrate import ACCEPTS_NOTHING, fit_temperature
 from garments.training.export import (
     Calibration,
     Origin,
@@ -27,7 +27,7 @@ from garments.training.export import (
     probabilities_of,
     write_model,
 )
-from garments.training.judge import Judged, accuracy_of, draw, judge, scores
+from garments.training.judge import Judged, accuracy_of, draw, enough, judge, scores
 from garments.training.kinds import Kind, costs_of, kind_targets, kinds_of
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
@@ -41,7 +41,7 @@ from garments.training.photos import (
     targets_of,
 )
 from garments.training.recipe import recipe_of
-from garments.training.replacing import WHOLE, replacing
+from garments.training.replacing import WHOLE, keep_what_accepts, replacing
 from garments.training.run import SPLIT_SEED, VALIDATION, check
 from garments.training.scenes import Size
 from garments.training.shown import Photos, check_photos
@@ -83,8 +83,8 @@ def train_on_photos(
     The contributors are parted into `folds`; for each, a network, the mean of as many as the
     recipe averages, is trained on all others and answers for its photos. Temperature, threshold
     and scores come from these answers, the network from all photos. Each fit keeps its state in
-    `data_directory`, so that the same call goes on where it was interrupted. Raises DatasetError
-    and TrainingError.
+    `data_directory`, so that the same call goes on where it was interrupted. A model that accepts
+    answers is not replaced by one that accepts none. Raises DatasetError and TrainingError.
     """
     check(folder, seeds, epochs, backend, for_photos=True)
     (seed,) = seeds
@@ -92,6 +92,10 @@ def train_on_photos(
     photos = read_photos(photo_folders)
     check_photos(photos)
     parts = parted(photos, folds)
+    new = f"one trained on these {len(photos):,} photos"
+    way_out = "give more labelled photos, together with the folders that it was trained on"
+    if not enough(sum(NONE not in photo.accepted for photo in photos)):
+        keep_what_accepts(folder, ACCEPTS_NOTHING, new, way_out)
     rows = dataset.load("train", data_directory, dataset_directory)
     catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
     kinds = kinds_of(photos)
@@ -125,6 +129,8 @@ def train_on_photos(
             probabilities[part] = _probabilities(partial / str(number), unseen)
         unknown = sum(photo.is_by_nobody_known for photo in photos)
         judged = judge(probabilities, targets_of(photos), parts, unknown)
+        states = data_directory / "training"
+        keep_what_accepts(folder, judged.threshold, new, way_out, states)
         place = partial / WHOLE
         model = served(final)
         shown = _reach(photos, size, catalogue)
@@ -157,7 +163,7 @@ def train_on_photos(
         )
         card.write(place)
         draw(judged, place)
-    sheet = data_directory / "training" / f"{folder.name}-mistakes.jpg"
+    sheet = states / f"{folder.name}-mistakes.jpg"
     try:
         draw_mistakes(judged, photos, sheet)
         log.info("the surest mistakes: %s", sheet)

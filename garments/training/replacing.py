@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from garments.card import CardError, read_card
+from garments.training_request import TrainingError
+
 WHOLE = "whole"
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,26 @@ def replacing(folder: Path) -> Iterator[Path]:
                 old.rename(folder)
             for left_behind in (partial, old):
                 shutil.rmtree(left_behind, ignore_errors=True)
+
+
+def keep_what_accepts(
+    folder: Path, threshold: float, new: str, way_out: str, kept_in: Path | None = None
+) -> None:
+    """Refuse a `new` model that accepts nothing, by its `threshold`, where that in `folder` does.
+
+    With it every photo would go to people from the next start of the service on. What has been
+    trained is `kept_in` a folder. Raises TrainingError.
+    """
+    try:
+        old = read_card(folder).accept_threshold
+    except CardError:  # nothing that is served
+        return
+    if old <= 1 < threshold:
+        kept = f"; {kept_in} keeps what was trained, so nothing is trained again for that"
+        raise TrainingError(
+            f"{folder} is not replaced: its model accepts answers, and {new} would accept none; "
+            f"{way_out}, or write it elsewhere with --name{kept if kept_in else ''}"
+        )
 
 
 @contextmanager

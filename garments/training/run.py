@@ -24,7 +24,7 @@ from garments.training.export import Origin, export
 from garments.training.fit import History, fit
 from garments.training.lessons import ALTERATIONS, Lessons
 from garments.training.recipe import recipe_of
-from garments.training.replacing import WHOLE, replacing
+from garments.training.replacing import WHOLE, keep_what_accepts, replacing
 from garments.training.teachers import Teachers
 from garments.training_request import (
     BACKENDS,
@@ -69,8 +69,8 @@ def train(
     Everything is chosen on `validation` rows held out of the training CSV, the best seed too; the
     test CSV is opened once, at the end. Each run keeps its state in `data_directory`, so that the
     same call goes on where it was interrupted. An old folder is replaced when the new one is
-    whole. Returns the card and the test scores of the best. Raises DatasetError and
-    TrainingError.
+    whole, unless the old model accepts answers and the new one none. Returns the card and the test
+    scores of the best. Raises DatasetError and TrainingError.
     """
     check(folder, seeds, epochs, backend)
     check_architecture(architecture, for_photos=False)
@@ -104,6 +104,8 @@ def train(
             validation_scores = summary(ask(engine, held_out))
             runs.append(_Run(seed, found.history, place, engine, validation_scores))
         best = max(runs, key=lambda run: (run.validation["accuracy"], -run.validation["loss"]))
+        threshold, states = best.engine.card.accept_threshold, data_directory / "training"
+        keep_what_accepts(folder, threshold, "the new one", "train for longer", states)
         test = dataset.load("test", data_directory, dataset_directory)
         card, scores = _complete(best, runs, test, rows)
         best.folder.rename(partial / WHOLE)
