@@ -24,7 +24,7 @@ def main() -> None:
             else accuracy.labels_in_names(rows, len(LABELS))
         )
         text = report.as_text(scores := accuracy.compare(rows, truth, len(LABELS)), LABELS)
-        text = "\n".join(filter(None, (accuracy.people(rows), text)))
+        text = "\n".join(filter(None, (accuracy.beside(rows, truth), text)))
         if given.against:
             others = read_predictions(given.against, len(LABELS))
             text += "\n\n" + accuracy.against(rows, others, truth)

@@ -8,14 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from garments.predictions import Row, TableError, read_table
+from garments.predictions import NONE, Row, TableError, read_table
 from garments.report import Scores, mcnemar, score
 
+Right = tuple[int, ...]
+"""The classes that are right for a file, as its label lists them; none of them for ()."""
 
-def compare(rows: Sequence[Row], truth: Mapping[str, int], classes: int) -> Scores:
-    """Score `rows` against the true class of each filename; an unreadable one is wrong.
+_NONE_NAMES = ("none", "".join(NONE.split()))
+_NO_CLASS = -1
 
-    Raises TableError where a row's label is not known.
+
+def compare(rows: Sequence[Row], truth: Mapping[str, Right], classes: int) -> Scores:
+    """Score `rows` against what is right for each filename; an unreadable one is wrong.
+
+    Of several right classes the one that was answered counts as the true one, else the first. What
+    is none of the classes is left to `beside`. Raises TableError where a row's label is not known,
+    and where there is nothing to score.
     """
     unknown = [row.filename for row in rows if row.filename not in truth]
     if unknown:
@@ -23,27 +31,54 @@ def compare(rows: Sequence[Row], truth: Mapping[str, int], classes: int) -> Scor
             f"{len(unknown):,} of {len(rows):,} files have no label, the first is {unknown[0]!r}: "
             "add them to the file of labels"
         )
+    scored = [row for row in rows if truth[row.filename]]
+    if not scored:
+        raise TableError(
+            f"no file is of a class, so there is no accuracy; {_strangers(rows, truth)}"
+        )
+    answered = [_answer(row) for row in scored]
+    right = [truth[row.filename] for row in scored]
     return score(
-        np.array([truth[row.filename] for row in rows]),
-        np.array([int(row.prediction) if row.prediction else -1 for row in rows]),
-        np.array([row.decision == "accept" for row in rows]),
+        np.array([n if n in those else those[0] for n, those in zip(answered, right, strict=True)]),
+        np.array(answered),
+        np.array([row.decision == "accept" for row in scored]),
         classes,
     )
 
 
-def people(rows: Sequence[Row]) -> str:
-    """Say how many of `rows` are people's answers, which `compare` counts as such; "" for none."""
-    reviewed = sum(row.decision == "reviewed" for row in rows)
-    return f"reviewed  {reviewed:,} of {len(rows):,} are people's answers" if reviewed else ""
+def beside(rows: Sequence[Row], truth: Mapping[str, Right]) -> str:
+    """Say what `compare` does not; "" where there is nothing.
+
+    That is how many of `rows` are people's answers, which it counts as such, and how many files
+    show none of the classes, which it leaves out.
+    """
+    told = []
+    if reviewed := sum(row.decision == "reviewed" for row in rows):
+        told.append(f"reviewed  {reviewed:,} of {len(rows):,} are people's answers")
+    if not all(truth[row.filename] for row in rows):
+        told.append(_strangers(rows, truth))
+    return "\n".join(told)
 
 
-def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, int]) -> str:
+def _strangers(rows: Sequence[Row], truth: Mapping[str, Right]) -> str:
+    """Say of the photos of none of the ten how many went through as one of them."""
+    own = [row for row in rows if not truth[row.filename]]
+    accepted = sum(row.decision in ("accept", "reviewed") and _answer(row) >= 0 for row in own)
+    return f"photos of none of the ten: {len(own):,}, of which accepted as a class: {accepted:,}"
+
+
+def _answer(row: Row) -> int:
+    return int(row.prediction) if row.prediction else _NO_CLASS
+
+
+def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, Right]) -> str:
     """Say whether `rows` are really better than what another model said of the same files.
 
-    What people reviewed in either table is left out, and told of: there is no model's answer to it.
+    Left out, and told of, are files that people reviewed in either table, since there is no model's
+    answer to them, and those that show none of the classes, for which no class is right.
     Raises TableError where they are not the same files, or none is left.
     """
-    ours, theirs = ({row.filename: row.prediction for row in table} for table in (rows, others))
+    ours, theirs = ({row.filename: _answer(row) for row in table} for table in (rows, others))
     apart = sorted(ours.keys() ^ theirs.keys())
     if apart:
         raise TableError(
@@ -51,17 +86,20 @@ def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, int]
             "compare answers about the same files"
         )
     reviewed = {row.filename for row in (*rows, *others) if row.decision == "reviewed"}
-    names = [name for name in ours if name not in reviewed]
+    strangers = {name for name in ours if not truth[name]}
+    names = [name for name in ours if name not in reviewed | strangers]
     if not names:
         raise TableError(
-            f"people answered for all {len(ours):,} files in one of the two tables or the other: "
-            "compare tables from before they did"
+            f"none of the {len(ours):,} files is left to compare: people answered for "
+            f"{len(reviewed):,} in one of the two tables or the other, and {len(strangers):,} "
+            "are of none of the ten; compare tables from before people did"
         )
     first, second, p = mcnemar(
-        np.array([ours[name] == str(truth[name]) for name in names]),
-        np.array([theirs[name] == str(truth[name]) for name in names]),
+        np.array([ours[name] in truth[name] for name in names]),
+        np.array([theirs[name] in truth[name] for name in names]),
     )
     left_out = f"answered by people, left out    {len(reviewed):,}\n" if reviewed else ""
+    left_out += f"of none of the ten, left out    {len(strangers):,}\n" if strangers else ""
     return (
         f"{left_out}right where the other is wrong  {first:,}\n"
         f"wrong where the other is right  {second:,}\n"
@@ -69,9 +107,9 @@ def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, int]
     )
 
 
-def labels_in_names(rows: Sequence[Row], classes: int) -> dict[str, int]:
+def labels_in_names(rows: Sequence[Row], classes: int) -> dict[str, Right]:
     """Read the labels out of names like `image_7_label_3.png`. Raises TableError."""
-    found: dict[str, int] = {}
+    found: dict[str, Right] = {}
     for row in rows:
         match = re.search(r"_label_(\d{1,3})\.\w+$", row.filename)
         if match is None or int(match[1]) >= classes:
@@ -79,21 +117,43 @@ def labels_in_names(rows: Sequence[Row], classes: int) -> dict[str, int]:
                 f"{row.filename!r} does not tell its label: names must end in _label_<0 to "
                 f"{classes - 1}> before the extension; or give a CSV of labels with --labels"
             )
-        found[row.filename] = int(match[1])
+        found[row.filename] = (int(match[1]),)
     return found
 
 
-def read_labels(path: Path, labels: Sequence[str]) -> dict[str, int]:
-    """Read a CSV of `filename,label`, each label a number or a name. Raises TableError."""
-    numbers = {label.casefold(): number for number, label in enumerate(labels)}
+def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
+    """Read a CSV of `filename,label`, or of `filename,expected` as the return slips have it.
+
+    A label is a number or one of `labels`, several joined by semicolons, any of which is right, or
+    `none of these`. Case and spaces do not count. Raises TableError.
+    """
+    numbers = {_plain(label): number for number, label in enumerate(labels)}
     numbers |= {str(number): number for number in range(len(labels))}
-    found: dict[str, int] = {}
-    for line, cells in read_table(path, ("filename", "label")):
-        number = numbers.get(cells["label"].strip().casefold())
-        if number is None:
+    found: dict[str, Right] = {}
+    for line, cells in read_table(path, ("filename", "label"), {"label": "expected"}):
+        try:
+            found[cells["filename"]] = _right(cells["label"], numbers)
+        except ValueError as error:
             raise TableError(
-                f"{path}, line {line}: {cells['label']!r} is no class: write a number from 0 to "
-                f"{len(labels) - 1}, or one of {', '.join(labels)}"
-            )
-        found[cells["filename"]] = number
+                f"{path}, line {line}: {error}: write a number from 0 to {len(labels) - 1}, one of "
+                f"{', '.join(labels)}, or {NONE}; several are joined by ;"
+            ) from error
     return found
+
+
+def _right(label: str, numbers: Mapping[str, int]) -> Right:
+    """The classes that a label lists. Raises ValueError."""
+    if _plain(label) in _NONE_NAMES:
+        return ()
+    found = []
+    for name in label.split(";"):
+        if _plain(name) in _NONE_NAMES:
+            raise ValueError(f"{label!r} is at once a class and none of them")
+        if _plain(name) not in numbers:
+            raise ValueError(f"{name!r} is no class")
+        found.append(numbers[_plain(name)])
+    return tuple(dict.fromkeys(found))
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).casefold()

@@ -6,7 +6,7 @@ import csv
 import fcntl
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO
@@ -189,17 +189,24 @@ def _allowed(row: Row, numbers: Collection[str]) -> Collection[str]:
     return {""} if none else numbers
 
 
-def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def read_table(
+    path: Path, columns: Sequence[str], or_else: Mapping[str, str] | None = None
+) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV with their line numbers: `columns` of each, whatever else it has.
 
+    `or_else` names the column that is read where one of them is not there.
     Filenames are given as the file system has them, and must not repeat. Raises TableError.
     """
+    # The last one that is there counts, which is the column's own name.
+    choices = [*(or_else or {}).items(), *zip(columns, columns, strict=True)]
     rows: list[tuple[int, dict[str, str]]] = []
     seen: set[str] = set()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            there = reader.fieldnames or ()
+            names = {name: own for name, own in choices if own in there}
+            missing = [own for name, own in choices if name not in names]
             if missing:
                 raise TableError(
                     f"{path}, line 1: there is no column {' or '.join(missing)}; "
@@ -213,7 +220,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, 
                 if cells["filename"] in seen:
                     raise TableError(f"{path}, line {line}: {cells['filename']!r} stands twice")
                 seen.add(cells["filename"])
-                rows.append((line, {name: cells[name] for name in columns}))
+                rows.append((line, {name: cells[names[name]] for name in columns}))
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:

@@ -23,9 +23,9 @@ ROWS = [
 
 def test_labels_are_read_out_of_the_names() -> None:
     found = accuracy.labels_in_names(ROWS, 10)
-    assert list(found.values()) == [0, 0, 6, 9, 9]
+    assert list(found.values()) == [(0,), (0,), (6,), (9,), (9,)]
     assert accuracy.labels_in_names([row("sub/image_3_label_7.JPG", 0)], 10) == {
-        "sub/image_3_label_7.JPG": 7
+        "sub/image_3_label_7.JPG": (7,)
     }
 
 
@@ -48,43 +48,112 @@ def test_scores_count_an_unreadable_file_as_wrong() -> None:
 
 
 def test_answers_of_people_count_and_are_told() -> None:
-    assert accuracy.people(ROWS) == ""
+    truth = accuracy.labels_in_names(ROWS, 10)
+    assert accuracy.beside(ROWS, truth) == ""
     rows = [*ROWS, row("f_label_3.png", 3, "reviewed"), row("g_label_4.png", None, "reviewed")]
-    assert accuracy.people(rows) == "reviewed  2 of 7 are people's answers"
-    scores = accuracy.compare(rows, accuracy.labels_in_names(rows, 10), 10)
+    truth = accuracy.labels_in_names(rows, 10)
+    assert accuracy.beside(rows, truth) == "reviewed  2 of 7 are people's answers"
+    scores = accuracy.compare(rows, truth, 10)
     assert (scores.right, scores.accepted) == (3, 3)
+
+
+def test_of_several_right_classes_any_is_right_and_the_first_is_the_true_one_else() -> None:
+    rows = [row("a.png", 2), row("b.png", 0), row("c.png", 4), row("d.png", None, "unreadable")]
+    scores = accuracy.compare(rows, {r.filename: (2, 0) for r in rows}, 10)
+    assert (scores.count, scores.right) == (4, 2)
+    assert (scores.support[2], scores.support[0]) == (3, 1)
+    assert (scores.confusion[2][2], scores.confusion[0][0], scores.confusion[2][4]) == (1, 1, 1)
+
+
+STRANGERS = [
+    row("n1.png", 3),
+    row("n2.png", 3, "review"),
+    row("n3.png", None, "unreadable"),
+    row("n4.png", 3, "reviewed"),
+    row("n5.png", None, "reviewed"),
+]
+
+
+def test_a_photo_of_none_of_the_ten_is_told_of_apart() -> None:
+    truth = accuracy.labels_in_names(ROWS, 10) | {r.filename: () for r in STRANGERS}
+    rows = [*ROWS, *STRANGERS]
+    assert accuracy.compare(rows, truth, 10) == accuracy.compare(ROWS, truth, 10)
+    assert accuracy.beside(rows, truth).splitlines() == [
+        "reviewed  2 of 10 are people's answers",
+        "photos of none of the ten: 5, of which accepted as a class: 2",
+    ]
+
+
+def test_photos_of_none_of_the_ten_alone_have_no_accuracy() -> None:
+    truth = {r.filename: () for r in STRANGERS}
+    with pytest.raises(TableError, match="no accuracy; photos of none of the ten: 5, of which"):
+        accuracy.compare(STRANGERS, truth, 10)
 
 
 def test_a_file_without_a_label_is_told() -> None:
     with pytest.raises(TableError, match=r"1 of 5 files have no label, the first is 'a_label_0"):
-        accuracy.compare(ROWS, {r.filename: 0 for r in ROWS[1:]}, 10)
+        accuracy.compare(ROWS, {r.filename: (0,) for r in ROWS[1:]}, 10)
 
 
 def test_labels_come_as_numbers_or_names(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("filename,label\na.png,9\nb.png,ankle BOOT\nc.png, T-shirt/top \n")
-    assert accuracy.read_labels(path, LABELS) == {"a.png": 9, "b.png": 9, "c.png": 0}
+    assert accuracy.read_labels(path, LABELS) == {"a.png": (9,), "b.png": (9,), "c.png": (0,)}
 
 
-def test_an_unknown_label_is_refused_by_line(tmp_path: Path) -> None:
+def test_a_label_may_be_several_classes_or_none_of_them(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text("filename,label\na.png,9\nb.png,Hat\n")
-    with pytest.raises(TableError, match=r"labels\.csv, line 3: 'Hat' is no class"):
+    path.write_text(
+        "filename,label\na.png,2;0\nb.png,ankle boot; Sneaker;9\nc.png,none of these\nd.png,None\n"
+    )
+    assert accuracy.read_labels(path, LABELS) == {
+        "a.png": (2, 0),
+        "b.png": (9, 7),
+        "c.png": (),
+        "d.png": (),
+    }
+
+
+def test_labels_may_be_the_return_slips(tmp_path: Path) -> None:
+    path = tmp_path / "returns.csv"
+    path.write_text("order,filename,expected\n1,./=a.png,9\n2,b.png,ankleboot\n")
+    assert accuracy.read_labels(path, LABELS) == {"=a.png": (9,), "b.png": (9,)}
+    path.write_text("filename,expected,label\na.png,9,1\n")
+    assert accuracy.read_labels(path, LABELS) == {"a.png": (1,)}
+    path.write_text("filename,class\na.png,9\n")
+    with pytest.raises(TableError, match="line 1: there is no column expected or label; .*must"):
+        accuracy.read_labels(path, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [
+        ("Hat", "'Hat' is no class: .*none of these; several are joined by ;"),
+        ("0;Hat", "'Hat' is no class"),
+        ("0;", "'' is no class"),
+        ("", "'' is no class"),
+        ("3;none", "'3;none' is at once a class and none of them"),
+    ],
+)
+def test_an_unknown_label_is_refused_by_line(label: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"filename,label\na.png,9\nb.png,{label}\n")
+    with pytest.raises(TableError, match=rf"labels\.csv, line 3: {told}"):
         accuracy.read_labels(path, LABELS)
 
 
 def test_two_models_are_compared_file_by_file() -> None:
-    truth = {f"{number}.png": 3 for number in range(20)}
+    truth = {f"{number}.png": (3,) for number in range(20)}
     better = [row(name, 3) for name in truth]
     worse = [row(name, 3 if number < 10 else 4) for number, name in enumerate(truth)]
-    text = accuracy.against(better, worse[::-1], {**truth, "of-no-interest.png": 1})
+    text = accuracy.against(better, worse[::-1], {**truth, "of-no-interest.png": (1,)})
     assert "right where the other is wrong  10\n" in text
     assert "wrong where the other is right  0\n" in text
     assert "p = 0.002 " in text
 
 
 def test_what_people_answered_in_either_table_is_no_answer_of_a_model() -> None:
-    truth = {f"{number}.png": 3 for number in range(20)}
+    truth = {f"{number}.png": (3,) for number in range(20)}
     ours = [row(name, 3, "reviewed" if name == "0.png" else "accept") for name in truth]
     theirs = [row(name, 4, "accept") for name in truth]
     theirs[10:] = [row(f"{number}.png", 3, "reviewed") for number in range(10, 20)]
@@ -94,13 +163,27 @@ def test_what_people_answered_in_either_table_is_no_answer_of_a_model() -> None:
         (told,) = (line for line in text.splitlines() if line.startswith(f"{better} where"))
         assert told.endswith("  9")
     assert "left out" not in accuracy.against(theirs[:9], theirs[:9], truth)
-    with pytest.raises(TableError, match="people answered for all 10 files"):
+    with pytest.raises(
+        TableError, match="none of the 10 files is left to compare: people answered for 10"
+    ):
         accuracy.against(theirs[10:], theirs[10:], truth)
+
+
+def test_models_are_compared_by_any_right_class_and_not_by_photos_of_none() -> None:
+    truth = {"a.png": (5, 7), "b.png": (), "c.png": (5, 7)}
+    ours = [row("a.png", 7), row("b.png", 7), row("c.png", 5)]
+    theirs = [row("a.png", 5), row("b.png", 9, "review"), row("c.png", 9)]
+    text = accuracy.against(ours, theirs, truth)
+    assert "of none of the ten, left out    1\n" in text
+    assert "right where the other is wrong  1\n" in text
+    assert "wrong where the other is right  0\n" in text
+    with pytest.raises(TableError, match="none of the 1 files is left to compare"):
+        accuracy.against(ours[1:2], theirs[1:2], truth)
 
 
 def test_models_that_saw_other_files_are_not_compared() -> None:
     with pytest.raises(TableError, match=r"1 files are only in one .* 'b.png'"):
-        accuracy.against([row("a.png", 1)], [row("a.png", 1), row("b.png", 1)], {"a.png": 1})
+        accuracy.against([row("a.png", 1)], [row("a.png", 1), row("b.png", 1)], {"a.png": (1,)})
 
 
 def test_the_text_has_the_figures_and_the_matrix() -> None:

@@ -67,6 +67,30 @@ def test_accuracy_is_told_with_table_and_plot(tmp_path: Path) -> None:
     assert (tmp_path / "matrix.png").stat().st_size > 10_000
 
 
+def test_a_folder_of_photos_is_judged_by_labels_of_several_classes_or_none(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(
+        "filename,prediction,label,confidence,decision,model,expected,error\n"
+        "hat.jpg,8,Bag,0.95,accept,m@1,,\n"
+        "hood.jpg,4,Coat,0.97,accept,m@1,,\n"
+        "ring.jpg,5,Sandal,0.3,review,m@1,,\n"
+        "top.jpg,6,Shirt,0.5,review,m@1,,\n"
+    )
+    (tmp_path / "labels.csv").write_text(
+        "filename,expected\n"
+        "hat.jpg,none of these\nring.jpg,none\nhood.jpg,2;4\ntop.jpg,T-shirt/top\n"
+    )
+    done = script(
+        *("model_accuracy.py", tmp_path / "p.csv", "--labels", tmp_path / "labels.csv"),
+        *("--plot", tmp_path / "matrix.png"),
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith(
+        "photos of none of the ten: 2, of which accepted as a class: 1\n"
+        "accuracy  50.00%  (1 of 2)\n"
+        "accepted  50.00%  (1 of 2), of which 100.00% right\n"
+    )
+
+
 def test_the_plot_says_what_the_text_says_whatever_has_no_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
