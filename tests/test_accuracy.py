@@ -195,6 +195,17 @@ def test_the_text_has_the_figures_and_the_matrix() -> None:
     assert boots.split()[3:] == ["0", "0", "0", "0", "0", "0", "0", "1", "0", "0"]
 
 
+def test_the_text_has_a_dash_for_what_there_is_nothing_to_tell_of() -> None:
+    scores = accuracy.compare(ROWS, accuracy.labels_in_names(ROWS, 10), 10)
+    lines = report.as_text(scores, LABELS).splitlines()[4:14]
+    cells = {label: line.split()[-4:] for label, line in zip(LABELS, lines, strict=True)}
+    assert len({len(line) for line in lines}) == 1
+    assert cells["T-shirt/top"] == ["100.0%", "50.0%", "66.7%", "2"]
+    assert cells["Trouser"] == ["–", "–", "–", "0"]  # neither there nor answered
+    assert cells["Sneaker"] == ["0.0%", "–", "–", "0"]  # answered, and always wrongly
+    assert cells["Ankle boot"] == ["–", "0.0%", "0.0%", "2"]  # there, and never answered
+
+
 def test_nothing_accepted_has_no_accuracy_of_the_accepted() -> None:
     scores = report.score(np.array([1]), np.array([1]), np.array([False]), 10)
     assert scores.accepted_accuracy is None

@@ -11,7 +11,10 @@ from garments.report.scores import Scores
 
 
 def as_text(scores: Scores, labels: Sequence[str]) -> str:
-    """The scores as a table for a terminal, with the confusion matrix below it."""
+    """The scores as a table for a terminal, with the confusion matrix below it.
+
+    A dash stands for a rate of nothing: there is no file of the class, or no answer names it.
+    """
     width = max(len(label) for label in labels)
     lines = [
         f"accuracy  {scores.accuracy:.2%}  ({scores.right:,} of {scores.count:,})",
@@ -20,12 +23,12 @@ def as_text(scores: Scores, labels: Sequence[str]) -> str:
     if scores.accepted_accuracy is not None:
         lines[-1] += f", of which {scores.accepted_accuracy:.2%} right"
     lines += ["", f"{'':{width}}  precision  recall      f1   count"]
-    lines += [
-        f"{label:{width}}  {precision:9.1%}  {recall:6.1%}  {f1:6.1%}  {support:6,}"
-        for label, precision, recall, f1, support in zip(
-            labels, scores.precision, scores.recall, scores.f1, scores.support, strict=True
-        )
-    ]
+    answered = np.sum(scores.confusion, axis=0)
+    for number, label in enumerate(labels):
+        support = scores.support[number]
+        precision = _rate(scores.precision[number], of=answered[number])
+        recall, f1 = (_rate(rates[number], of=support) for rates in (scores.recall, scores.f1))
+        lines.append(f"{label:{width}}  {precision:>9}  {recall:>6}  {f1:>6}  {support:6,}")
     cell = max(5, *(len(f"{count:,}") + 1 for row in scores.confusion for count in row))
     lines += ["", "true class (rows), predicted class (columns)"]
     lines.append(f"{'':{width + 2}}" + "".join(f"{number:{cell}}" for number in range(len(labels))))
@@ -34,6 +37,10 @@ def as_text(scores: Scores, labels: Sequence[str]) -> str:
         for number, (label, row) in enumerate(zip(labels, scores.confusion, strict=True))
     ]
     return "\n".join(lines)
+
+
+def _rate(rate: float, *, of: int) -> str:
+    return f"{rate:.1%}" if of else "–"
 
 
 def seeds_as_text(runs: Sequence[Mapping[str, Any]]) -> str:
