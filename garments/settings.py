@@ -91,8 +91,8 @@ class Settings:
     body_seconds: float = field(
         default=10.0,
         metadata=_about(
-            "seconds that the body of a request may take, and as many more as it needs at "
-            "16 KiB a second",
+            "seconds that the body of a request may take, or may stand still; as many more as it "
+            "needs at 16 KiB a second",
             0.001,
             86400,
         ),

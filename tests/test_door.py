@@ -13,7 +13,7 @@ from garments.settings import Settings
 from garments.web.door import Door
 from garments.web.lifecycle import Lifecycle
 from garments.web.metrics import Metrics
-from garments.web.problems import answer_errors_as_problems
+from garments.web.problems import Refusal, answer_errors_as_problems
 from garments.web.watch import Watch
 
 LARGE = 100_000
@@ -43,13 +43,15 @@ class Asked:
     status: int = 0
     fields: dict[str, str] = field(default_factory=dict)
     content: bytes = b""
+    read: int = 0
 
     async def __call__(self) -> bytes:
         return b"".join([chunk async for chunk in self])
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self.body:
-            await asyncio.sleep(0.05 if chunk == b"." else 0)
+            await asyncio.sleep(0.05 * chunk.count(b"."))
+            self.read += len(chunk)
             yield chunk
 
     def response_bytes(self, status: int, fields: Iterable[tuple[str, str]], body: bytes) -> None:
@@ -80,6 +82,11 @@ class World:
         answer_errors_as_problems(app)
         self.watch.over(app)
 
+        @app.before_request
+        def authorise() -> None:
+            if request.headers.get("X-Stranger"):
+                raise Refusal("unauthorized", "who are you?")
+
         @app.post("/work")
         def work() -> Response:
             data = request.get_data()
@@ -88,7 +95,7 @@ class World:
                 self.go.wait(10)
             return Response(str(len(data)))
 
-        @app.get("/health")
+        @app.get("/health", endpoint="api.health")
         def health() -> str:
             return "alive"
 
@@ -251,6 +258,42 @@ def test_a_slow_body_is_given_up_and_holds_no_place() -> None:
     world.run(all_of(*slow, quick))
     assert quick.status == 200
     assert {(each.status, each.code) for each in slow} == {(408, "slow_request")}
+
+
+@pytest.mark.parametrize(
+    "rest", [[b"." * 20, b"x"], [b"."] * 20], ids=["silence", "a byte now and then"]
+)
+def test_much_at_once_buys_no_time_for_the_rest(rest: list[bytes]) -> None:
+    world, one = World(body_seconds=0.2), asked(b"x" * LARGE, *rest)
+    world.go.set()
+    world.run(all_of(one))
+    assert (one.status, one.code) == (408, "slow_request")
+
+
+def test_a_body_that_comes_steadily_may_take_long() -> None:
+    world, one = World(body_seconds=0.2), asked(*[b"." + b"x" * 4000] * 20)
+    world.go.set()
+    world.run(all_of(one))
+    assert one.status == 200
+
+
+def test_the_large_body_of_whoever_is_refused_is_not_read() -> None:
+    world, stranger = World(max_queue=1), asked(b"x" * LARGE, x_stranger="yes")
+    in_chunks = Asked(
+        [b"x" * LARGE], Headers([("transfer-encoding", "chunked"), ("x-stranger", "1")])
+    )
+    nowhere, health = asked(b"x" * LARGE, path="/nothing"), asked(b"x" * LARGE, path="/health")
+    health.method = "GET"
+    world.run(all_of(stranger, in_chunks, nowhere, health))
+    many = (stranger, in_chunks, nowhere, health)
+    assert [each.status for each in many] == [401, 401, 404, 200]
+    assert [each.read for each in many] == [0] * 4
+
+
+def test_the_small_body_of_whoever_is_refused_is_read_so_that_the_connection_stays() -> None:
+    world, stranger = World(), asked(b"x" * 10, x_stranger="yes")
+    world.run(all_of(stranger))
+    assert (stranger.status, stranger.code, stranger.read) == (401, "unauthorized", 10)
 
 
 def test_a_body_that_breaks_off_is_told() -> None:

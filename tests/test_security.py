@@ -3,11 +3,14 @@
 import ast
 import gzip
 import re
+import socket
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import requests
@@ -19,7 +22,7 @@ from garments.preprocess import FORMATS
 from garments.settings import PREFIX, Settings
 from garments.web import access
 from tests import hostile
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, serving
 from tests.test_pages import WORD, sign_in
 
 DOCUMENT = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -223,6 +226,50 @@ def test_without_the_token_nothing_answers_but_that_the_service_lives(make_clien
             refused = answer.status_code == 401
             sent_away = answer.headers.get("Location", "").startswith("/sign-in?")
             assert refused or sent_away or path in OPEN, f"{method} {path}: {answer.status}"
+
+
+@pytest.fixture(scope="module")
+def closed(models: Path) -> Iterator[str]:
+    """A live service that has a token."""
+    with serving(GARMENTS_MODEL_DIR=str(models), GARMENTS_API_TOKEN="secret") as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("POST /predict", 401),
+        ("POST /process_batch", 401),
+        ("POST /v2/models/fashion-mnist/infer", 401),
+        ("POST /look", 401),
+        ("POST /sign-in", 403),
+        ("POST /sign-out", 303),
+        ("POST /review/decide", 401),
+        ("POST /nothing", 401),
+        ("POST /health", 401),
+        ("GET /health", 200),
+    ],
+)
+@pytest.mark.parametrize("length", ["Content-Length: 60000000", "Transfer-Encoding: chunked"])
+def test_without_the_token_no_large_body_is_read(
+    length: str, head: str, status: int, closed: str
+) -> None:
+    """So nobody without it can hold the memory that is kept for them."""
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    with socket.create_connection(("127.0.0.1", int(closed.rpartition(":")[2]))) as client:
+        client.settimeout(5)
+        client.sendall(f"{head} HTTP/1.1\r\nHost: x\r\n{kind}\r\n{length}\r\n\r\n".encode())
+        assert client.recv(12).decode() == f"HTTP/1.1 {status}"
+
+
+def test_a_large_body_without_the_token_gets_the_answer_of_a_small_one(closed: str) -> None:
+    small, large = (
+        requests.post(f"{closed}/predict", data=bytes(size), timeout=10)
+        for size in (10, 10_000_000)
+    )
+    assert (small.status_code, small.content) == (large.status_code, large.content)
+    given, also = ({name.lower() for name in answer.headers} for answer in (small, large))
+    assert given == also - {"connection"}  # which may have to be closed
 
 
 def test_a_token_that_is_refused_is_not_told(make_client) -> None:

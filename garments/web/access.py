@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import hmac
+from typing import TYPE_CHECKING
 
-from flask import Request
+from flask import Flask, Request
 
 from garments.web.problems import Refusal
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+OPEN = ("api.health", "v2.live")
+"""What answers without the token: that the service lives, as it and as `/v2` say it."""
+SIGN_IN = ("pages.sign_in", "pages.sign_out")
+"""Pages that nobody need be signed in for."""
+# Nothing here reads a body with these.
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
 
 def require_token(request: Request, token: str) -> None:
@@ -15,3 +26,19 @@ def require_token(request: Request, token: str) -> None:
     same = hmac.compare_digest(given.strip().encode(), token.encode())
     if scheme.lower() != "bearer" or not same:
         raise Refusal("unauthorized", "send the service's token as `Authorization: Bearer …`")
+
+
+def may_bring_much(app: Flask, environ: WSGIEnvironment) -> bool:
+    """Whether a request that comes with much can reach a view that takes it, by its head alone.
+
+    All that `app` asks before a view is asked here. If it says no, so it will when the request is
+    handed to it without its body. What is open to everybody takes little.
+    """
+    with app.request_context(environ) as context:
+        request = context.request
+        if request.method in _WITHOUT_BODY or request.routing_exception is not None:
+            return False
+        try:
+            return app.preprocess_request() is None and request.endpoint not in (*OPEN, *SIGN_IN)
+        except Exception:  # noqa: BLE001 (it will be raised again, and answered)
+            return False

@@ -13,7 +13,7 @@ from garments.preprocess import Limits
 from garments.routing import MODELS_HEADER
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
-from garments.web.access import require_token
+from garments.web.access import OPEN, require_token
 from garments.web.classify import Result
 from garments.web.lifecycle import Lifecycle, time_limit
 from garments.web.metrics import CONTENT_TYPE
@@ -22,9 +22,6 @@ from garments.web.problems import Refusal
 from garments.web.routing import Router, chosen_from, classify_each, engines_for
 from garments.web.uploads import Upload, read_uploads
 from garments.web.watch import Watch, answered
-
-# What answers without the token: that the service lives, as it says itself and as `/v2` says it.
-_OPEN = ("api.health", "v2.live")
 
 
 def register(
@@ -37,7 +34,7 @@ def register(
 
     @app.before_request
     def authorise() -> None:
-        if not settings.api_token or request.endpoint in _OPEN:
+        if not settings.api_token or request.endpoint in OPEN:
             return
         if request.blueprint != "pages":  # those have a sign-in
             require_token(request, settings.api_token)

@@ -7,23 +7,21 @@ loop stays free to read, to answer what is small, and to refuse.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import io
 import logging
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flask import Flask
-from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]
+from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
 
 from garments.settings import Settings
+from garments.web.access import may_bring_much
+from garments.web.body import Bodies
 from garments.web.guard import HEADERS
 from garments.web.lifecycle import Lifecycle
-from garments.web.line import BUSY
 from garments.web.pages import OF_DATABASE
 from garments.web.problems import FAILED, Refusal, problem
 from garments.web.thread import Thread
@@ -38,9 +36,6 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 
 # Bytes up to which a request is small: two dozen pictures of Fashion-MNIST, or ten milliseconds.
 _SMALL = 16 * 2**10
-# Bytes a second at which a body may take as long as it needs.
-_LEAST_RATE = 16 * 2**10
-_BROKEN_OFF = "the body broke off"
 # The headers that nearly all requests have, as WSGI calls them; others are put together.
 _KEYS = {
     "accept": "HTTP_ACCEPT",
@@ -74,19 +69,16 @@ class Door:
     """Answers the requests of a worker; to be made in its event loop."""
 
     def __init__(self, app: Flask, settings: Settings, lifecycle: Lifecycle, watch: Watch) -> None:
-        self._app = app.wsgi_app
+        self._app = app
         self._settings = settings
         self._lifecycle = lifecycle
         self._watch = watch
-        self._loop = asyncio.get_running_loop()
+        self._bodies = Bodies(settings)
         room = (settings.max_queue, settings.deadline_seconds, self._tell_depth)
         self._small = Group(*room)
         self._large = Thread("large requests", *room)
         # Whoever waits for the database lets nobody else wait.
         self._pages = Thread("pages", *room)
-        self._reading: dict[asyncio.Task[Any] | None, Visit] = {}
-        self._held = 0
-        self._hurry()
 
     def stuck(self) -> bool:
         """Whether what is in a thread goes on long after its time was up."""
@@ -112,22 +104,23 @@ class Door:
     async def _answer(self, scope: Scope, protocol: HTTPProtocol, visit: Visit) -> Answer:
         environ = _environ(scope, visit)
         length = environ.get("CONTENT_LENGTH")
-        # What comes in chunks has a length of its own as soon as it is here.
-        if environ.pop("HTTP_TRANSFER_ENCODING", None):
-            return await self._answer_large(protocol, visit, environ, None)
-        # The server has seen to it that this is one number, even where it was sent twice.
-        size = int(length.partition(",")[0]) if length else 0
-        if size == 0 or size > self._settings.max_request_bytes:
-            # What brings nothing needs no turn, like /health; what brings too much is refused by
-            # its length, unread.
-            if size == 0 and _asks_database(visit.path):
+        # The server has seen to it that this is one number, even where it was sent twice. What
+        # comes in chunks has a length of its own as soon as it is here.
+        chunked = environ.pop("HTTP_TRANSFER_ENCODING", None)
+        size = None if chunked else int(length.partition(",")[0]) if length else 0
+        if size is None or size > _SMALL:
+            most = self._settings.max_request_bytes
+            if (size or 0) <= most and may_bring_much(self._app, environ):
+                return await self._answer_large(protocol, visit, environ, size)
+            # It is refused by its head. Its body stays unread, so that the server closes the
+            # connection, unless it is there already.
+            size = 0
+        if size == 0:  # what brings nothing needs no turn, like /health
+            if _asks_database(visit.path):
                 return await self._pages.work(self._work, environ, visit)
             return self._work(environ)
-        if size > _SMALL:
-            return await self._answer_large(protocol, visit, environ, size)
         # Read even if it will be refused: else the connection would have to be closed.
-        with self._in_time(visit):
-            body = await protocol()
+        body = await self._bodies.small(protocol)
         visit.received = size
         environ[BODY] = body
         environ["wsgi.input"] = io.BytesIO(body)
@@ -140,57 +133,21 @@ class Door:
     ) -> Answer:
         self._large.require_room()
         try:
-            body = io.BytesIO()
-            with self._in_time(visit):
-                async for chunk in protocol:
-                    visit.received += len(chunk)
-                    self._held += len(chunk)
-                    if self._held > self._settings.max_queue_bytes:
-                        raise Refusal("busy", BUSY)
-                    body.write(chunk)
-                    if visit.received > self._settings.max_request_bytes:
-                        break  # it is refused by its length
-            if size is not None and visit.received < size:
-                raise Refusal("malformed_request", _BROKEN_OFF)
-            body.seek(0)
+            environ["wsgi.input"] = await self._bodies.large(protocol, visit, size)
             environ["CONTENT_LENGTH"] = str(visit.received)
-            environ["wsgi.input"] = body
             return await self._large.work(self._work, environ, visit)
         finally:
-            self._held -= visit.received
+            self._bodies.let_go(visit)
 
     def _work(self, environ: WSGIEnvironment) -> Answer:
         """Call the application."""
         start = _Start()
-        answer = self._app(environ, start)
+        answer = self._app.wsgi_app(environ, start)
         try:
             return start.status, start.headers, b"".join(answer)
         finally:
             if hasattr(answer, "close"):
                 answer.close()
-
-    @contextmanager
-    def _in_time(self, visit: Visit) -> Iterator[None]:
-        """Read the body of a request; raise Refusal if it comes too slowly or breaks off."""
-        task = asyncio.current_task()
-        self._reading[task] = visit
-        try:
-            yield
-        except asyncio.CancelledError:
-            raise Refusal("slow_request", "the body came too slowly: send less") from None
-        except ProtocolClosed as error:
-            raise Refusal("malformed_request", _BROKEN_OFF) from error
-        finally:
-            del self._reading[task]
-
-    def _hurry(self) -> None:
-        """Give up, again and again, the reading of bodies whose time is up."""
-        now = time.perf_counter()
-        for task, visit in self._reading.items():
-            allowed = self._settings.body_seconds + visit.received / _LEAST_RATE
-            if task is not None and now > visit.started + allowed:
-                task.cancel()
-        self._loop.call_later(min(1.0, self._settings.body_seconds), self._hurry)
 
     def _tell_depth(self) -> None:
         self._watch.metrics.waiting(len(self._small) + len(self._large) + len(self._pages))

@@ -21,6 +21,7 @@ from flask import (
 from werkzeug.wrappers import Response as AnyResponse
 
 from garments.settings import Settings
+from garments.web.access import SIGN_IN
 from garments.web.pages.origin import (
     form_token,
     has_form_token,
@@ -44,8 +45,6 @@ _WHO, _SIGNED_IN = "who", "signed_in"
 # Paths of this service and nothing else; not `//other.example`, which is another site.
 _PAIR = "[a-z]+=[A-Za-z0-9]*"
 _OWN_PATH = re.compile(rf"(/|(/[A-Za-z0-9._-]+)+)(\?{_PAIR}(&{_PAIR})*)?")
-# Nobody need be signed in for these.
-_DOORS = ("pages.sign_in", "pages.sign_out")
 
 _View = ParamSpec("_View")
 
@@ -76,7 +75,7 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
             return None
         if not token:
             require_own_host(request)
-        elif not session.get(_SIGNED_IN) and request.endpoint not in _DOORS:
+        elif not session.get(_SIGNED_IN) and request.endpoint not in SIGN_IN:
             return _to_sign_in("sign in first")
         if request.endpoint == "pages.sign_out" and not who():
             return redirect(url_for("pages.sign_in", next="/"), 303)

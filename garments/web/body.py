@@ -1,0 +1,95 @@
+"""The bodies of requests: read in time and within bounds, or given up."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from granian.rsgi import HTTPProtocol, ProtocolClosed  # type: ignore[attr-defined]
+
+from garments.settings import Settings
+from garments.web.line import BUSY
+from garments.web.problems import Refusal
+from garments.web.watch import Visit
+
+# Bytes a second at which a body may take as long as it needs.
+_LEAST_RATE = 16 * 2**10
+_BROKEN_OFF = "the body broke off"
+
+
+class Bodies:
+    """Reads the bodies of a worker's requests; to be made in its event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        # When the time of each is up, unless more of it comes.
+        self._due: dict[asyncio.Task[Any] | None, float] = {}
+        self._held = 0
+        self._hurry()
+
+    async def small(self, protocol: HTTPProtocol) -> bytes:
+        """The whole body of a request. Raises Refusal."""
+        with self._in_time():
+            return bytes(await protocol())
+
+    async def large(self, protocol: HTTPProtocol, visit: Visit, size: int | None) -> io.BytesIO:
+        """The whole body, of `size` bytes if that is known. Raises Refusal.
+
+        One that is too long is cut. It is held until `let_go`, which must follow in any case.
+        """
+        body = io.BytesIO()
+        with self._in_time() as came:
+            async for chunk in protocol:
+                came(len(chunk))
+                visit.received += len(chunk)
+                self._held += len(chunk)
+                if self._held > self._settings.max_queue_bytes:
+                    raise Refusal("busy", BUSY)
+                body.write(chunk)
+                if visit.received > self._settings.max_request_bytes:
+                    break  # it is refused by its length
+        if size is not None and visit.received < size:
+            raise Refusal("malformed_request", _BROKEN_OFF)
+        body.seek(0)
+        return body
+
+    def let_go(self, visit: Visit) -> None:
+        """Count what was read of a large body as held no more."""
+        self._held -= visit.received
+
+    @contextmanager
+    def _in_time(self) -> Iterator[Callable[[int], None]]:
+        """Read a body; raise Refusal if it comes too slowly or breaks off.
+
+        What this gives is to be told of the bytes that came. They win time, but never more than a
+        body has at first: else much at once would buy a long silence.
+        """
+        task = asyncio.current_task()
+        seconds = self._settings.body_seconds
+        self._due[task] = time.perf_counter() + seconds
+
+        def came(count: int) -> None:
+            won = self._due[task] + count / _LEAST_RATE
+            self._due[task] = min(won, time.perf_counter() + seconds)
+
+        try:
+            yield came
+        except asyncio.CancelledError:
+            raise Refusal("slow_request", "the body came too slowly: send less") from None
+        except ProtocolClosed as error:
+            raise Refusal("malformed_request", _BROKEN_OFF) from error
+        finally:
+            del self._due[task]
+
+    def _hurry(self) -> None:
+        """Give up, again and again, the reading of bodies whose time is up."""
+        now = time.perf_counter()
+        for task, due in self._due.items():
+            if task is not None and now > due:
+                task.cancel()
+        self._loop.call_later(min(1.0, self._settings.body_seconds), self._hurry)
