@@ -14,6 +14,7 @@ from garments.web.door import Door
 from garments.web.lifecycle import Lifecycle
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems
+from garments.web.together import TooMuch, others_wait
 from garments.web.watch import Watch
 
 LARGE = 100_000
@@ -94,6 +95,13 @@ class World:
             if len(data) >= LARGE:
                 self.go.wait(10)
             return Response(str(len(data)))
+
+        @app.post("/heavy")
+        def heavy() -> str:
+            if others_wait():
+                raise TooMuch
+            self.go.wait(10)
+            return request.get_data(as_text=True)
 
         @app.get("/health", endpoint="api.health")
         def health() -> str:
@@ -189,11 +197,18 @@ def test_afterwards_all_is_as_before() -> None:
     "large",
     [
         asked(b"x" * LARGE),
+        asked(b"x", path="/heavy"),
         asked(b"x", path="/review"),
         Asked([], Headers([]), method="GET", path="/review"),
         Asked([], Headers([]), method="GET", path="//review"),
     ],
-    ids=["many pictures", "a form of a page", "a page", "a page with one slash more"],
+    ids=[
+        "many pictures",
+        "a few bytes that are much work",
+        "a form of a page",
+        "a page",
+        "a page with one slash more",
+    ],
 )
 def test_what_takes_long_keeps_neither_small_requests_nor_health_waiting(large: Asked) -> None:
     world, small = World(), asked(b"x")
@@ -209,6 +224,13 @@ def test_what_takes_long_keeps_neither_small_requests_nor_health_waiting(large: 
 
     world.run(meanwhile)
     assert large.status == 200
+
+
+def test_a_few_bytes_that_are_much_work_reach_the_thread_whole() -> None:
+    world, one = World(), asked(b"a few bytes", path="/heavy")
+    world.go.set()
+    world.run(all_of(one))
+    assert (one.status, one.content) == (200, b"a few bytes")
 
 
 def test_queue_and_work_together_have_a_deadline() -> None:

@@ -1,22 +1,26 @@
 """What the live service does with files and requests that nobody means well with."""
 
+import json
 import os
 import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import requests
+from PIL import Image
 
 from garments.preprocess import BadImage, Limits, to_array
 from garments.web.guard import HEADERS
 from garments.web.problems import PROBLEMS
 from tests import hostile
 from tests.conftest import SHARED, serving
+from tests.pictures import encoded
 from tests.test_server import children
 
 File = tuple[str, bytes]
@@ -167,6 +171,25 @@ def test_json_that_swells_in_memory_is_refused(body: bytes, path: str, live: Ser
     )
     assert response.status_code in (400, 413)
     assert memory(live) < before + 4 * len(body) / 2**20 + 20
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/fashion-mnist/infer"])
+def test_few_bytes_of_very_many_pixels_keep_nobody_else_waiting(path: str, live: Service) -> None:
+    image = encoded(Image.new("RGB", (5000, 5000)), "WEBP", lossless=True)
+    files = [hostile.text(image)] * 3
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [3], "data": files}
+    body = {"images": files} if path == "/predict" else {"inputs": [tensor]}
+    assert len(json.dumps(body)) < 5000
+    seconds, begun = [], time.monotonic()
+    with ThreadPoolExecutor(1) as executor:
+        answer = executor.submit(requests.post, live.url + path, json=body, timeout=30)
+        while not answer.done():
+            started = time.monotonic()
+            assert requests.get(f"{live.url}/health", timeout=5).ok
+            seconds.append(time.monotonic() - started)
+    assert answer.result().ok
+    assert len(seconds) > 5
+    assert max(seconds) < (time.monotonic() - begun) / 2
 
 
 @pytest.mark.parametrize(

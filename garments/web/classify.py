@@ -9,12 +9,19 @@ from collections.abc import Iterator, Sequence
 from garments.answering import answer_each
 from garments.engine import Answer, Engine
 from garments.preprocess import BadImage, Limits
+from garments.preprocess.size import pixels_of_png
 from garments.web.lifecycle import OUT_OF_TIME
 from garments.web.problems import Refusal
-from garments.web.together import ask
+from garments.web.together import TooMuch, ask, others_wait
 from garments.web.uploads import Upload
 
 Result = Answer | BadImage | Refusal
+
+# What a request may have in it where others wait for it: ten milliseconds of decoding, and as many
+# of the network. Of pixels it is the few that take longest each, up to the size at which the item
+# is looked for.
+_MOST_PIXELS = 2**16
+_MOST_OPERATIONS = 10**9  # multiply-accumulates
 
 
 def classify(
@@ -28,8 +35,9 @@ def classify(
     """Answer every upload or say what is wrong with it; a bad one harms no other.
 
     Raises the fault of an upload that is the request's only one, and Refusal once
-    `time.monotonic()` is past `until`.
+    `time.monotonic()` is past `until`. Raises TooMuch as `require_little` does.
     """
+    require_little(engine, uploads)
     contents = _contents(uploads, until)
     found = iter(answer_each(engine, contents, limits=limits, top=top, ask=ask))
     results: list[Result] = [
@@ -38,6 +46,27 @@ def classify(
     if len(results) == 1 and not isinstance(results[0], Answer):
         raise results[0]
     return results
+
+
+def require_little(engine: Engine, uploads: Sequence[Upload]) -> None:
+    """Raise TooMuch if others wait in the event loop and this is more than a little work.
+
+    A few bytes can hold many pixels: 38 bytes of WebP are 25 million. PNG tells by its first bytes.
+    To ask other formats would cost more than to hand the request to a thread.
+    """
+    if not others_wait():
+        return
+    pixels = operations = 0
+    for upload in uploads:
+        if isinstance(upload.content, Refusal):
+            continue
+        found = pixels_of_png(upload.content)
+        operations += engine.card.multiply_accumulates
+        if found is None or operations > _MOST_OPERATIONS:
+            raise TooMuch
+        pixels += found
+    if pixels > _MOST_PIXELS:
+        raise TooMuch
 
 
 def _contents(uploads: Sequence[Upload], until: float) -> Iterator[bytes]:

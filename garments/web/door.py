@@ -2,7 +2,8 @@
 
 A request with little in it is worked on where it arrives, in the event loop: to hand it to a thread
 would cost more than the wait of the others is worth. One with much in it has a thread, so that the
-loop stays free to read, to answer what is small, and to refuse.
+loop stays free to read, to answer what is small, and to refuse. A request of many bytes is known by
+its head; one of few bytes that hold many pixels only once it has been read.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from garments.web.lifecycle import Lifecycle
 from garments.web.pages import OF_DATABASE
 from garments.web.problems import FAILED, Refusal, problem
 from garments.web.thread import Thread
-from garments.web.together import Group
+from garments.web.together import Group, TooMuch
 from garments.web.uploads import BODY
 from garments.web.watch import KEY, Visit, Watch
 
@@ -126,7 +127,11 @@ class Door:
         environ["wsgi.input"] = io.BytesIO(body)
         if _asks_database(visit.path):
             return await self._pages.work(self._work, environ, visit)
-        return await self._small.work(self._work, environ, visit)
+        try:
+            return await self._small.work(self._work, environ, visit)
+        except TooMuch:
+            environ["wsgi.input"] = io.BytesIO(body)
+            return await self._large.work(self._work, environ, visit)
 
     async def _answer_large(
         self, protocol: HTTPProtocol, visit: Visit, environ: WSGIEnvironment, size: int | None

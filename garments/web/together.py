@@ -41,6 +41,18 @@ _MOMENT = 0.0001
 _NEWS = 0.2
 
 
+class TooMuch(BaseException):
+    """A request has more work in it than may be done where all others wait meanwhile.
+
+    It is no Exception, so that nothing answers it on its way out of the app.
+    """
+
+
+def others_wait() -> bool:
+    """Whether whoever calls is worked on together with others, in the event loop."""
+    return isinstance(getcurrent(), _Request)
+
+
 def ask(engine: Engine, pictures: _Pictures, top: int) -> list[Answer]:
     """What `engine.predict` says, in one run with what other requests of the moment ask it."""
     request = getcurrent()
@@ -115,7 +127,7 @@ class Group:
     async def work(
         self, work: Callable[[WSGIEnvironment], _T], environ: WSGIEnvironment, visit: Visit
     ) -> _T:
-        """What `work` makes of a request when its turn has come. Raises Refusal."""
+        """What `work` makes of a request when its turn has come. Raises Refusal and TooMuch."""
         # Half of its time may go by in line. Who would only hear then that it is up, hears it now.
         wait = len(self._waiting) * self._pace
         if len(self._waiting) >= self._longest or wait > self._seconds / 2:
@@ -128,7 +140,7 @@ class Group:
             visit.waited = time.monotonic() - arrived
             try:
                 result = work(environ)
-            except Exception as error:  # noqa: BLE001 (raised where it is waited for)
+            except (Exception, TooMuch) as error:  # noqa: BLE001 (raised where it is waited for)
                 turn.set_exception(error)
             else:
                 turn.set_result(result)

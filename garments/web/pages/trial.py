@@ -16,6 +16,7 @@ from garments.preprocess import BadImage, Limits, read_picture, to_array
 from garments.preprocess.item import on_white
 from garments.preprocess.picture import open_picture
 from garments.settings import Settings
+from garments.web.classify import require_little
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.routing import Router, engines_for
@@ -52,6 +53,7 @@ def add_to(pages: Blueprint, settings: Settings, models: Models) -> None:
         (engine,) = engines_for(router.choice(None), uploads)
         if isinstance(upload.content, Refusal):
             raise upload.content
+        require_little(engine, uploads)
         try:
             seen = to_array(
                 upload.content,
