@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -72,10 +73,14 @@ def asked(*body: bytes, path: str = "/work", **headers: str) -> Asked:
 class World:
     """A door to an application whose work takes as long as a test wants."""
 
-    def __init__(self, *, log: bool = False, **changes: object) -> None:
+    def __init__(self, *, log: bool = False, later: float | None = None, **changes: object) -> None:
         self.settings = replace(Settings(), **changes)
         self.lifecycle = Lifecycle()
-        self.watch = Watch(Metrics(), log=log)
+        self.watch = Watch(
+            Metrics(),
+            log=log,
+            later=later and (lambda tell: asyncio.get_running_loop().call_later(later, tell)),
+        )
         self.go = threading.Event()
         self.seen: list[dict[str, str]] = []
         app = Flask("world")
@@ -95,6 +100,11 @@ class World:
             if len(data) >= LARGE:
                 self.go.wait(10)
             return Response(str(len(data)))
+
+        @app.post("/slow")
+        def slow() -> str:
+            time.sleep(0.2)
+            return "done"
 
         @app.post("/heavy")
         def heavy() -> str:
@@ -132,6 +142,11 @@ def all_of(*requests: Asked) -> Callable[[Door], object]:
     return lambda door: asyncio.gather(*(door.answer(each, each) for each in requests))
 
 
+def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    """The lines of the log."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
 @pytest.mark.parametrize("size", [10, LARGE // 2, 70_000])
 def test_a_request_reaches_the_application_whole(size: int) -> None:
     world, one = World(), asked(b"x" * (size - 3), b"yyy", x_thing="a")
@@ -147,9 +162,8 @@ def test_the_log_tells_how_many_bytes_came_and_went(capsys: pytest.CaptureFixtur
     world, small, large = World(log=True), asked(b"x" * 10), asked(b"x" * LARGE)
     world.go.set()
     world.run(all_of(small, large))
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    told = {(line["received"], line["sent"]) for line in lines}
-    assert told == {(10, len(b"10")), (LARGE, len(b"100000"))}
+    sizes = {(line["received"], line["sent"]) for line in told(capsys)}
+    assert sizes == {(10, len(b"10")), (LARGE, len(b"100000"))}
 
 
 def test_a_body_in_chunks_is_taken_and_bounded() -> None:
@@ -250,6 +264,47 @@ def test_queue_and_work_together_have_a_deadline() -> None:
     for each in (working, waiting):
         assert (each.status, each.code) == (503, "out_of_time")
         assert int(each.fields["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("size", [1, LARGE], ids=["a small request", "a large one"])
+def test_who_waits_until_time_is_up_is_told_to_have_waited(
+    size: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(log=True, deadline_seconds=0.1)
+    slow, late = asked(b"x" * size, path="/slow"), asked(b"x" * size)
+    world.run(all_of(slow, late))
+    assert late.code == "out_of_time"
+    assert world.number("garments_queue_seconds_count") == 2
+    assert world.number("garments_queue_seconds_sum") > 0.1
+    line = next(line for line in told(capsys) if line["path"] == "/work")
+    assert float(str(line["waited_ms"])) >= 100
+
+
+def test_what_a_thread_does_after_its_time_is_up_changes_nothing_that_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world, one = World(log=True, later=0.1, deadline_seconds=0.05), asked(b"x" * LARGE)
+
+    async def answer_late(door: Door) -> None:
+        await door.answer(one, one)
+        world.go.set()
+        await asyncio.sleep(0.2)
+
+    world.run(answer_late)
+    assert one.status == 503
+    assert world.number('garments_requests_total{code="503",endpoint="/work"}') == 1
+    assert [line["status"] for line in told(capsys)] == [503]
+
+
+def test_what_never_reaches_the_application_counts_for_its_endpoint() -> None:
+    world = World(max_queue=1, body_seconds=0.05)
+    many = [asked(b"x", path="//work") for _ in range(3)]
+    world.run(all_of(*many, asked(b"." * 10), asked(b"." * 10, path="/nothing")))
+    assert world.number('garments_requests_total{code="200",endpoint="/work"}') == 1
+    assert world.number('garments_requests_total{code="429",endpoint="/work"}') == 2
+    assert world.number('garments_requests_total{code="408",endpoint="/work"}') == 1
+    assert world.number('garments_requests_total{code="408",endpoint="other"}') == 1
+    assert world.number('garments_request_seconds_count{endpoint="/work"}') == 4
 
 
 def test_the_bodies_of_large_requests_are_bounded_together() -> None:

@@ -92,10 +92,10 @@ class Door:
         try:
             status, headers, body = await self._answer(scope, protocol, visit)
         except Refusal as refusal:
-            status, headers, body = _refusal(refusal, visit)
+            visit, (status, headers, body) = self._refuse(visit, refusal)
         except Exception:
             logger.exception("a request failed")
-            status, headers, body = _refusal(Refusal("internal_error", FAILED), visit)
+            visit, (status, headers, body) = self._refuse(visit, Refusal("internal_error", FAILED))
         if self._lifecycle.leaving:
             headers.append(("Connection", "close"))
         protocol.response_bytes(status, headers, body)
@@ -154,6 +154,11 @@ class Door:
             if hasattr(answer, "close"):
                 answer.close()
 
+    def _refuse(self, visit: Visit, refusal: Refusal) -> tuple[Visit, Answer]:
+        told = visit.refused(refusal.code, self._watch.endpoint(visit))
+        status, headers, body = _problem(visit.path, refusal.code, str(refusal))
+        return told, (status, [*headers, ("X-Request-ID", visit.id)], body)
+
     def _tell_depth(self) -> None:
         self._watch.metrics.waiting(len(self._small) + len(self._large) + len(self._pages))
 
@@ -195,12 +200,6 @@ def _environ(scope: Scope, visit: Visit) -> WSGIEnvironment:
             value = f"{environ[key]}{';' if name == 'cookie' else ','}{value}"
         environ[key] = value
     return environ
-
-
-def _refusal(refusal: Refusal, visit: Visit) -> Answer:
-    visit.reasons.append(refusal.code)
-    status, headers, body = _problem(visit.path, refusal.code, str(refusal))
-    return status, [*headers, ("X-Request-ID", visit.id)], body
 
 
 @functools.lru_cache(maxsize=32)  # when there is too much to do, this is done most often

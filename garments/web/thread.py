@@ -46,11 +46,16 @@ class Thread:
     ) -> _Answer:
         """What `work` makes of a request. Raises Refusal."""
         arrived = time.monotonic()
+        waited_before = visit.waited or 0.0  # in the loop, where it was too much work
         if self._line.taken:
-            await self._line.wait(self._seconds)
+            self._line.require_room()
+            try:
+                await self._line.wait(self._seconds)
+            finally:
+                visit.waited = waited_before + time.monotonic() - arrived
         self._line.taken = True
         now = time.monotonic()
-        visit.waited = now - arrived
+        visit.waited = waited_before + now - arrived
         environ[UNTIL] = self._until = until = arrived + self._seconds
         future = self._loop.run_in_executor(self._executor, work, environ)
         # Its time may be up before the thread is free.

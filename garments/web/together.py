@@ -116,7 +116,7 @@ class Group:
         self._longest = longest
         self._seconds = seconds
         self._changed = changed
-        self._waiting: deque[tuple[float, asyncio.Future[Any], Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[float, Visit, asyncio.Future[Any], Callable[[], None]]] = deque()
         self._last = 0
         self._begun: float | None = None
         self._pace = 0.0
@@ -147,7 +147,7 @@ class Group:
 
         if not self._waiting:
             self._loop.call_soon(self._gather)
-        self._waiting.append((until, turn, do))
+        self._waiting.append((until, visit, turn, do))
         return await turn
 
     def _gather(self) -> None:
@@ -168,10 +168,11 @@ class Group:
         while self._waiting and len(requests) < _MOST:
             if time.monotonic() > now + _SECONDS_TO_BEGIN:
                 break
-            until, turn, do = self._waiting.popleft()
+            until, visit, turn, do = self._waiting.popleft()
             if turn.done():
                 continue  # whoever waited is gone
             if now > until:
+                visit.waited = now - until + self._seconds
                 turn.set_exception(Refusal("out_of_time", OUT_OF_TIME))
                 continue
             requests.append(_Request(do))

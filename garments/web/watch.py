@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
 from flask.globals import request_ctx
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map
 from werkzeug.wsgi import ClosingIterator
 
 from garments.card import Card
@@ -31,6 +33,8 @@ KEY = "garments.visit"
 # What an id may be, so that it can break neither a log nor a header.
 _ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _LONGEST_PATH = 200
+# The endpoint of what asks for none.
+_OTHER = "other"
 
 
 class Visit:
@@ -47,13 +51,24 @@ class Visit:
         self.id = (
             given_id if given_id and _ID.fullmatch(given_id) else f"{random.getrandbits(64):016x}"
         )
-        self.endpoint = "other"
+        self.endpoint = _OTHER
         self.cards: Sequence[Card] = ()
         self.results: Sequence[Result] = ()
         self.reasons: list[str] = []
         self.waited: float | None = None
         self.received = self.sent = self.status = 0
         self.ended = self.seconds = 0.0
+
+    def refused(self, code: str, endpoint: str) -> Visit:
+        """This request, as one that is answered without its work.
+
+        That may still go on in a thread, and tells the other Visit what comes of it.
+        """
+        told = Visit(self.method, self.path, self.client, self.id)
+        told.started, told.received, told.waited = self.started, self.received, self.waited
+        told.endpoint = endpoint
+        told.reasons.append(code)
+        return told
 
 
 def answered(cards: Sequence[Card], results: Sequence[Result]) -> None:
@@ -90,10 +105,12 @@ class Watch:
         self._log = log
         self._later = later
         self._untold: list[Visit] = []
+        self._urls = Map()
 
     def over(self, app: Flask) -> None:
         """Watch all requests of `app`, whatever server calls it."""
         inner: WSGIApplication = app.wsgi_app
+        self._urls = app.url_map
 
         def watched(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             visit: Visit | None = environ.get(KEY)
@@ -117,6 +134,10 @@ class Watch:
             asked = request_ctx.request
             if asked.url_rule is not None:
                 asked.environ[KEY].endpoint = asked.url_rule.rule
+
+    def endpoint(self, visit: Visit) -> str:
+        """What the numbers call the endpoint of a request that the app has not seen."""
+        return _endpoint(self._urls, visit.method, f"/{visit.path.lstrip('/')}")  # as Flask does
 
     def ended(self, visit: Visit) -> None:
         """Take note of a request that was answered."""
@@ -149,6 +170,15 @@ class Watch:
             self.metrics.predicted(zip(visit.cards, visit.results, strict=True))
         for reason in visit.reasons:
             self.metrics.refused(reason)
+
+
+@functools.lru_cache(maxsize=64)  # when there is too much to do, few are asked for very often
+def _endpoint(urls: Map, method: str, path: str) -> str:
+    try:
+        rule, _ = urls.bind("localhost").match(path, method, return_rule=True)
+    except HTTPException:
+        return _OTHER
+    return rule.rule
 
 
 @functools.lru_cache(maxsize=1)
