@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 
 from garments.settings import Settings
 from garments.web.door import Door
+from garments.web.headers import DROPPED
 from garments.web.lifecycle import Lifecycle
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems
@@ -24,6 +25,10 @@ LARGE = 100_000
 @dataclass
 class Headers:
     pairs: list[tuple[str, str]]
+    names: tuple[str, ...] = ()  # of headers without a value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names or name in dict(self.pairs)
 
     def items(self) -> list[tuple[str, str]]:
         return self.pairs
@@ -181,6 +186,13 @@ def test_headers_that_could_pass_for_others_are_dropped_and_doubles_are_joined()
     world.run(all_of(one))
     assert world.seen[0]["HTTP_X_THING"] == "a,c"
     assert world.seen[0]["HTTP_COOKIE"] == "d=1;e=2"
+
+
+def test_a_header_whose_value_the_server_dropped_is_named() -> None:
+    world, one, other = World(), asked(b"x"), asked(b"x", cookie="a=1", content_type="image/png")
+    one.headers.names = ("cookie", "content-type")
+    world.run(all_of(one, other))
+    assert [seen.get(DROPPED) for seen in world.seen] == ["('content-type', 'cookie')", None]
 
 
 def test_beyond_the_queue_a_request_is_refused_at_once() -> None:

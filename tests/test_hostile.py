@@ -254,6 +254,31 @@ def test_a_request_that_is_no_http_is_refused(name: str, live: Service) -> None:
     assert re.match(rb"HTTP/1\.1 4\d\d ", exchange(live.url, RAW[name]))
 
 
+COOKIE = "garments_session=x; city=Malmö"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_cookie_of_another_service_that_hides_all_others_is_told(
+    method: str, live: Service
+) -> None:
+    """The server drops the whole header when it is not all ASCII."""
+    url = f"{live.url}/sign-in"
+    cookie = {"Cookie": COOKIE.encode()}
+    page = requests.request(method, url, headers=cookie, data={"name": "Ann"}, timeout=5)
+    assert page.status_code == {"GET": 200, "POST": 403}[method]
+    assert "Delete this site&#39;s cookies" in page.text
+    assert "open for too long" not in page.text
+    cookie = {"Cookie": COOKIE.replace("ö", "o")}
+    page = requests.request(method, url, headers=cookie, data={"name": "Ann"}, timeout=5)
+    assert "Delete" not in page.text
+
+
+def test_a_type_that_is_not_ascii_is_told_as_such(live: Service) -> None:
+    received = exchange(live.url, RAW["a type of no letters"])
+    assert b'"code":"unsupported_media_type"' in received
+    assert b"the Content-Type is not all ASCII" in received
+
+
 def test_a_request_cannot_smuggle_another(live: Service) -> None:
     inner = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     sent = (

@@ -22,6 +22,7 @@ from garments.settings import Settings
 from garments.web.access import may_bring_much
 from garments.web.body import Bodies
 from garments.web.guard import HEADERS
+from garments.web.headers import put_headers
 from garments.web.lifecycle import Lifecycle
 from garments.web.pages import OF_DATABASE
 from garments.web.problems import FAILED, Refusal, problem
@@ -37,17 +38,6 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 
 # Bytes up to which a request is small: two dozen pictures of Fashion-MNIST, or ten milliseconds.
 _SMALL = 16 * 2**10
-# The headers that nearly all requests have, as WSGI calls them; others are put together.
-_KEYS = {
-    "accept": "HTTP_ACCEPT",
-    "accept-encoding": "HTTP_ACCEPT_ENCODING",
-    "authorization": "HTTP_AUTHORIZATION",
-    "connection": "HTTP_CONNECTION",
-    "content-length": "CONTENT_LENGTH",
-    "content-type": "CONTENT_TYPE",
-    "host": "HTTP_HOST",
-    "user-agent": "HTTP_USER_AGENT",
-}
 _BASE: WSGIEnvironment = {
     "SCRIPT_NAME": "",
     # Nothing here asks for these, since each answer names paths alone.
@@ -190,15 +180,7 @@ def _environ(scope: Scope, visit: Visit) -> WSGIEnvironment:
     environ["REMOTE_ADDR"] = visit.client
     environ["wsgi.input"] = io.BytesIO()
     environ[KEY] = visit
-    for name, value in scope.headers.items():
-        key = _KEYS.get(name)
-        if key is None:
-            if "_" in name:
-                continue  # it would pass for the header of that name with a hyphen
-            key = f"HTTP_{name.replace('-', '_').upper()}"
-        if key in environ:
-            value = f"{environ[key]}{';' if name == 'cookie' else ','}{value}"
-        environ[key] = value
+    put_headers(environ, scope.headers)
     return environ
 
 

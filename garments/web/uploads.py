@@ -14,6 +14,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
+from garments.web.headers import was_dropped
 from garments.web.problems import Refusal
 
 BODY = "garments.body"
@@ -45,6 +46,8 @@ def read_uploads(request: Request, *, max_images: int, max_fields: int = 100) ->
         uploads = _read_json(request, max_images)
     else:
         given = f"{kind} is not served" if kind else "the request has no Content-Type"
+        if was_dropped(request, "content-type"):
+            given = "the Content-Type is not all ASCII"
         raise Refusal("unsupported_media_type", f"{given}: {_FORMS}")
     if len(uploads) > max_images:
         raise _too_many(len(uploads), max_images)

@@ -22,6 +22,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from garments.settings import Settings
 from garments.web.access import SIGN_IN
+from garments.web.headers import was_dropped
 from garments.web.pages.origin import (
     form_token,
     has_form_token,
@@ -40,6 +41,11 @@ _POLICY = (
 _LATE = (
     "This page was open for too long: send it again. "
     "If this comes again, allow cookies for this page."
+)
+_UNREADABLE = (
+    "Your browser sends cookies that cannot be read: one of them, of another service at this "
+    "address, is not all of plain letters. Delete this site's cookies and load this page again, or "
+    "open it by another name: 127.0.0.1 and localhost each have cookies of their own."
 )
 _WHO, _SIGNED_IN = "who", "signed_in"
 # Paths of this service and nothing else; not `//other.example`, which is another site.
@@ -87,7 +93,8 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
                 # Its session has ended, or another tab has begun one. It lets nobody in, and what
                 # was filled in is not lost.
                 require_own_site(request)
-                return make_response(form(_given_name(), {"form": _LATE}), 403)
+                faults = {"form": _LATE} | _cookie_fault()
+                return make_response(form(_given_name(), faults), 403)
             require_own_form(request)
         return None
 
@@ -120,13 +127,17 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
                 session[_WHO] = name
                 session[_SIGNED_IN] = bool(token)
                 return redirect(_onward(), 303)
-        page = form(name, faults)
+        page = form(name, faults | _cookie_fault())
         return (page, 422) if faults else page
 
     @pages.post("/sign-out")
     def sign_out() -> AnyResponse:
         session.clear()
         return redirect(url_for("pages.sign_in"), 303)
+
+
+def _cookie_fault() -> dict[str, str]:
+    return {"form": _UNREADABLE} if was_dropped(request, "cookie") else {}
 
 
 def _given_name() -> str:
