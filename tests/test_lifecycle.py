@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ import requests
 from benchmarks.clients import Question, Tally, ask_at, ask_for, ask_until
 from garments.card import version_of
 from garments.settings import PROJECT
+from garments.web import listener
 from garments.web.listener import admit_nobody, listen
 from tests.conftest import MODEL, free_port, hundred, serving, wait_until_ready
 from tests.test_server import children
@@ -283,6 +284,26 @@ def test_a_listener_that_admits_nobody_keeps_those_who_are_there() -> None:
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.recv(100) == b"still here"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives up who takes nothing")
+def test_a_client_that_never_takes_its_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 10_000 <= listener._MILLISECONDS_TO_TAKE <= 60_000
+    monkeypatch.setattr(listener, "_MILLISECONDS_TO_TAKE", 500)
+    (listening,) = listen("127.0.0.1", free_port(), 1)
+    with listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        accepted.setblocking(False)
+        with accepted, pytest.raises(TimeoutError):  # as the kernel tells it
+            until(lambda: not sent(accepted), every=0.1)
+
+
+def sent(connection: socket.socket) -> bool:
+    """Send as much as goes without waiting; raise TimeoutError once the connection is given up."""
+    with suppress(BlockingIOError):
+        while True:
+            connection.send(bytes(65536))
+    return True
 
 
 def test_workers_end_when_their_supervisor_is_killed(models: Path) -> None:

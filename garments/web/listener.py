@@ -12,8 +12,12 @@ from garments.settings import SettingsError
 
 _SPREADS = sys.platform == "linux"
 _BACKLOG = 1024
+# A client that takes nothing of its answers is given up after so long, Linux alone permitting, even
+# if it says all the while that it is still there. What it has asked for would be waited for at
+# every stop.
+_MILLISECONDS_TO_TAKE = 30_000
 # A client that vanished without a word is found out after this many seconds of silence, and three
-# questions that it does not answer.
+# questions that it does not answer; or after one, where the time above is up by then.
 _SILENCE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 _SO_ATTACH_FILTER = 26  # Linux; the socket module does not name it
 # A program of classic BPF that sees a packet from its TCP header on: (code, true, false, operand).
@@ -61,6 +65,8 @@ def _listening(host: str, port: int) -> socket.socket:
     for name, value in _SILENCE.items():
         if hasattr(socket, name):
             listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _MILLISECONDS_TO_TAKE)
     listener.bind((host, port))
     listener.listen(_BACKLOG)
     return listener
