@@ -252,6 +252,37 @@ def test_what_takes_long_keeps_neither_small_requests_nor_health_waiting(large: 
     assert large.status == 200
 
 
+CHUNKED = [("transfer-encoding", "chunked")]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        asked(b"x" * LARGE, path="/review"),
+        Asked([b"x"], Headers(CHUNKED), path="/review"),
+        Asked([b"x"], Headers(CHUNKED), method="GET", path="/review"),
+        Asked([], Headers([("content-length", str(10**9))]), method="GET", path="/review"),
+    ],
+    ids=["a large form", "a form in chunks", "a page in chunks", "too much for a page"],
+)
+def test_however_a_page_is_asked_for_it_waits_for_the_database_in_its_own_thread(
+    page: Asked,
+) -> None:
+    world, large = World(), asked(b"x" * LARGE, path="/slow")
+    health = Asked([], Headers([]), method="GET", path="/health")
+
+    async def meanwhile(door: Door) -> None:
+        waiting = asyncio.create_task(door.answer(page, page))
+        await asyncio.sleep(0.05)
+        await all_of(large, health)(door)
+        assert (large.status, health.status, page.status) == (200, 200, 0)
+        world.go.set()
+        await waiting
+
+    world.run(meanwhile)
+    assert page.status == 200
+
+
 def test_a_few_bytes_that_are_much_work_reach_the_thread_whole() -> None:
     world, one = World(), asked(b"a few bytes", path="/heavy")
     world.go.set()

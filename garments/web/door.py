@@ -126,11 +126,12 @@ class Door:
     async def _answer_large(
         self, protocol: HTTPProtocol, visit: Visit, environ: WSGIEnvironment, size: int | None
     ) -> Answer:
-        self._large.require_room()
+        thread = self._pages if _asks_database(visit.path) else self._large
+        thread.require_room()
         try:
             environ["wsgi.input"] = await self._bodies.large(protocol, visit, size)
             environ["CONTENT_LENGTH"] = str(visit.received)
-            return await self._large.work(self._work, environ, visit)
+            return await thread.work(self._work, environ, visit)
         finally:
             self._bodies.let_go(visit)
 
