@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -124,6 +125,28 @@ def test_flask_run_serves_the_same_app() -> None:
     finally:
         process.terminate()
         process.wait(timeout=10)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+def test_whoever_asks_for_new_models_while_it_starts_does_not_end_the_service() -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [*SERVER, "--port", str(port)], cwd=PROJECT, stderr=subprocess.DEVNULL
+    )
+    try:
+        while "numpy" not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert process.poll() is None
+            time.sleep(0.001)
+        # It still imports the rest.
+        for _ in range(40):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.02)
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        process.terminate()
+        assert process.wait(timeout=40) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow

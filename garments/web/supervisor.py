@@ -47,7 +47,7 @@ class Supervisor:
         self._wake, self._waker = socket.socketpair()
         self._signals: list[int] = []
         # What serves, what shall replace it, and what finishes; a worker is in one of the three.
-        self._now = Generation(read_folders(settings.model_dir, settings.model))
+        self._now = Generation({})
         self._next: Generation | None = None
         self._leaving: list[Worker] = []
         self._reload_wanted = False
@@ -65,6 +65,8 @@ class Supervisor:
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
+        # Read once SIGHUP is heard: none that comes later than the models is lost.
+        self._now.found = read_folders(self._settings.model_dir, self._settings.model)
         self._folder = metrics.own_folder()
         try:
             while not self._closed or self._workers():
