@@ -109,6 +109,13 @@ def test_numbers_tell_requests_predictions_and_rejections(client: FlaskClient, b
     assert found["garments_queue_depth"] == 0
 
 
+def test_what_the_token_keeps_out_is_counted_as_what_was_asked(make_client: MakeClient) -> None:
+    client = make_client(api_token="secret")
+    assert client.post("/predict", buffered=True).status_code == 401
+    page = client.get("/metrics", headers={"Authorization": "Bearer secret"}).text
+    assert numbers(page)["garments_requests_total,code=401,endpoint=/predict"] == 1
+
+
 def test_numbers_need_the_token(make_client: MakeClient) -> None:
     client = make_client(api_token="secret")
     assert client.get("/metrics").status_code == 401

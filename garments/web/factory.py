@@ -82,9 +82,9 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.json = _Json(app)
     answer_errors_as_problems(app)
+    watch.over(app)  # before all that may refuse a request, so that it is known what was refused
     api.register(app, settings, models, lifecycle or Lifecycle(), watch)
     pages.register(app, settings, models)
-    watch.over(app)
     app.wsgi_app = guarded(app.wsgi_app)  # type: ignore[assignment]
     return app
 
