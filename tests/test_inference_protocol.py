@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -155,7 +156,14 @@ def test_data_may_be_nested(client: FlaskClient) -> None:
         ({"data": [10**30] * 784}, "as many whole numbers"),
         ({"data": [256] * 784}, "from 0 to 255"),
         ({"data": [-1] * 784}, "from 0 to 255"),
+        ({"data": [2**63] * 784}, "from 0 to 255"),
+        ({"data": [0] * 783 + [[]]}, "not evenly nested"),
         ({"data": [[0] * 783, 0]}, "not evenly nested"),
+        ({"data": [[[0]] * 28] * 27 + [[[0]] * 27]}, "not evenly nested"),
+        ({"data": [[]]}, "not nested as its shape says"),
+        ({"data": [[[[[0]]] * 28] * 28]}, "not nested as its shape says"),
+        ({"data": [[[["0"]] * 28] * 28]}, "as many whole numbers"),
+        ({"data": [[[[256]] * 28] * 28]}, "from 0 to 255"),
         ({"data": np.zeros((28, 28), int).tolist()}, "not nested as its shape says"),
     ],
 )
@@ -163,6 +171,30 @@ def test_a_tensor_of_another_form_is_refused(
     changes: dict[str, object], told: str, client: FlaskClient
 ) -> None:
     assert told in assert_error(post(client, tensor(**changes)), 400)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ["a" * 60_000, *[""] * 783],
+        [["a" * 60_000], *[[""]] * 783],
+        [0] * 783 + ["a" * 60_000],
+    ],
+    ids=["flat", "nested", "among numbers"],
+)
+def test_a_string_among_pixels_takes_no_memory_for_each_of_them(
+    data: list[object], client: FlaskClient
+) -> None:
+    body = json.dumps({"inputs": [tensor(data=data)]}).encode()
+    client.get("/v2")
+    tracemalloc.start()
+    try:
+        response = client.post(INFER, data=body, content_type="application/json")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert_error(response, 400)
+    assert most < 50 * len(body)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ not spoken. Every error is `{"error": "…"}`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -200,16 +202,32 @@ def _pixels(card: Card, shape: list[int], data: Sequence[Any]) -> npt.NDArray[np
         wanted = f"[n, {card.height}, {card.width}, {card.channels}]"
         raise _malformed(f"{PIXELS} has the shape {shape}, and not {wanted}")
     try:
-        values = np.array(data)
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise _malformed(f"the data of {PIXELS} are not evenly nested") from error
-    if values.dtype.kind not in "iu" or values.size != np.prod(shape):
+        values = bytearray(_flat(shape, data))
+    except ValueError as error:
+        raise _malformed(f"the data of {PIXELS} are not from 0 to 255") from error
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _flat(shape: list[int], data: Sequence[Any]) -> Sequence[int]:
+    """The numbers of `data`, as many as its shape says and nested like it or flat. Raises Refusal.
+
+    NumPy is not asked, since it makes room for whatever it is given before it says what that is:
+    beside one long string, as much for each of the others.
+    """
+    sides = [len(data)]
+    while list in (kinds := set(map(type, data))):
+        lengths = set(map(len, data)) if kinds == {list} else set()
+        if len(lengths) != 1:
+            raise _malformed(f"the data of {PIXELS} are not evenly nested")
+        sides.append(lengths.pop())
+        if sides != shape[: len(sides)]:
+            raise _malformed(f"the data of {PIXELS} are not nested as its shape says")
+        data = list(chain.from_iterable(data))
+    if kinds != {int} or len(data) != math.prod(shape):
         raise _malformed(f"the data of {PIXELS} are not as many whole numbers as its shape says")
-    if values.ndim > 1 and list(values.shape) != shape:
+    if len(sides) > 1 and sides != shape:
         raise _malformed(f"the data of {PIXELS} are not nested as its shape says")
-    if values.min() < 0 or values.max() > 255:
-        raise _malformed(f"the data of {PIXELS} are not from 0 to 255")
-    return values.astype(np.uint8).reshape(shape)
+    return data
 
 
 def _probabilities(answer: Answer) -> list[float]:
