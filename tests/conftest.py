@@ -86,6 +86,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def both_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both committed models, whatever else has been trained into model/."""
+    folder = tmp_path_factory.mktemp("model")
+    for name in ("fashion-mnist", "photo"):
+        (folder / name).symlink_to(PROJECT / "model" / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def accepting_nothing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the committed model, to whose answers nobody could make a promise."""
     folder = tmp_path_factory.mktemp("unsure")

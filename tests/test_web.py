@@ -208,7 +208,7 @@ def test_one_bad_picture_is_the_status_of_the_answer(
         b'{"images": "abc"}',
         b'{"pictures": ["abc"]}',
         b"\xff\xfe",
-        b"[" * 100_000,
+        b"[" * 1500,
         b"9" * 5_000,
     ],
 )

@@ -127,9 +127,15 @@ def _read(card: Card, max_images: int) -> dict[str, Any]:
     # Some clients of the protocol give no type at all.
     if request.mimetype not in ("application/json", ""):
         raise Refusal("unsupported_media_type", "send JSON with Content-Type: application/json")
-    # A tensor may have a list for each of its rows as well as a number for each of its values.
-    values = 2 * max_images * card.height * card.width * card.channels
-    asked = read_json(request, max_images=max_images, most_values=values + 1000)
+    pixels = card.height * card.width
+    most = {
+        b",": max_images * pixels * card.channels + 1000,
+        # Around each picture, each of its rows and each pixel, where a tensor is nested.
+        b"[": max_images * (1 + card.height + pixels) + 1000,
+        b"{": 1000,
+        b'"': 2 * max_images + 1000,
+    }
+    asked = read_json(request, max_images=max_images, most=most)
     if not isinstance(asked, dict) or not isinstance(asked.get("id", ""), str):
         raise _malformed(
             'the JSON must be {"inputs": [{…}]}, with an "id" that is a string, if any'

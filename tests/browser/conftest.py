@@ -21,7 +21,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.conftest import PROJECT, serving
+from tests.conftest import serving
 
 WORD = "open-sesame"
 _ARGUMENTS = (
@@ -49,15 +49,6 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="package")
-def both_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both committed models, whatever else has been trained into model/."""
-    folder = tmp_path_factory.mktemp("model")
-    for name in ("fashion-mnist", "photo"):
-        (folder / name).symlink_to(PROJECT / "model" / name)
-    return folder
 
 
 @pytest.fixture(scope="module")
