@@ -142,7 +142,8 @@ def test_a_page_weighs_the_doubtful_and_the_sample_by_how_many_there_are_of_each
     reviews += [review("sample", right=True) for _ in range(4)]
     reviews += [review("wrong", right=False) for _ in range(4)]
     # Beside the unreadable ones, and those that were still being written.
-    nights = [{"found": 113, "unreadable": 10, "left": 3, **night} for night in nights]
+    rest = {"model": "m@1", "found": 113, "unreadable": 10, "left": 3}
+    nights = [{**rest, **night} for night in nights]
     card = SimpleNamespace(identity="n@1", labels=["a", "b"], accept_threshold=0.5)
     engine: Any = SimpleNamespace(card=card)
     models: Any = SimpleNamespace(engines=[engine], all=lambda: [engine])
@@ -151,4 +152,4 @@ def test_a_page_weighs_the_doubtful_and_the_sample_by_how_many_there_are_of_each
         assert told.overall is None
     else:
         assert told.overall is not None
-        assert told.overall[0] == pytest.approx((1 - accepted) * 0.25 + accepted * 1.0)
+        assert told.overall.share == pytest.approx((1 - accepted) * 0.25 + accepted * 1.0)

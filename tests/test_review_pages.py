@@ -247,9 +247,9 @@ def test_a_database_that_fails_is_told_and_nothing_of_the_inside(
 # Nights
 
 
-def night(desk: Desk, **columns: object) -> int:
+def night(desk: Desk, model: str = MODEL, directory: bytes = HERE, **columns: object) -> int:
     """A night that ended, with its report."""
-    run = desk.store.runs.begin(HERE)
+    run = desk.store.runs.begin(directory)
     told = {
         "found": 10,
         "accept": 6,
@@ -263,7 +263,7 @@ def night(desk: Desk, **columns: object) -> int:
         "confidences": [0] * 18 + [9, 0],
         "confidence": 0.93,
     }
-    desk.store.runs.finish(run, MODEL, told | columns)
+    desk.store.runs.finish(run, model, told | columns)
     packer = Packer()
     packer.add("<title>Report</title>")
     desk.store.runs.keep_report(run, packer.packed() or b"")
@@ -309,6 +309,60 @@ def test_how_right_all_are_waits_for_a_night_that_counts_what_the_model_accepted
     night(desk, review=1, reviewed=2, model_answers=9, model_accepts=7)
     page = " ".join(re.sub(r"<[^>]+>", " ", person("Ana").get("/runs")).split())
     assert "Right of all, as far as these tell 100.0 %" in page
+
+
+def accepts(count: int) -> dict[str, int]:
+    """What a night notes whose models accepted so many of a hundred answers."""
+    return {"model_answers": 100, "model_accepts": count}
+
+
+def looked_at(desk: Desk, model: str = MODEL) -> None:
+    """Half of the doubtful answers of a model are right, and all of the sample."""
+    for kind, decision in (("doubtful", "review"), ("sample", "accept")):
+        names = [f"{model} {kind} {number}" for number in range(4)]
+        desk.add(*names, kind=kind, decision=decision, model=model)
+        for number, name in enumerate(names):
+            desk.decide(name, 4 if kind == "doubtful" and number % 2 else 3)
+
+
+def right_of_all(person: Person, path: str = "/runs") -> list[str]:
+    """What the page says of each model."""
+    page = person.get(path).replace("\u00a0", " ")
+    told = re.findall(r"Right of all, as far as these tell</dt><dd>(.+?)</dd>", page)
+    return [re.sub(r"<[^>]+>", "", one) for one in told]
+
+
+def test_how_right_all_are_is_weighed_over_all_directories(desk: Desk, person: NewPerson) -> None:
+    looked_at(desk)
+    night(desk, directory=b"/photos/a", **accepts(90))
+    night(desk, directory=b"/photos/b", **accepts(50))
+    told = [right_of_all(person("Ana"), f"/runs?of={place}") for place in (0, 1)]
+    assert told[0] == told[1]
+    assert told[0][0].startswith("85.0 % (")  # 30 of 100 doubtful, of which half are right
+
+
+def test_how_right_all_are_is_weighed_by_a_models_own_nights(desk: Desk, person: NewPerson) -> None:
+    looked_at(desk)
+    night(desk, **accepts(90))
+    night(desk, "m@0", **accepts(20))
+    night(desk, f"{MODEL}+m@0", **accepts(40))
+    (told,) = right_of_all(person("Ana"))
+    assert told.startswith("95.0 % (")
+    assert "m@0" not in told
+
+
+def test_where_models_served_side_by_side_they_are_told_together(
+    desk: Desk, person: NewPerson
+) -> None:
+    looked_at(desk)
+    for other in ("other@1", "third@1"):
+        desk.add(other, model=other)
+        desk.decide(other, 4)
+    night(desk, f"{MODEL}+other@1", **accepts(80))
+    _, _, told = right_of_all(person("Ana"))
+    # Of the doubtful ones of both, 2 of 5 are right.
+    assert told.startswith("88.0 % (")
+    assert "together with other@1, whose answers the nights do not count apart" in told
 
 
 def test_a_report_is_shown_under_a_policy_of_its_own(desk: Desk, person: NewPerson) -> None:

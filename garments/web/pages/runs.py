@@ -54,7 +54,7 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
             place=place.decode(errors="replace"),
             plots=_plots(ended),
             mix=_mix(ended, labels),
-            models=_of_models(reviews, ended, models),
+            models=_of_models(reviews, [run for run in nights if run["ended"]], models),
             labels=[*labels, "None of these"],
             width=WIDTH,
             height=HEIGHT,
@@ -76,6 +76,17 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
 
 
 @dataclass(frozen=True)
+class _Overall:
+    """How right all answers of some nights were."""
+
+    share: float
+    low: float
+    high: float
+    beside: list[str]
+    """The other models that answered in these nights."""
+
+
+@dataclass(frozen=True)
 class _Model:
     """What people's answers say of one model."""
 
@@ -85,7 +96,7 @@ class _Model:
     doubtful: evidence.Rate
     wrong: evidence.Rate
     sample: evidence.Rate
-    overall: tuple[float, float, float] | None
+    overall: _Overall | None
     by_class: list[evidence.Rate]
     by_week: Plot
     weeks: list[tuple[str, evidence.Rate]]
@@ -97,14 +108,10 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
     names = list(dict.fromkeys(review.model for review in reversed(reviews)))[:_MODELS]
     cards = {engine.card.identity: engine.card for engine in models.engines}
     classes = len(models.all()[0].card.labels)
-    accepted = _accepted(nights)
     told = []
     for name in names:
         own = [review for review in reviews if review.model == name]
-        doubtful, wrong, sample = (
-            evidence.rate(one for one in own if one.kind == kind)
-            for kind in ("doubtful", "wrong", "sample")
-        )
+        doubtful, wrong, sample = (_rate(own, kind) for kind in ("doubtful", "wrong", "sample"))
         weeks = [(day.isoformat(), rate) for day, rate in evidence.by_week(own)]
         shares = [rate.share for _, rate in weeks]
         days = [day for day, _ in weeks]
@@ -113,7 +120,7 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
                 name,
                 cards[name].accept_threshold if name in cards else None,
                 *(doubtful, wrong, sample),
-                evidence.overall(doubtful, sample, accepted),
+                _overall(name, reviews, nights),
                 evidence.by_class(own, classes),
                 Plot("Right, by week", shares, days, _percent, 0, 1),
                 weeks,
@@ -123,8 +130,35 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
     return told
 
 
+def _rate(reviews: Sequence[Review], kind: str) -> evidence.Rate:
+    return evidence.rate(one for one in reviews if one.kind == kind)
+
+
+def _overall(name: str, reviews: Sequence[Review], nights: Sequence[Run]) -> _Overall | None:
+    """How right a model was in its own nights; None where they do not tell.
+
+    Where the service chose among several models the night counted what all of them accepted, so
+    that it weighs what people said of any of them, and tells how right they were together. A night
+    in which the model answered alone tells more of it.
+    """
+    choices = [run["model"] or "" for run in reversed(nights)]
+    for choice in dict.fromkeys([name, *choices]):
+        models = choice.split("+")
+        if name not in models:
+            continue
+        judged = [one for one in reviews if one.model in models]
+        found = evidence.overall(
+            _rate(judged, "doubtful"),
+            _rate(judged, "sample"),
+            _accepted([run for run in nights if run["model"] == choice]),
+        )
+        if found:
+            return _Overall(*found, beside=[one for one in models if one != name])
+    return None
+
+
 def _accepted(nights: Sequence[Run]) -> float | None:
-    """The share that the model accepted, whatever people said of it since; None of nothing.
+    """The share of answers that was accepted, whatever people said since; None of nothing.
 
     A night that did not count this tells of it where nobody had answered for its photos.
     """
