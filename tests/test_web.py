@@ -20,6 +20,10 @@ from tests.conftest import IMAGES, MODEL
 from tests.pictures import encoded
 
 MakeClient = Callable[..., FlaskClient]
+TENSOR = (
+    b'{"inputs":[{"name":"pixels","datatype":"UINT8","shape":[1,28,28,1],"data":[' + b"0," * 783
+)
+INFER = "/v2/models/fashion-mnist/infer"
 SHIRT = (IMAGES / "image_4_label_6.png").read_bytes()
 
 
@@ -429,13 +433,13 @@ def test_a_fault_of_our_own_tells_nothing_of_the_inside(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    st.sampled_from(["/predict", "/process_batch", "/predict?top=2"]),
+    st.sampled_from(["/predict", "/process_batch", "/predict?top=2", INFER]),
     st.binary(max_size=300),
     st.sampled_from(
         ["image/png", "application/json", "multipart/form-data; boundary=b", "text/plain", ""]
     ),
     st.sampled_from(
-        [b"", b"--b\r\n", b'{"images": [', b'--b\r\nContent-Disposition: form-data; name="']
+        [b"", b"--b\r\n", b'{"images": [', TENSOR, b'--b\r\nContent-Disposition: form-data; name="']
     ),
 )
 @pytest.mark.filterwarnings("ignore")
@@ -443,4 +447,35 @@ def test_no_request_makes_the_service_fail(
     client: FlaskClient, path: str, body: bytes, kind: str, start: bytes
 ) -> None:
     response = client.post(path, data=start + body, content_type=kind or None)
+    assert response.status_code in (200, 400, 413, 415, 422)
+
+
+_LEAVES = st.one_of(
+    st.integers(-1, 256),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=3),
+)
+_VALUES = st.recursive(_LEAVES, lambda some: st.lists(some) | st.dictionaries(st.text(), some))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.sampled_from(["images", "pixels"]),
+    st.sampled_from([[1], [1, 28, 28, 1], [2, 28, 28, 1]]) | _VALUES,
+    _VALUES | st.builds(lambda odd: [*[0] * 783, odd], _VALUES),
+    st.none() | st.binary(max_size=20),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_no_tensor_makes_the_service_fail(
+    client: FlaskClient, name: str, shape: object, data: object, end: bytes | None
+) -> None:
+    datatype = {"images": "BYTES", "pixels": "UINT8"}[name]
+    tensor = {"name": name, "datatype": datatype, "shape": shape, "data": data}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    if end is not None:  # rather than what ends data, tensor, list and request
+        body = body[:-4] + end
+    response = client.post(INFER, data=body, content_type="application/json")
     assert response.status_code in (200, 400, 413, 415, 422)
