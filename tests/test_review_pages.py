@@ -70,7 +70,9 @@ def test_before_any_night_the_pages_say_so(
     ana = Person(make_client(database_url=url).application.test_client(), "Ana")
     assert "No night has run yet" in ana.get("/review")
     assert "No night has run yet" in ana.get("/runs")
-    assert ana.ask("next")[0] == 404
+    status, problem = ana.ask("next")
+    assert (status, problem["code"]) == (503, "no_database")
+    assert ana.client.get(f"/review/photo/{'0' * 64}").status_code == 503
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from garments.predictions import Row, read_predictions
 from garments.settings import Settings
 from garments.training.photos import read_photos
 from tests.browser.conftest import NewPerson, Person, assert_fits, faults_of
-from tests.conftest import IMAGES, hundred
+from tests.conftest import IMAGES, free_port, hundred, serving
 from tests.pictures import encoded
 
 
@@ -245,17 +245,18 @@ def test_what_was_decided_before_the_window_was_closed_can_be_taken_back(
     assert shop.standing() == []
 
 
+@pytest.mark.parametrize(("status", "code"), [(503, "no_database"), (404, "not_found")])
 def test_decisions_are_kept_while_the_service_fails_and_through_a_reload(
-    shop: Shop, reviewer
+    status: int, code: str, shop: Shop, reviewer
 ) -> None:
     ann = reviewer()
-    ann.provoked.add(" status of 503 ")
+    ann.provoked.add(f" status of {status} ")
     page = ann.page
     failing = {"is": True}
 
     def fail(route: Route) -> None:
         if failing["is"]:
-            route.fulfill(status=503, json={"code": "no_database", "detail": "it is away"})
+            route.fulfill(status=status, json={"code": code, "detail": "it is away"})
         else:
             route.continue_()
 
@@ -273,6 +274,37 @@ def test_decisions_are_kept_while_the_service_fails_and_through_a_reload(
     assert {name: answer for name, answer, _ in shop.standing()} == dict(
         zip(names, (1, 2, 3), strict=True)
     )
+
+
+def test_decisions_are_kept_while_the_service_looks_for_its_database_elsewhere(
+    shop: Shop, person: NewPerson, models: Path, tmp_path: Path
+) -> None:
+    def opened(url: str) -> AbstractContextManager[object]:
+        settings = {"GARMENTS_DATABASE_URL": url, "GARMENTS_MODEL_DIR": str(models)}
+        return serving(port=port, GARMENTS_SECRET_KEY="k" * 40, **settings)
+
+    port = free_port()
+    ann = person()
+    ann.provoked |= {" status of 503 ", "net::ERR_CONNECTION_REFUSED"}
+    page = ann.page
+    with opened(shop.settings.database_url):
+        ann.sign_in(f"http://127.0.0.1:{port}")
+        page.goto(f"http://127.0.0.1:{port}/review")
+        here(page)
+        first = press(page, "1")
+        saved(page)
+        here(page)
+    with opened(f"sqlite:///{tmp_path}/elsewhere.db"):
+        second = press(page, "2")
+        expect(page.get_by_role("alert")).to_contain_text(
+            "1 answer is not saved yet, and kept here. Trying again."
+        )
+        expect(page.get_by_role("alert")).to_contain_text("there is no database")
+    with opened(shop.settings.database_url):
+        page.evaluate("dispatchEvent(new Event('online'))")  # so that it does not wait any longer
+        saved(page)
+        assert shop.standing() == sorted([(first, 1, "Ann"), (second, 2, "Ann")])
+        expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, reviewer) -> None:

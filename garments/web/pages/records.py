@@ -42,10 +42,15 @@ class Records:
 
     @contextmanager
     def required(self) -> Iterator[Desk]:
-        """As `opened`, but raises Refusal while there is none."""
+        """As `opened`, but raises Refusal while there is none.
+
+        That is nothing for good: the database may be on a disk that is not there yet, and what
+        is sent again later is kept.
+        """
         with self.opened() as desk:
             if desk is None:
-                raise Refusal("not_found", "no night has run yet, so that there is nothing here")
+                detail = "there is no database: no night has run yet, or it is elsewhere"
+                raise Refusal("no_database", detail)
             yield desk
 
     def _open(self) -> Desk | None:

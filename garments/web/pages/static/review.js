@@ -9,7 +9,8 @@ const KEEP_MILLISECONDS = 60_000; // between two signs that this tab is still th
 const LOOK_MILLISECONDS = 20_000; // between two looks for more, when there is none
 const AWAY_MILLISECONDS = 300_000; // without a sign of a person, after which others get the photos
 const PAUSES = [1, 2, 4, 8, 15]; // seconds before a try after the first, second, … failure
-const GONE = new Set(["decided", "unknown_photo", "malformed_request", "not_found"]);
+// What is refused for good. All else may be as it was later: also a service that knows no such path.
+const GONE = new Set(["decided", "unknown_photo", "malformed_request"]);
 const WHY = {
   doubtful: "the model is in doubt",
   wrong: "accepted, but not what the slip says",
