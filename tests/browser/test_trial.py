@@ -202,6 +202,46 @@ def test_a_photo_can_be_asked_for_again_when_the_service_was_away(ann: Person) -
     expect(cards(ann.page)).to_contain_text("Ankle boot")
 
 
+def test_a_photo_that_hangs_is_told_and_can_be_asked_for_again(ann: Person) -> None:
+    page = ann.page
+    page.clock.install()
+    page.route("**/look", lambda _: None)  # which is never answered
+    choose(page, BOOT, SHIRT, BOOT)  # of which two are under way at once
+    page.clock.run_for(59_000)
+    expect(page.locator("[aria-busy]")).to_have_count(3)
+    page.clock.run_for(2_000)
+    late = cards(page).filter(has_text="The service did not answer in time.")
+    expect(late).to_have_count(2)
+    expect(page.get_by_role("status")).to_contain_text("No answer. The service did not answer")
+    page.unroute("**/look")
+    for _ in range(2):
+        late.first.get_by_role("button", name="Try again").click()
+    page.clock.run_for(61_000)
+    expect(cards(page).filter(has_text="Accepted")).to_have_count(2)
+    expect(cards(page).filter(has_text="Needs a look")).to_have_count(1)
+
+
+def test_a_photo_may_be_long_under_way_on_a_slow_line(ann: Person) -> None:
+    page = ann.page
+    page.add_init_script("""
+        const { send } = XMLHttpRequest.prototype;
+        XMLHttpRequest.prototype.send = function (body) {
+            globalThis.sent = this;
+            send.call(this, body);
+        };
+    """)
+    page.reload()
+    page.clock.install()
+    page.route("**/look", lambda _: None)
+    choose(page, BOOT)
+    for _ in range(5):
+        page.clock.run_for(40_000)
+        page.evaluate("sent.upload.dispatchEvent(new ProgressEvent('progress'))")
+    expect(page.locator("[aria-busy]")).to_have_count(1)
+    page.clock.run_for(61_000)
+    expect(cards(page)).to_contain_text("The service did not answer in time.")
+
+
 def test_whose_sign_in_has_ended_is_told_so(closed_service: str, person: NewPerson) -> None:
     ann = person()
     ann.provoked.add("status of 401")

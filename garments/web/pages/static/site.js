@@ -20,7 +20,8 @@ export class Refused extends Error {
   }
 }
 
-const MOST_MILLISECONDS = 30_000; // for an answer; but a photo may be long under way to the service
+const MOST_MILLISECONDS = 30_000; // for an answer
+const STILL_MILLISECONDS = 60_000; // for a photo, which may be long under way: without any progress
 
 /**
  * Send `body` (a Blob, FormData without files, URLSearchParams, or what becomes JSON) to `path`
@@ -31,9 +32,10 @@ export async function post(path, body) {
     "Accept": "application/json",
     "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content,
   };
-  const plain = body instanceof Blob || body instanceof URLSearchParams;
+  if (body instanceof Blob) return read(await upload(path, headers, body));
+  const plain = body instanceof URLSearchParams;
   if (!plain) headers["Content-Type"] = "application/json";
-  const signal = body instanceof Blob ? null : AbortSignal.timeout(MOST_MILLISECONDS);
+  const signal = AbortSignal.timeout(MOST_MILLISECONDS);
   let answer;
   try {
     answer = await fetch(path, { method: "POST", headers, body: plain ? body : JSON.stringify(body), signal });
@@ -41,6 +43,31 @@ export async function post(path, body) {
     throw unreachable(broken);
   }
   return read(answer);
+}
+
+/** What `photo` is answered with; not by fetch, which does not tell how far it has come. */
+function upload(path, headers, photo) {
+  return new Promise((answered, failed) => {
+    const request = new XMLHttpRequest();
+    let late = false;
+    let waiting;
+    const moved = () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => { late = true; request.abort(); }, STILL_MILLISECONDS);
+    };
+    request.upload.addEventListener("progress", moved);
+    request.addEventListener("progress", moved);
+    request.addEventListener("loadend", () => {
+      clearTimeout(waiting);
+      const { status, response } = request; // no status: it was given up, or did not get there
+      if (status) answered(new Response(response, { status }));
+      else failed(unreachable({ name: late ? "TimeoutError" : "" }));
+    });
+    request.open("POST", path);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    moved();
+    request.send(photo);
+  });
 }
 
 /** The JSON at `path`. Throws Refused. */
