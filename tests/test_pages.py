@@ -337,6 +337,43 @@ def test_a_browser_gets_a_fault_as_a_page_and_a_script_as_a_problem(client: Flas
     assert answer.mimetype == "application/problem+json"
 
 
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/Runs", "/runs/", "/predict/", "/static/no.css"])
+def test_who_mistypes_an_address_gets_a_page_that_leads_back(
+    path: str, client: FlaskClient
+) -> None:
+    page = client.get(path, headers={"Accept": BROWSER})
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    assert "<h1>There is nothing here</h1>" in page.text
+    assert '<a href="/">' in page.text
+    policy = client.get("/sign-in").headers["Content-Security-Policy"]
+    assert page.headers["Content-Security-Policy"] == policy
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept"),
+    [
+        ("GET", "/nothing", "*/*"),
+        ("GET", "/nothing", None),
+        ("GET", "/nothing", "application/json"),
+        ("GET", "/nothing", "application/problem+json, text/html;q=0.5"),
+        ("GET", "/nothing.png", "image/avif,image/*,*/*;q=0.8"),
+        ("POST", "/nothing", BROWSER),
+        ("GET", "/v2/nothing", BROWSER),
+    ],
+)
+def test_whatever_else_asks_for_what_is_not_there_gets_a_problem(
+    method: str, path: str, accept: str | None, client: FlaskClient
+) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    answer = client.open(path, method=method, headers=headers)
+    assert answer.status_code == 404
+    assert answer.mimetype.endswith("json")
+    assert "/predict" in answer.text
+
+
 def test_a_name_is_escaped(client: FlaskClient) -> None:
     sign_in(client, name="<script>alert(1)</script>")
     assert "&lt;script&gt;alert" in client.get("/").text

@@ -57,6 +57,7 @@ _HEADERS: Mapping[str, Mapping[str, str]] = {
     "draining": {"Retry-After": "1"},
     "out_of_time": {"Retry-After": "1"},
 }
+NOWHERE = "POST pictures to /predict; /ready says who answers"
 FAILED = "the failure is in the service's log; try again"
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def answer_errors_as_problems(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def rejected(error: HTTPException) -> Response:
         if isinstance(error, NotFound):
-            return answer("not_found", "POST pictures to /predict; /ready says who answers")
+            return answer("not_found", NOWHERE)
         if isinstance(error, MethodNotAllowed):
             allowed = ", ".join(sorted(error.valid_methods or ()))
             return answer("method_not_allowed", f"allowed are: {allowed}", {"Allow": allowed})

@@ -62,6 +62,21 @@ def test_a_sign_in_left_open_overnight_is_sent_once_more(
     expect(page).to_have_url(f"{closed_service}/runs")
 
 
+@pytest.mark.parametrize("wide", [360, 2560])
+def test_who_mistypes_an_address_is_led_back(
+    wide: int, open_service: str, person: NewPerson
+) -> None:
+    ann = person(wide)
+    ann.provoked.add("status of 404")
+    page = ann.page
+    page.goto(f"{open_service}/nothing")
+    expect(page.get_by_role("heading")).to_have_text("There is nothing here")
+    assert not faults_of(page)
+    assert_fits(page)
+    page.get_by_role("main").get_by_role("link").click()
+    expect(page).to_have_url(f"{open_service}/")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("wide", [360, 2560])
 def test_a_wrong_token_is_told_at_its_field(

@@ -71,6 +71,14 @@ def needs_name(view: Callable[_View, AnyResponse | str]) -> Callable[_View, AnyR
     return asking
 
 
+def confined(response: Response) -> Response:
+    """A page that may load and run only what the service itself has."""
+    response.headers.setdefault("Content-Security-Policy", _POLICY)
+    # With no referrer at all a browser would not tell either who sent a form.
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
 def add_to(pages: Blueprint, settings: Settings) -> None:
     """Guard all `pages`, and add the one that lets people in."""
     token = settings.api_token
@@ -101,12 +109,7 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
     def form(name: str, faults: Mapping[str, str]) -> str:
         return render_template("sign_in.html", name=name, onward=_onward(), faults=faults)
 
-    @pages.after_request
-    def confine(response: Response) -> Response:
-        response.headers.setdefault("Content-Security-Policy", _POLICY)
-        # With no referrer at all a browser would not tell either who sent a form.
-        response.headers["Referrer-Policy"] = "same-origin"
-        return response
+    pages.after_request(confined)
 
     @pages.app_context_processor
     def known_to_templates() -> dict[str, object]:

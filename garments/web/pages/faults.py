@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, make_response, render_template, request
+from werkzeug.exceptions import NotFound
 
-from garments.web.problems import PROBLEMS, Refusal, problem
+from garments.web.pages.entrance import confined
+from garments.web.problems import NOWHERE, PROBLEMS, Refusal, problem
 from garments.web.watch import refused
+
+# What an error can be; the first of those that who asks likes best.
+_KINDS = ("application/problem+json", "application/json", "text/html")
 
 
 def answer_errors_as_pages(pages: Blueprint) -> None:
-    """Make each Refusal that leaves a view a page; a script that asks for JSON gets a problem."""
+    """Make each Refusal that leaves a view a page, and what is said of an address without one.
+
+    Whoever does not want HTML more than JSON gets a problem.
+    """
 
     @pages.errorhandler(Refusal)
     def unwilling(refusal: Refusal) -> Response:
         refused(refusal.code)
-        if not request.accept_mimetypes.accept_html or request.accept_mimetypes.best == "*/*":
+        if not _is_page_wanted():
             return problem(request.path, refusal.code, str(refusal))
-        status, title = PROBLEMS[refusal.code]
-        page = render_template("fault.html", title=title, detail=str(refusal))
-        return make_response(page, status)
+        again = request.path if request.method == "GET" else "/"
+        return _page(refusal.code, str(refusal), again)
+
+    @pages.app_errorhandler(NotFound)
+    def nowhere(_: NotFound) -> Response:
+        refused("not_found")
+        is_for_people = request.method in ("GET", "HEAD") and not request.path.startswith("/v2/")
+        if not is_for_people or not _is_page_wanted():
+            return problem(request.path, "not_found", NOWHERE)
+        return confined(_page("not_found", "no page of the service has this address"))
+
+
+def _is_page_wanted() -> bool:
+    return request.accept_mimetypes.best_match(_KINDS) == "text/html"
+
+
+def _page(code: str, detail: str, again: str | None = None) -> Response:
+    """The page of an error; `again` is the path of a page that may do better next time."""
+    status, title = PROBLEMS[code]
+    page = render_template("fault.html", title=title, detail=detail, again=again)
+    return make_response(page, status)
