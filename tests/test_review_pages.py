@@ -218,6 +218,13 @@ def test_what_the_page_never_sends_is_refused(
     assert list(desk.reviews.standing()) == []
 
 
+def test_more_than_the_page_ever_sends_is_not_even_parsed(desk: Desk, person: NewPerson) -> None:
+    desk.add("a")
+    ana = person("Ana")
+    for many, status in ((1000, 200), (100_000, 413)):
+        assert ana.ask("next", more=[[]] * many)[0] == status
+
+
 def test_a_photo_is_sent_as_what_it_is(desk: Desk, person: NewPerson) -> None:
     png = hundred()[0].read_bytes()
     desk.add("a", thumbnail=png)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 4  # photos that a tab has: the one that is looked at, and the next ones
 _UNDOABLE = 20  # decisions that can be taken back after the page was closed
+_MOST_BYTES = 2**16  # the page sends a few kilobytes; JSON can take forty times its size in memory
 _NAME = re.compile(r"[0-9A-Za-z-]{8,64}")  # of a tab or a decision, made up by the page
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KINDS = {
@@ -159,6 +160,9 @@ class _Asked:
     """What the page's script sends, field by field; each raises Refusal for what it never sends."""
 
     def __init__(self) -> None:
+        if len(request.get_data()) > _MOST_BYTES:
+            detail = f"what the page sends has at most {_MOST_BYTES:,} bytes"
+            raise Refusal("request_too_large", detail)
         fields = request.get_json()
         self._fields: dict[str, Any] = fields if isinstance(fields, dict) else {}
         self.who = who() or ""
