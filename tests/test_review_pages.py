@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from garments.bounds import none_at_least
 from garments.engine import Engine
 from garments.store.nights import Packer
+from garments.web.pages.plots import Plot
 from tests.conftest import hundred
 from tests.test_reviews import Desk
 from tests.test_store import HERE, MODEL, digest
@@ -292,6 +293,24 @@ def test_the_nights_are_a_table_and_plots_that_say_what_they_show(
     descriptions = re.findall(r"<title[^>]*>(.*?)</title>\s*<desc[^>]*>(.*?)</desc>", page)
     assert re.fullmatch(r"\S+ 10; \S+ 20", dict(descriptions)["Photos"])
     assert len(descriptions) == 16
+
+
+@pytest.mark.parametrize(
+    ("values", "latest", "range_"),
+    [
+        ([0.5, 0.7, 0.6], "0.6", "0.5 to 0.7"),
+        ([0.5, 0.7, None], "–", "0.5 to 0.7"),
+        ([0.5, None], "–", "0.5"),
+        ([0.5], "0.5", ""),
+        ([None], "–", ""),
+        ([], "–", ""),
+    ],
+)
+def test_beside_a_plot_stands_what_the_last_night_has(
+    values: list[float | None], latest: str, range_: str
+) -> None:
+    plot = Plot("Right", values, ["2026-11-26"] * len(values), str)
+    assert (plot.latest, plot.range) == (latest, range_)
 
 
 def test_one_night_is_no_nights(desk: Desk, person: NewPerson) -> None:

@@ -29,15 +29,18 @@ class Plot:
 
     @property
     def latest(self) -> str:
-        return self.told(self.known[-1]) if self.known else "–"
+        """The value of the last night, which may have none."""
+        last = self.values[-1] if self.values else None
+        return "–" if last is None else self.told(last)
 
     @property
     def range(self) -> str:
-        """The lowest and the highest value."""
+        """The lowest and the highest value, where there is more to tell than the last."""
         if not self.known:
-            return "–"
+            return ""
         low, high = self.told(min(self.known)), self.told(max(self.known))
-        return low if low == high else f"{low} to {high}"
+        told = low if low == high else f"{low} to {high}"
+        return "" if told == self.latest else told
 
     @property
     def description(self) -> str:
