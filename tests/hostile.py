@@ -33,6 +33,19 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
 
+# What libjpeg passes over on its way to the next scan.
+BEFORE_A_SCAN = {
+    "fill": b"\xff" * 5,
+    "junk": b"\0junk",
+    "stuffing": b"\xff\xff\0",
+    "restart": b"\xff\xd3",
+    "empty": b"\xff\xfe\0\2",
+    "length 0": b"\xff\xfe\0\0",
+    "length 1": b"\xff\xef\0\1",
+    "scan and end in a comment": b"\xff\xfe\0\6\xff\xda\xff\xd9",
+}
+
+
 def with_scans(count: int) -> bytes:
     """A JPEG whose last scan stands there again and again."""
     data = encoded(Image.new("L", (64, 64)), "JPEG", progressive=True)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from garments.engine import Engine
 from garments.preprocess import BadImage, Limits, picture, to_array
+from garments.preprocess.scans import count_scans
 from garments.preprocess.size import size_of
 from tests import hostile
 from tests.conftest import PROJECT
@@ -51,6 +52,33 @@ def test_what_is_too_large_is_refused_before_it_is_decoded(
 def test_the_bound_on_scans_is_exact_in_every_kind_of_jpeg(make) -> None:
     assert shaped(make(20), scans=20).shape == (28, 28, 1)
     assert refusal(make(21), scans=20) == "too_many_scans"
+
+
+@pytest.mark.parametrize("hidden", hostile.BEFORE_A_SCAN.values(), ids=hostile.BEFORE_A_SCAN)
+def test_no_scan_is_hidden_by_what_stands_before_it(hidden: bytes) -> None:
+    def make(count: int) -> bytes:
+        first, *others = hostile.with_scans(count).split(b"\xff\xda")
+        # Pillow reads what stands before the first scan, and is more particular than libjpeg.
+        return first + b"\xff\xda" + (hidden + b"\xff\xda").join(others)
+
+    assert shaped(make(20), scans=20).shape == (28, 28, 1)
+    assert refusal(make(21), scans=20) == "too_many_scans"
+    assert refusal(make(21)[:-2], scans=20) == "too_many_scans"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("kind", ["film", "picture"])
+def test_what_is_appended_to_a_jpeg_is_not_counted(kind: str, progressive: bool) -> None:
+    photo = encoded(hostile.SHOT, "JPEG", progressive=progressive)
+    appended = {"film": b"\xff\xda\0\2" * 50_000, "picture": hostile.with_scans(200)}[kind]
+    assert (shaped(photo + appended) == shaped(photo)).all()
+
+
+def test_a_jpeg_of_a_million_segments_is_not_counted_to_the_end() -> None:
+    data = hostile.with_scans(200).replace(b"\xff\xda", b"\xff\xfe\0\2" * 20_000 + b"\xff\xda")
+    started = time.thread_time()
+    assert count_scans(data, 100) == 101
+    assert time.thread_time() - started < 0.5
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "HEIF", "MPO"])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from garments.preprocess.frames import count_frames
+from garments.preprocess.scans import count_scans
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC")
 # How files of these formats begin. Only the decoder of the one that matches is ever tried.
@@ -24,7 +25,6 @@ _SIGNATURE = re.compile(
     rb"|(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<HEIC>....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1))",
     flags=re.DOTALL,
 )
-_START_OF_SCAN = b"\xff\xda"
 
 # In pixels: pictures are brought down to this before the item is looked for, so that an item
 # which fills an eighth of the frame still has as many pixels as an input of 28. A JPEG need not
@@ -152,7 +152,7 @@ def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:
     if _area(picture) > limits.pixels:
         raise _too_many_pixels(limits)
     # Pillow calls a JPEG MPO that has further ones in it, as some phones write them.
-    if picture.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) > limits.scans:
+    if picture.format in ("JPEG", "MPO") and count_scans(data, limits.scans) > limits.scans:
         detail = f"the JPEG has more than {limits.scans:,} scans: save it as a baseline JPEG"
         raise BadImage("too_many_scans", detail)
     if count_frames(picture, data, limits.frames) > limits.frames:
