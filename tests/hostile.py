@@ -160,6 +160,8 @@ def refused() -> dict[str, tuple[bytes, str]]:
         "truncated.heic": (heic[: len(heic) // 2], "unreadable_image"),
         "bomb.png": (png(50_000, 50_000), "too_many_pixels"),
         "bomb_just_over.png": (png(5001, 5000), "too_many_pixels"),
+        "bomb_of_one_line.png": (png(25_000_000, 1), "too_many_pixels"),
+        "bomb_of_one_column.png": (png(1, 25_000_000), "too_many_pixels"),
         "bomb.heic": (
             heic[:size] + struct.pack(">II", 30_000, 30_000) + heic[size + 8 :],
             "too_many_pixels",

@@ -54,6 +54,13 @@ def test_the_bound_on_scans_is_exact_in_every_kind_of_jpeg(make) -> None:
     assert refusal(make(21), scans=20) == "too_many_scans"
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_bound_on_a_side_is_exact(turn: int) -> None:
+    longest, longer = ((side, 1)[::turn] for side in (65_535, 65_536))
+    assert shaped(encoded(Image.new("L", longest))).shape == (28, 28, 1)
+    assert refusal(encoded(Image.new("L", longer))) == "too_many_pixels"
+
+
 @pytest.mark.parametrize("hidden", hostile.BEFORE_A_SCAN.values(), ids=hostile.BEFORE_A_SCAN)
 def test_no_scan_is_hidden_by_what_stands_before_it(hidden: bytes) -> None:
     def make(count: int) -> bytes:
@@ -180,12 +187,13 @@ def test_a_large_picture_of_any_mode_looks_as_it_does_when_it_is_small(mode: str
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("size", [(2520, 2115), (65_535, 81), (81, 65_535)])
 @pytest.mark.parametrize("mode", ["RGBA", "I;16", "F", "P"])
 def test_a_large_picture_takes_little_more_memory_than_its_pixels(
-    mode: str, tmp_path: Path
+    mode: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     path = tmp_path / "large"
-    one = large(mode)
+    one = large(mode).resize(size)
     path.write_bytes(encoded(one, "TIFF"))
     program = f"""if True:
         from pathlib import Path

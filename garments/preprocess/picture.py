@@ -31,8 +31,12 @@ _SIGNATURE = re.compile(
 # even be decoded at more.
 WORKING_SIDE = 224
 # In pixels: what has more when it is decoded takes so much memory that there is one at a time of
-# it, and is brought down band by band before anything else is done to it.
+# it, and is brought down square by square before anything else is done to it.
 _LARGE = 4_000_000
+_SQUARE = 512  # in pixels: a side
+# In pixels, and the most that a JPEG or a GIF can have. Of many lines of few pixels Pillow keeps
+# more about the lines than about the pixels.
+_LONGEST_SIDE = 65_535
 _one_large_picture = threading.Lock()
 # Pillow reads what stands before the pixels part by part, some of them byte by byte, and holds up
 # all other threads meanwhile. A PNG of 64 MiB in the usual parts of 8 KiB takes 25,000 steps.
@@ -151,6 +155,9 @@ def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:
     """Raise BadImage where decoding would take too much."""
     if _area(picture) > limits.pixels:
         raise _too_many_pixels(limits)
+    if max(picture.size) > _LONGEST_SIDE:
+        detail = f"the picture has a side of more than {_LONGEST_SIDE:,} pixels: send a smaller one"
+        raise BadImage("too_many_pixels", detail)
     # Pillow calls a JPEG MPO that has further ones in it, as some phones write them.
     if picture.format in ("JPEG", "MPO") and count_scans(data, limits.scans) > limits.scans:
         detail = f"the JPEG has more than {limits.scans:,} scans: save it as a baseline JPEG"
@@ -204,21 +211,23 @@ def _plain(picture: Image.Image, top: float) -> Image.Image:
 def _reduced(picture: Image.Image, factor: int, top: float) -> Image.Image:
     """The picture made plain and `factor` times smaller, with little memory beside its own."""
     small: Image.Image | None = None
-    for place, band in _bands(picture, 16 * factor):
-        part = _plain(band, top).reduce(factor)
+    # Whole multiples of the factor, so that no block of pixels that becomes one is cut.
+    for left, above, square in _squares(picture, max(1, _SQUARE // factor) * factor):
+        part = _plain(square, top).reduce(factor)
         if small is None:
-            size = (part.width, -(-picture.height // factor))
+            size = (-(-picture.width // factor), -(-picture.height // factor))
             small = Image.new(part.mode, size)
-        small.paste(part, (0, place // factor))
-    assert small is not None  # noqa: S101 (tells mypy that a picture has a first row)
+        small.paste(part, (left // factor, above // factor))
+    assert small is not None  # noqa: S101 (tells mypy that a picture has a first pixel)
     return small
 
 
-def _bands(picture: Image.Image, height: int) -> Iterator[tuple[int, Image.Image]]:
-    """The rows of a picture, `height` at a time, and where they begin."""
-    for place in range(0, picture.height, height):
-        end = min(place + height, picture.height)
-        yield place, picture.crop((0, place, picture.width, end))
+def _squares(picture: Image.Image, side: int = _SQUARE) -> Iterator[tuple[int, int, Image.Image]]:
+    """The picture in squares of `side`, and where each begins: left, top."""
+    for above in range(0, picture.height, side):
+        for left in range(0, picture.width, side):
+            right, below = min(left + side, picture.width), min(above + side, picture.height)
+            yield left, above, picture.crop((left, above, right, below))
 
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:
@@ -236,7 +245,7 @@ def _top(picture: Image.Image) -> float:
     """The sample that is white where samples are whole or real numbers of no told range."""
     if picture.mode not in ("I", "F"):
         return 255.0
-    most = max(float(_samples(band).max()) for _, band in _bands(picture, 64))
+    most = max(float(_samples(square).max()) for _, _, square in _squares(picture))
     # Take the smallest usual range that holds them.
     return next((top for top in (1.0, 255.0, 65535.0) if most <= top), most)
 
