@@ -161,6 +161,16 @@ def test_odd_modes_are_read(mode: str) -> None:
     assert shaped(pictures.encoded(picture, kind)).shape == (28, 28, 1)
 
 
+@pytest.mark.parametrize("most", [1, 1.02, 1.5, 255, 260, 382, 65535, 100_000])
+def test_real_numbers_are_of_the_usual_range_that_they_hardly_leave(
+    most: float, item: np.ndarray
+) -> None:
+    samples = item / item.max() * most
+    top = next((top for top in (1, 255, 65535) if most <= 1.5 * top), most)
+    found = shaped(pictures.encoded(Image.fromarray(samples.astype(np.float32)), "TIFF"))[..., 0]
+    assert np.abs(found - np.clip(samples / top, 0, 1) * 255).max() < 1.01
+
+
 def test_the_first_frame_of_an_animation_counts(item: np.ndarray) -> None:
     first, second = Image.fromarray(item), Image.new("L", (28, 28), 255)
     animation = pictures.encoded(first, "GIF", save_all=True, append_images=[second])

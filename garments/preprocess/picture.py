@@ -246,8 +246,8 @@ def _top(picture: Image.Image) -> float:
     if picture.mode not in ("I", "F"):
         return 255.0
     most = max(float(_samples(square).max()) for _, _, square in _squares(picture))
-    # Take the smallest usual range that holds them.
-    return next((top for top in (1.0, 255.0, 65535.0) if most <= top), most)
+    # Take the smallest usual range that holds them. Sharpening and scaling overshoot by some of it.
+    return next((top for top in (1.0, 255.0) if most <= 1.5 * top), max(65535.0, most))
 
 
 def _samples(picture: Image.Image) -> npt.NDArray[np.float64]:
