@@ -98,6 +98,7 @@ def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
     def in_jpeg(part: bytes) -> bytes:
         return jpeg[:2] + part * (size // len(part)) + jpeg[2:]
 
+    bmp = encoded(Image.new("L", (28, 28)), "BMP")
     resources = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\0" * 5000
     return {
         "comment.gif": in_gif(b"\x01x", b"!\xfe", b"\0"),
@@ -105,6 +106,7 @@ def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
         "extensions.gif": in_gif(b"!\xf9\x04\0\0\0\0\0"),
         "gaps.gif": in_gif(b"\x07"),
         "blocks.gif": gif[:29] + b"\x02" + b"\x01D" * (size // 2) + b"\0;",
+        "runs.bmp": bmp[:30] + b"\1" + bmp[31:1078] + b"\0\2\0\0" * (size // 4),
         "chunks.png": in_png(chunk(b"abCd", b"")),
         "texts.png": in_png(chunk(b"tEXt", b"k\0v")),
         "pixels.png": in_png(chunk(b"IDAT", b"")),

@@ -110,6 +110,12 @@ def test_a_file_of_millions_of_parts_is_given_up_soon(name: str) -> None:
     assert time.thread_time() - started < 1
 
 
+@pytest.mark.parametrize("name", ["runs.bmp", "chunks.png", "pixels.png", "resources.jpg"])
+def test_whoever_sends_a_file_of_too_many_parts_is_told_the_way_out(name: str) -> None:
+    with pytest.raises(BadImage, match="too many small parts: save it anew, as a JPEG, a PNG or"):
+        shaped(hostile.of_many_parts()[name])
+
+
 def test_pages_of_a_tiff_that_go_in_a_circle_are_counted_once() -> None:
     data = bytearray(encoded(Image.fromarray(hostile.ITEM), "TIFF"))
     start = int.from_bytes(data[4:8], "little")

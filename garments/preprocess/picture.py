@@ -112,9 +112,22 @@ def read_picture(data: bytes, limits: Limits, side: int = WORKING_SIDE) -> Image
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels(limits) from error
+    except _TooManyParts as error:
+        raise BadImage("unreadable_image", str(error)) from error
     except Exception as error:
         detail = "the picture is damaged or incomplete and cannot be decoded"
         raise BadImage("unreadable_image", detail) from error
+
+
+class _TooManyParts(OSError):
+    """To go through them takes too long."""
+
+    def __init__(self) -> None:
+        # A BMP of runs has one for every few pixels.
+        super().__init__(
+            "the file is of too many small parts: save it anew, as a JPEG, a PNG or a BMP without "
+            "compression"
+        )
 
 
 class _File(io.BytesIO):
@@ -125,7 +138,7 @@ class _File(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._steps += 1
         if self._steps > _MOST_STEPS:
-            raise OSError("the file is of too many parts")
+            raise _TooManyParts
         return super().read(size)
 
 
@@ -147,7 +160,7 @@ def open_picture(data: bytes) -> Image.Image:
     if len(data) <= _SMALL:
         return Image.open(io.BytesIO(data), formats=(kind,))
     if kind == "JPEG" and data.count(b"8BIM") > _MOST_RESOURCES:
-        raise OSError("the file is of too many parts")
+        raise _TooManyParts
     return Image.open(_File(data), formats=(kind,))
 
 
