@@ -209,6 +209,19 @@ def test_what_lies_beside_photos_is_not_taken_for_them(
     assert len(caplog.records) == 1
 
 
+def test_photos_beside_the_folders_of_classes_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    take(tmp_path / "Dress" / "a.png")
+    for name in ("b.png", "c.JPG", ".d.png"):
+        take(tmp_path / name)
+    (tmp_path / "reviews.csv").touch()
+    (found,) = read_photos([tmp_path])
+    assert found.path.name == "a.png"
+    (told,) = caplog.messages
+    assert "has 2 photos in no folder of a class, which are left out: move each into" in told
+
+
 def test_a_photo_in_two_classes_of_a_folder_is_refused(tmp_path: Path) -> None:
     content = take(tmp_path / "Dress" / "a.png").read_bytes()
     (tmp_path / "Shirt").mkdir()

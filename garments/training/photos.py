@@ -147,6 +147,12 @@ def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
     """A folder a class, named like it; where it has folders itself, each is of one sender."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder: {_layouts()}")
+    if loose := sum(map(_is_photo, folder.iterdir())):
+        log.warning(
+            "%s has %d photos in no folder of a class, which are left out: move each into that of "
+            "its class, or list all in a %s",
+            *(folder, loose, TABLE),
+        )
     for named in sorted(path for path in folder.iterdir() if path.is_dir()):
         if _is_no_photo(named.name):
             continue
@@ -162,6 +168,11 @@ def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
                 yield path, classes, inside[0] if len(inside) > 1 else "", ""
             else:
                 log.warning("%s is left out: training reads %s", path, " ".join(_EXTENSIONS))
+
+
+def _is_photo(path: Path) -> bool:
+    named_like_one = path.suffix.lower() in _EXTENSIONS and not _is_no_photo(path.name)
+    return named_like_one and path.is_file()
 
 
 def _is_no_photo(part: str) -> bool:
