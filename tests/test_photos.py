@@ -245,6 +245,40 @@ def test_a_table_that_cannot_be_used_is_named(
         read_photos([write_table(tmp_path, *rows)])
 
 
+HEAD = "file,accepted,sender\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (HEAD + "\n  \na.png,3,7\n\n,,\nb.png,11,7\n", "line 7: '11' is no class"),
+        (HEAD + 'a.png,3,"Anna,\nBerlin"\nb.png,11,7\n', "line 4: '11' is no class"),
+        (HEAD + "a.png,3,7,\nb.png,3,7,\n", "line 2: it has 4 cells for 3 columns: put"),
+        (HEAD + "a.png,3,7\nb.png,3,Anna,Berlin\n", "line 3: it has 4 cells"),
+        (HEAD + 'a.png,3,7\n"b.png,3,7\n', "cannot be read: unexpected end of data"),
+        (HEAD[:-1] + ",sender\n", "has the column sender twice"),
+        ("\n", "lacks the column accepted and file and sender"),
+    ],
+)
+def test_a_table_that_is_not_regular_is_refused_with_its_line(
+    table: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "photos.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(DatasetError, match=rf"photos\.csv,? {told}"):
+        read_photos([tmp_path])
+
+
+def test_a_table_may_have_blank_lines_short_ones_and_columns_of_its_own(tmp_path: Path) -> None:
+    for name in "ab":
+        take(tmp_path / f"{name}.png", on=f"rgb({ord(name)}, 0, 0)")
+    rows = "\r\nfile,sender,accepted,note,\r\n\r\na.png,Zoë,3\r\nb.png,7,5;7,,\r\n,,,,\r\n"
+    (tmp_path / "photos.csv").write_bytes(rows.encode("utf-8-sig"))
+    found = {photo.path.stem: photo for photo in read_photos([tmp_path])}
+    assert {name: (photo.sender, set(photo.accepted)) for name, photo in found.items()} == {
+        "a": ("Zoë", {3}), "b": ("7", {5, 7}),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["trousers and more", ""])
 def test_a_folder_without_photos_of_a_class_is_named_with_the_way_out(
     name: str, tmp_path: Path

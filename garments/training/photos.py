@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from garments.dataset import LABELS, DatasetError
 
@@ -124,23 +124,50 @@ def as_they_came(photos: Sequence[Photo]) -> list[Photo]:
 
 def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
     path = folder / TABLE
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
-    missing = {"file", "accepted", "sender"} - set(table.columns)
-    if missing:
-        raise DatasetError(f"{path} lacks the column {' and '.join(sorted(missing))}")
-    if "source_label" not in table:
-        table["source_label"] = ""
-    columns = ("file", "accepted", "sender", "source_label")
-    rows = zip(*(table[column] for column in columns), strict=True)
-    for line, (file, accepted, sender, source_label) in enumerate(rows, start=2):
+    for line, row in _rows_of(path):
         try:
-            classes = _classes_of(accepted) if accepted else frozenset({NONE})
+            classes = _classes_of(row["accepted"]) if row["accepted"] else frozenset({NONE})
         except ValueError as error:
             raise DatasetError(f"{path}, line {line}: {error}") from error
-        yield folder / file, classes, sender.strip(), source_label.strip()
+        source_label = row.get("source_label", "")
+        yield folder / row["file"], classes, row["sender"].strip(), source_label.strip()
+
+
+def _rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table that are not blank, and the line that each ends in."""
+    head: list[str] | None = None
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                if not any(cell.strip() for cell in row):
+                    continue
+                if head is None:
+                    head = _checked(path, row)
+                elif len(row) <= len(head):
+                    # Spreadsheets leave out cells at the end of a row that are empty.
+                    row += [""] * (len(head) - len(row))
+                    yield reader.line_num, dict(zip(head, row, strict=True))
+                else:
+                    raise DatasetError(
+                        f"{path}, line {reader.line_num}: it has {len(row)} cells for {len(head)} "
+                        "columns: put quotes around what has a comma in it, and no "
+                        "comma after the last cell"
+                    )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    if head is None:
+        _checked(path, [])
+
+
+def _checked(path: Path, head: list[str]) -> list[str]:
+    """The names of the columns, with those that must be there, each once."""
+    if missing := {"file", "accepted", "sender"} - set(head):
+        raise DatasetError(f"{path} lacks the column {' and '.join(sorted(missing))}")
+    for column in ("file", "accepted", "sender", "source_label"):
+        if head.count(column) > 1:
+            raise DatasetError(f"{path} has the column {column} twice")
+    return head
 
 
 def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
