@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from garments.bounds import none_at_least
 from garments.morning import drift
+from garments.morning.moved import SURE, Moved
 
 CONFIDENCE_BINS = 20
 MOST_SHOWN = 200
@@ -28,8 +29,6 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 # A picture this wide is enlarged on the page, and a blur would hide what the model saw.
 _FEW_PIXELS = 64
-_SURE = 0.9
-_MOST_NAMED = 3
 _PIECES_AT_ONCE = 100
 
 
@@ -155,9 +154,9 @@ def render(
         classes=_bars(night.labels, night.classes),
         confidences=_bars(bins, night.confidences)[::-1],
         earlier=earlier,
-        mix=_Moved(night.labels, night.tally.classes, [tally.classes for tally in earlier]),
-        sureness=_Moved(bins, night.tally.confidences, [tally.confidences for tally in earlier]),
-        sure=_SURE,
+        mix=Moved(night.labels, night.tally.classes, [tally.classes for tally in earlier]),
+        sureness=Moved(bins, night.tally.confidences, [tally.confidences for tally in earlier]),
+        sure=SURE,
         threshold=drift.THRESHOLD,
         least_photos=drift.LEAST_PHOTOS,
     )
@@ -198,55 +197,6 @@ def _bars(names: Sequence[str], counts: Sequence[int]) -> list[_Bar]:
     longest, total = max(*counts, 1), max(sum(counts), 1)
     named = zip(names, counts, strict=True)
     return [_Bar(name, count, count / total, count / longest) for name, count in named]
-
-
-@dataclass(frozen=True)
-class _Change:
-    """The share of one category."""
-
-    name: str
-    tonight: float
-    before: float
-    nights: list[float]
-    """Night by night, tonight the last."""
-
-    @property
-    def by(self) -> float:
-        return self.tonight - self.before
-
-
-class _Moved:
-    """The shares of all categories tonight, beside those of the nights before."""
-
-    def __init__(
-        self, names: Sequence[str], tonight: Sequence[int], earlier: Sequence[Sequence[int]]
-    ) -> None:
-        self.shift = drift.shift(tonight, earlier)
-        nights = [_shares(counts) for counts in (*earlier, tonight)]
-        pooled = _shares([sum(counts) for counts in zip(*earlier, strict=True)] or [0] * len(names))
-        self.rows = [
-            _Change(name, nights[-1][place], pooled[place], [shares[place] for shares in nights])
-            for place, name in enumerate(names)
-        ]
-
-    @property
-    def warned(self) -> bool:
-        return self.shift is not None and self.shift.shifted
-
-    @property
-    def farthest(self) -> list[_Change]:
-        """The categories that moved most, the farthest first."""
-        return sorted(self.rows, key=lambda row: -abs(row.by))[:_MOST_NAMED]
-
-    @property
-    def sure(self) -> tuple[float, float]:
-        """Of confidences: the share that is at least `_SURE`, tonight and before."""
-        rows = self.rows[round(_SURE * CONFIDENCE_BINS) :]
-        return sum(row.tonight for row in rows), sum(row.before for row in rows)
-
-
-def _shares(counts: Sequence[int]) -> list[float]:
-    return [count / max(sum(counts), 1) for count in counts]
 
 
 def _bin_names() -> list[str]:
