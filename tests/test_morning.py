@@ -238,6 +238,49 @@ def test_a_sum_that_does_not_come_out_is_told_first() -> None:
     assert "Look at this first The sum does not come out. 2,011 photos were found" in words
 
 
+def of_new(readable: int) -> Tally:
+    return Tally("2025-03-20", (readable, *[0] * 9), (*[0] * 19, readable))
+
+
+@pytest.mark.parametrize(
+    ("night", "told"),
+    [
+        (replace(NOTHING, found=3, unreadable=3), "No photo could be read. 3 of 3 photos found"),
+        (
+            replace(NIGHT, found=2_120, unreadable=120, left=0),
+            "Many photos could not be read. 120 of 2,120 photos found could not: a camera",
+        ),
+        (
+            replace(NIGHT, found=2_013, unreadable=10, unreadable_new=10, tally=of_new(150)),
+            "Many photos could not be read. 10 of 160 photos without an answer before could not: a camera",
+        ),
+        (
+            replace(NIGHT, found=2_013, unreadable=10, unreadable_new=10, tally=of_new(0)),
+            "No photo could be read. 10 of 10 photos without an answer before could not",
+        ),
+    ],
+)
+def test_many_unreadable_photos_are_told_first(night: Night, told: str) -> None:
+    page = page_of(night)
+    first = page.words.partition("Look at this first")[2].partition("Started")[0]
+    assert told in first
+    assert "See which, and why" in first
+    assert {"href": "#unreadable"} in page.all("a")[:2]
+
+
+@pytest.mark.parametrize(
+    "few",
+    [
+        {"found": 21, "accepted": 9, "review": 0, "unreadable": 9},  # though it is half of them
+        {"found": 2_108, "unreadable": 105},
+        {"unreadable_new": 9, "tally": of_new(10)},
+        {"unreadable_new": 50, "tally": of_new(950)},
+    ],
+)
+def test_a_few_unreadable_photos_are_no_warning(few: dict[str, Any]) -> None:
+    assert "could not be read" not in page_of(replace(NIGHT, **few)).words
+
+
 def test_classes_and_confidences_are_counted_in_words() -> None:
     words = page_of().words
     assert "T-shirt/top 280 14.0 %" in words

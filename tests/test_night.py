@@ -999,6 +999,20 @@ def test_a_possible_wrong_item_is_counted_and_shown(place: Place) -> None:
     assert "data:image/jpeg;base64," in page
 
 
+def test_the_report_tells_once_that_the_new_photos_could_not_be_read(place: Place) -> None:
+    place.add(*(f"{number}.png" for number in range(400)))
+    with fake_service() as service:
+        place.night(service)
+    assert "Look at this first" not in report(place)
+    place.add(*(f"new-{number}.png" for number in range(10)))
+    with fake_service([fake.status(422, "damaged")] * 10) as service:
+        place.night(service, batch_size=1, connections=1)
+        assert "10 of 10 photos without an answer before could not" in report(place)
+        place.add("later.png")
+        place.night(service)
+    assert "Look at this first" not in report(place)
+
+
 def test_the_report_compares_new_photos_with_the_nights_before(place: Place) -> None:
     with fake_service() as service:
         for night, length in enumerate((21, 21, 23)):

@@ -48,6 +48,7 @@ def write_report(
         review=table.decisions["review"],
         reviewed=table.decisions["reviewed"],
         unreadable=table.decisions["unreadable"],
+        unreadable_new=table.unreadable_new,
         left=len(night.left),
         posted=night.posted,
         mismatched=table.mismatched.count,

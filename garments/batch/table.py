@@ -74,6 +74,7 @@ class Table:
         self.all, self.new = Tally([0] * len(labels)), Tally([0] * len(labels))
         self.model_accepts = 0
         """How many of `all` the model accepted, whatever people have said since."""
+        self.unreadable_new = 0
         self.review, self.unreadable, self.mismatched = Least(), Least(), Least()
         self._moved: list[tuple[bytes, float | None]] = []
 
@@ -124,6 +125,7 @@ class Table:
         if not outcome.problem:
             raise self._lost(outcome.name)
         self.unreadable.add(outcome)
+        self.unreadable_new += outcome.new_in > self.night.new_after
         self.decisions["unreadable"] += 1
         return Row(filename, expected=expected, error=outcome.problem)
 

@@ -30,6 +30,10 @@ _JPEG = b"\xff\xd8\xff"
 # A picture this wide is enlarged on the page, and a blur would hide what the model saw.
 _FEW_PIXELS = 64
 _PIECES_AT_ONCE = 100
+# A file that was cut off, or is no photo, turns up now and then, and of few photos one is soon a
+# large share. A broken camera, disk or transfer spoils whole batches.
+_MANY_UNREADABLE = 10
+_UNREADABLE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,31 @@ class Night:
     """Those that a person has answered for."""
     carried: int = 0
     """Rows beside all these, of photos that a night archived before it was cut short."""
+    unreadable_new: int = 0
+    """Those that are new this night, or could not be opened in the nights before either."""
     earlier: tuple[Tally, ...] = ()
     """Of the nights before, the oldest first. Those of other classes are passed over."""
 
     @property
     def counted(self) -> int:
         return self.accepted + self.review + self.reviewed + self.unreadable + self.left
+
+    @property
+    def spoiled(self) -> tuple[int, int, str] | None:
+        """How many could not be read, of how many, and of which; None if that is usual.
+
+        Many of the new are told even where they are few of all that the folder keeps.
+        """
+        new = self.unreadable_new + sum(self.tally.classes)
+        looked_at = self.found - self.left
+        for unreadable, count, kind in (
+            (self.unreadable_new, new, "without an answer before"),
+            (self.unreadable, looked_at, "found"),
+        ):
+            if unreadable >= _MANY_UNREADABLE and unreadable > _UNREADABLE_SHARE * count:
+                return unreadable, count, kind
+        nothing = self.unreadable == looked_at > 0
+        return (self.unreadable, looked_at, "found") if nothing else None
 
 
 def render(
