@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 THRESHOLD = 0.001
 LEAST_PHOTOS = 50
+NIGHTS_TO_SEE_SPREAD = 3
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,12 @@ class Shift:
     nights: int
     """How many earlier nights it was compared with."""
     dispersion: float | None
-    """How much more than by chance nights vary, at least 1; None of too few to tell."""
+    """How much more than by chance nights vary, at least 1; None where it cannot be told."""
+    left_out: int = 0
+    """How many of the nights, the farthest from the others, were left out of that; 0 of none."""
+    odd: tuple[int, ...] = ()
+    """The places of earlier nights that differ themselves from the others by more than chance and
+    habit explain; told from 14 nights on."""
 
     @property
     def shifted(self) -> bool:
@@ -29,6 +35,12 @@ class Shift:
     def test(self) -> str:
         if self.dispersion is None:
             return "Pearson’s chi-squared test of homogeneity"
+        if self.left_out:
+            which = "night" if self.left_out == 1 else f"{self.left_out} nights"
+            return (
+                "Pearson’s chi-squared test, scaled by how the nights before differ in the same "
+                f"way, without the {which} farthest from the others (F test)"
+            )
         return "Pearson’s chi-squared test, scaled by how the nights before differ (F test)"
 
 
@@ -50,4 +62,4 @@ def shift(tonight: Sequence[int], earlier: Sequence[Sequence[int]]) -> Shift | N
     from garments.morning.homogeneity import compare
 
     found = compare(tonight, past)
-    return found and Shift(found[0], len(past), found[1])
+    return found and Shift(found.p, len(past), *found[1:])
