@@ -373,6 +373,23 @@ def test_a_shift_is_told_first_with_what_moved_most() -> None:
     assert "The confidence has shifted" not in words
 
 
+def test_of_many_nights_of_one_class_no_excuse_is_made_for_a_shift() -> None:
+    def only(sneakers: int, bags: int) -> Tally:
+        return replace(tally(), classes=(*[0] * 7, sneakers, bags, 0))
+
+    night = replace(NIGHT, tally=only(1_500, 500), earlier=(only(2_000, 0),) * 28)
+    words = page_of(night).words
+    assert (
+        "Sneaker: 75.0 % of the new photos, 100.0 % before; Bag: 25.0 % of the new photos" in words
+    )
+    assert "Bag: 25.0 % of the new photos, 0.0 % before. Compare the nights" in words
+    assert "known from the fourth night on" not in words
+    assert "since all their photos are of one kind" in words
+    words = page_of(replace(night, earlier=night.earlier[:2])).words
+    assert "0.0 % before. With so few nights before, it may be nothing" in words
+    assert "known from the fourth night on" in words
+
+
 def test_a_night_before_that_was_odd_is_named() -> None:
     earlier = list(NIGHT.earlier)
     earlier[4] = tally(5, tuple(moved(0.6, 8)))

@@ -32,6 +32,11 @@ class Shift:
         return self.p < THRESHOLD
 
     @property
+    def few(self) -> bool:
+        """Whether the nights are too few to tell how much nights vary."""
+        return self.nights < NIGHTS_TO_SEE_SPREAD
+
+    @property
     def test(self) -> str:
         if self.dispersion is None:
             return "Pearson’s chi-squared test of homogeneity"

@@ -46,8 +46,9 @@ class Moved:
 
     @property
     def farthest(self) -> list[Change]:
-        """The categories that moved most, the farthest first."""
-        return sorted(self.rows, key=lambda row: -abs(row.by))[:_MOST_NAMED]
+        """The categories that moved most, the farthest first; none that did not as far as shown."""
+        rows = [row for row in self.rows if round(100 * row.by, 1)]
+        return sorted(rows, key=lambda row: -abs(row.by))[:_MOST_NAMED]
 
     @property
     def sure(self) -> tuple[float, float]:
