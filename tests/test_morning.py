@@ -347,7 +347,8 @@ def test_of_few_nights_it_is_said_how_little_they_show(nights: int, few: bool) -
 
 def test_a_single_photo_is_one() -> None:
     night = replace(NIGHT, found=5, posted=1, left=3)
-    words = page_of(night).words
+    words = page_of(replace(night, tally=of_new(1))).words
+    assert "New: 1 photo." in words
     assert "1 photo, 0.0 a second" in words
     assert "1 photo, known already" in words
 
