@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
-from garments.bounds import accepted_from, error_bound
+from garments.bounds import accepted_downwards
 
 _Z = 1.959964  # of the normal distribution: 95 % lie within
 
@@ -60,14 +60,12 @@ class Threshold:
     """From which confidence on few enough answers are wrong."""
 
     most: float
-    """The share of them that may be."""
+    """The share of them that may be; the true one exceeds it one time in twenty."""
     confidence: float | None
     """None where no number of answers that were looked at is enough to say."""
     count: int = 0
     """Of those that were looked at, how many are as sure as that."""
     wrong: int = 0
-    bound: float = 1.0
-    """What the true share of wrong ones does not exceed, but for one time in twenty."""
 
 
 def rate(judged: Iterable[Judged]) -> Rate:
@@ -116,14 +114,13 @@ def overall(
 def threshold(judged: Sequence[Judged], most: float) -> Threshold:
     """The lowest confidence from which on at most a share `most` is wrong, as far as one can say.
 
-    By `error_bound`, as the model's own threshold.
+    By `accepted_downwards`, since no other photos check it later, as the test set does the model's
+    own threshold. It holds for a day's look at it, not for the looks of all days together.
     Answers that were looked at because they contradict a slip are left out: they were chosen for
     being wrong. Doubtful ones are in it more often than accepted ones, of which there is a sample
     at most, so that the confidence found is rather too high than too low.
     """
     fair = [one for one in judged if one.kind != "wrong"]
     rights = [one.prediction == one.answer for one in fair]
-    found = accepted_from([one.confidence for one in fair], rights, most)
-    if found is None:
-        return Threshold(most, None)
-    return Threshold(most, *found, error_bound(found.wrong, found.answers))
+    found = accepted_downwards([one.confidence for one in fair], rights, most)
+    return Threshold(most, *found) if found else Threshold(most, None)
