@@ -25,7 +25,8 @@ run: $(VENV)/.serving
 	kill -0 $$service || exit 3; \
 	[ $$code -le 1 ] || exit $$code; \
 	echo; head -6 predictions.csv | cut -d , -f 1-6 | tr , '\t' | expand -t 26,38,52,64,74; \
-	echo '…'; echo; $(BIN)/python model_accuracy.py predictions.csv
+	echo '…'; echo; $(BIN)/python model_accuracy.py predictions.csv && \
+	echo 'The night is told in report.html. README.md says how to sort photos of your own.'
 
 serve: $(VENV)/.serving
 	$(BIN)/python app.py --port $(PORT)

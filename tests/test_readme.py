@@ -121,5 +121,7 @@ def test_make_run_works_in_a_fresh_clone(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^accuracy  9\d\.00%  \(9\d of 100\)$", done.stdout, flags=re.MULTILINE)
+    assert done.stdout.splitlines()[-1].startswith("The night is told in report.html.")
     assert len((clone / "predictions.csv").read_text().splitlines()) == 101
+    assert (clone / "report.html").exists()
     assert not list((clone / ".venv").glob("lib/*/site-packages/tensorflow"))
