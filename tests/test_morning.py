@@ -253,11 +253,11 @@ def of_new(readable: int) -> Tally:
         ),
         (
             replace(NIGHT, found=2_013, unreadable=10, unreadable_new=10, tally=of_new(150)),
-            "Many photos could not be read. 10 of 160 photos without an answer before could not: a",
+            "Many photos could not be read. 10 of 160 photos that had no answer yet could not: a",
         ),
         (
             replace(NIGHT, found=2_013, unreadable=10, unreadable_new=10, tally=of_new(0)),
-            "No photo could be read. 10 of 10 photos without an answer before could not",
+            "No photo could be read. 10 of 10 photos that had no answer yet could not",
         ),
     ],
 )

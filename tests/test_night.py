@@ -1007,7 +1007,7 @@ def test_the_report_tells_once_that_the_new_photos_could_not_be_read(place: Plac
     place.add(*(f"new-{number}.png" for number in range(10)))
     with fake_service([fake.status(422, "damaged")] * 10) as service:
         place.night(service, batch_size=1, connections=1)
-        assert "10 of 10 photos without an answer before could not" in report(place)
+        assert "10 of 10 photos that had no answer yet could not" in report(place)
         place.add("later.png")
         place.night(service)
     assert "Look at this first" not in report(place)

@@ -134,7 +134,7 @@ class Night:
         new = self.unreadable_new + sum(self.tally.classes)
         looked_at = self.found - self.left
         for unreadable, count, kind in (
-            (self.unreadable_new, new, "without an answer before"),
+            (self.unreadable_new, new, "that had no answer yet"),
             (self.unreadable, looked_at, "found"),
         ):
             if unreadable >= _MANY_UNREADABLE and unreadable > _UNREADABLE_SHARE * count:
