@@ -99,14 +99,16 @@ def test_subfolders_are_searched_and_links_are_not_followed(tmp_path: Path) -> N
 def test_what_is_no_image_is_told(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     (photos / "deep").mkdir()
-    for name in ("a.AVIF", "deep/b.avif", "deep/c.pdf", "notes"):
+    for name in ("a.AVIF", "deep/b.avif", "deep/c.pdf", "notes", "d.\nINFO", ".e.jpg.Xa3bQ9"):
         (photos / name).touch()
     (photos / "link.png").symlink_to(photos / "0.png")
     with fake_service() as service:
         night(photos, service.url)
-    told = "other files there, which are left out: 2 .avif, "
+    told = "other files there, which are left out: "
     (line,) = [message for message in caplog.messages if message.startswith(told)]
-    assert {*line.removeprefix(told).split(", ")} == {"1 .pdf", "1 link", "1 without an extension"}
+    assert {*line.removeprefix(told).split(", ")} == {
+        *("2 .avif", "1 .pdf", "1 link", "3 of other names"),
+    }
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "a\nb.png", 'q"uote.png', "ü 🥾.png", "a,b.png"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 from collections import Counter
@@ -15,6 +16,7 @@ from garments.store import Stamp
 EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif",
 )  # fmt: skip
+_EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,4}")
 _ENDINGS = tuple(extension.encode() for extension in EXTENSIONS)
 
 
@@ -67,8 +69,10 @@ def walk(directory: bytes, others: Counter[str] | None = None) -> Iterator[Found
 def _kind(entry: os.DirEntry[bytes]) -> str:
     if entry.is_symlink():
         return "link"
-    extension = os.path.splitext(os.fsdecode(entry.name))[1]
-    return extension.lower() or "without an extension"
+    extension = os.path.splitext(os.fsdecode(entry.name))[1].lower()
+    # Others are no extensions but parts of names: there may be as many as files, and they may hold
+    # what breaks the lines of a log.
+    return extension if _EXTENSION.fullmatch(extension) else "of other names"
 
 
 def _status(entry: os.DirEntry[bytes]) -> os.stat_result | None:
