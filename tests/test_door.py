@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from garments.settings import Settings
 from garments.web.door import Door
 from garments.web.headers import DROPPED
-from garments.web.lifecycle import Lifecycle
+from garments.web.lifecycle import UNTIL, Lifecycle
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems
 from garments.web.together import TooMuch, others_wait
@@ -88,6 +88,7 @@ class World:
         )
         self.go = threading.Event()
         self.seen: list[dict[str, str]] = []
+        self.until = 0.0
         app = Flask("world")
         app.config["MAX_CONTENT_LENGTH"] = self.settings.max_request_bytes
         answer_errors_as_problems(app)
@@ -115,8 +116,13 @@ class World:
         def heavy() -> str:
             if others_wait():
                 raise TooMuch
+            self.until = request.environ[UNTIL]
             self.go.wait(10)
             return request.get_data(as_text=True)
+
+        @app.post("/sign-in", endpoint="pages.sign_in")
+        def sign_in() -> str:
+            return str(len(request.get_data()))
 
         @app.get("/health", endpoint="api.health")
         def health() -> str:
@@ -290,6 +296,19 @@ def test_a_few_bytes_that_are_much_work_reach_the_thread_whole() -> None:
     assert (one.status, one.content) == (200, b"a few bytes")
 
 
+def test_what_has_waited_in_the_loop_has_no_more_time_in_the_thread() -> None:
+    world, slow, one = (
+        World(deadline_seconds=5),
+        asked(b"x", path="/slow"),
+        asked(b"x", path="/heavy"),
+    )
+    world.go.set()
+    began = time.monotonic()
+    world.run(all_of(slow, one))
+    assert (slow.status, one.status) == (200, 200)
+    assert world.until < began + 5 + 0.15  # and not the fifth of a second that it waited later
+
+
 def test_queue_and_work_together_have_a_deadline() -> None:
     world = World(deadline_seconds=0.1)
     working, waiting = asked(b"x" * LARGE), asked(b"x" * LARGE)
@@ -408,6 +427,15 @@ def test_the_large_body_of_whoever_is_refused_is_not_read() -> None:
     many = (stranger, in_chunks, nowhere, health)
     assert [each.status for each in many] == [401, 401, 404, 200]
     assert [each.read for each in many] == [0] * 4
+
+
+def test_what_is_open_to_all_takes_a_little_in_chunks_and_no_more() -> None:
+    world, in_chunks = World(), [("transfer-encoding", "chunked")]
+    little = Asked([b"x" * 10] * 3, Headers(in_chunks), path="/sign-in")
+    much = Asked([b"x" * 10_000] * 100, Headers(in_chunks), path="/sign-in")
+    world.run(all_of(little, much))
+    assert (little.status, little.content) == (200, b"30")
+    assert much.read <= 20_000
 
 
 def test_the_small_body_of_whoever_is_refused_is_read_so_that_the_connection_stays() -> None:

@@ -28,17 +28,19 @@ def require_token(request: Request, token: str) -> None:
         raise Refusal("unauthorized", "send the service's token as `Authorization: Bearer …`")
 
 
-def may_bring_much(app: Flask, environ: WSGIEnvironment) -> bool:
-    """Whether a request that comes with much can reach a view that takes it, by its head alone.
+def most_to_bring(app: Flask, environ: WSGIEnvironment, little: int, much: int) -> int:
+    """The most bytes that the view of a request takes, by its head alone; 0 if it is refused.
 
     All that `app` asks before a view is asked here. If it says no, so it will when the request is
-    handed to it without its body. What is open to everybody takes little.
+    handed to it without its body. What is open to everybody takes `little`.
     """
     with app.request_context(environ) as context:
         request = context.request
         if request.method in _WITHOUT_BODY or request.routing_exception is not None:
-            return False
+            return 0
         try:
-            return app.preprocess_request() is None and request.endpoint not in (*OPEN, *SIGN_IN)
+            if app.preprocess_request() is not None:
+                return 0
         except Exception:  # noqa: BLE001 (it will be raised again, and answered)
-            return False
+            return 0
+        return little if request.endpoint in (*OPEN, *SIGN_IN) else much

@@ -37,10 +37,12 @@ class Bodies:
         with self._in_time():
             return bytes(await protocol())
 
-    async def large(self, protocol: HTTPProtocol, visit: Visit, size: int | None) -> io.BytesIO:
+    async def large(
+        self, protocol: HTTPProtocol, visit: Visit, size: int | None, most: int
+    ) -> io.BytesIO:
         """The whole body, of `size` bytes if that is known. Raises Refusal.
 
-        One that is too long is cut. It is held until `let_go`, which must follow in any case.
+        One of more than `most` is cut. It is held until `let_go`, which must follow in any case.
         """
         body = io.BytesIO()
         with self._in_time() as came:
@@ -51,8 +53,8 @@ class Bodies:
                 if self._held > self._settings.max_queue_bytes:
                     raise Refusal("busy", BUSY)
                 body.write(chunk)
-                if visit.received > self._settings.max_request_bytes:
-                    break  # it is refused by its length
+                if visit.received > most:
+                    break  # it is refused by its length, or makes no sense
         if size is not None and visit.received < size:
             raise Refusal("malformed_request", _BROKEN_OFF)
         body.seek(0)

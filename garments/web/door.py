@@ -19,7 +19,7 @@ from flask import Flask
 from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
 
 from garments.settings import Settings
-from garments.web.access import may_bring_much
+from garments.web.access import most_to_bring
 from garments.web.body import Bodies
 from garments.web.guard import HEADERS
 from garments.web.headers import put_headers
@@ -100,9 +100,10 @@ class Door:
         chunked = environ.pop("HTTP_TRANSFER_ENCODING", None)
         size = None if chunked else int(length.partition(",")[0]) if length else 0
         if size is None or size > _SMALL:
-            most = self._settings.max_request_bytes
-            if (size or 0) <= most and may_bring_much(self._app, environ):
-                return await self._answer_large(protocol, visit, environ, size)
+            much = self._settings.max_request_bytes
+            most = most_to_bring(self._app, environ, _SMALL, much)
+            if most and (size or 0) <= most:
+                return await self._answer_large(protocol, visit, environ, size, most)
             # It is refused by its head. Its body stays unread, so that the server closes the
             # connection, unless it is there already.
             size = 0
@@ -124,12 +125,17 @@ class Door:
             return await self._large.work(self._work, environ, visit)
 
     async def _answer_large(
-        self, protocol: HTTPProtocol, visit: Visit, environ: WSGIEnvironment, size: int | None
+        self,
+        protocol: HTTPProtocol,
+        visit: Visit,
+        environ: WSGIEnvironment,
+        size: int | None,
+        most: int,
     ) -> Answer:
         thread = self._pages if _asks_database(visit.path) else self._large
         thread.require_room()
         try:
-            environ["wsgi.input"] = await self._bodies.large(protocol, visit, size)
+            environ["wsgi.input"] = await self._bodies.large(protocol, visit, size, most)
             environ["CONTENT_LENGTH"] = str(visit.received)
             return await thread.work(self._work, environ, visit)
         finally:

@@ -45,17 +45,17 @@ class Thread:
         self, work: Callable[[WSGIEnvironment], _Answer], environ: WSGIEnvironment, visit: Visit
     ) -> _Answer:
         """What `work` makes of a request. Raises Refusal."""
-        arrived = time.monotonic()
         waited_before = visit.waited or 0.0  # in the loop, where it was too much work
+        arrived = time.monotonic() - waited_before
         if self._line.taken:
             self._line.require_room()
             try:
-                await self._line.wait(self._seconds)
+                await self._line.wait(self._seconds - waited_before)
             finally:
-                visit.waited = waited_before + time.monotonic() - arrived
+                visit.waited = time.monotonic() - arrived
         self._line.taken = True
         now = time.monotonic()
-        visit.waited = waited_before + now - arrived
+        visit.waited = now - arrived
         environ[UNTIL] = self._until = until = arrived + self._seconds
         future = self._loop.run_in_executor(self._executor, work, environ)
         # Its time may be up before the thread is free.
