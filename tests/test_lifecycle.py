@@ -73,7 +73,7 @@ def replace_model(folder: Path, *, right: bool) -> str:
 
 
 def test_a_stop_is_told_first_and_loses_no_request(models: Path, boot: bytes) -> None:
-    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_DRAIN_SECONDS": "0.5"}
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_DRAIN_SECONDS": "2"}
     port = free_port()
     told = []
 
