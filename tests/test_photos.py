@@ -255,7 +255,7 @@ HEAD = "file,accepted,sender\n"
         (HEAD + 'a.png,3,"Anna,\nBerlin"\nb.png,11,7\n', "line 4: '11' is no class"),
         (HEAD + "a.png,3,7,\nb.png,3,7,\n", "line 2: it has 4 cells for 3 columns: put"),
         (HEAD + "a.png,3,7\nb.png,3,Anna,Berlin\n", "line 3: it has 4 cells"),
-        (HEAD + 'a.png,3,7\n"b.png,3,7\n', "cannot be read: unexpected end of data"),
+        (HEAD + 'a.png,3,7\n"b.png,3,7\n', "line 3: unexpected end of data"),
         (HEAD[:-1] + ",sender\n", "has the column sender twice"),
         ("\n", "lacks the column accepted and file and sender"),
     ],

@@ -154,7 +154,9 @@ def _rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                         "columns: put quotes around what has a comma in it, and no "
                         "comma after the last cell"
                     )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {reader.line_num}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     if head is None:
         _checked(path, [])
