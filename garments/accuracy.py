@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from garments.predictions import NONE, Row, TableError, read_table
+from garments.predictions import NONE, Row, TableError, numbers_of, plain, read_table
 from garments.report import Scores, mcnemar, score
 
 Right = tuple[int, ...]
 """The classes that are right for a file, as its label lists them; none of them for ()."""
 
-_NONE_NAMES = ("none", "".join(NONE.split()))
+_NONE_NAMES = ("none", plain(NONE))
 _NO_CLASS = -1
 
 
@@ -127,8 +127,7 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
     A label is a number or one of `labels`, several joined by semicolons, any of which is right, or
     `none of these`. Case and spaces do not count. Raises TableError.
     """
-    numbers = {_plain(label): number for number, label in enumerate(labels)}
-    numbers |= {str(number): number for number in range(len(labels))}
+    numbers = numbers_of(labels)
     found: dict[str, Right] = {}
     for line, cells in read_table(path, ("filename", "label"), {"label": "expected"}):
         try:
@@ -143,17 +142,13 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
 
 def _right(label: str, numbers: Mapping[str, int]) -> Right:
     """The classes that a label lists. Raises ValueError."""
-    if _plain(label) in _NONE_NAMES:
+    if plain(label) in _NONE_NAMES:
         return ()
     found = []
     for name in label.split(";"):
-        if _plain(name) in _NONE_NAMES:
+        if plain(name) in _NONE_NAMES:
             raise ValueError(f"{label!r} is at once a class and none of them")
-        if _plain(name) not in numbers:
+        if plain(name) not in numbers:
             raise ValueError(f"{name!r} is no class")
-        found.append(numbers[_plain(name)])
+        found.append(numbers[plain(name)])
     return tuple(dict.fromkeys(found))
-
-
-def _plain(text: str) -> str:
-    return "".join(text.split()).casefold()

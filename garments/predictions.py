@@ -102,6 +102,17 @@ def name_of(cell: str) -> str:
     return cell.removeprefix("./")
 
 
+def plain(text: str) -> str:
+    """The name of a class as it is compared: case and spaces do not count."""
+    return "".join(text.split()).casefold()
+
+
+def numbers_of(labels: Sequence[str]) -> dict[str, int]:
+    """The number of each class by what people write for it, its name or that number, `plain`."""
+    names = {plain(label): number for number, label in enumerate(labels)}
+    return names | {str(number): number for number in range(len(labels))}
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
     """Write a temporary file beside `path` and put it in its place, durably, on success.

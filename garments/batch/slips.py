@@ -10,7 +10,7 @@ from typing import TextIO
 
 from garments.batch.errors import UsageError
 from garments.batch.walk import Findings
-from garments.predictions import name_of
+from garments.predictions import name_of, numbers_of, plain
 
 _MOST_TOLD = 5
 
@@ -21,11 +21,9 @@ def read_slips(path: Path, labels: Sequence[str], findings: Findings) -> None:
     Case and spaces do not count. Files are named as in `predictions.csv`. Raises UsageError, which
     tells of all lines that cannot be understood or name a file again.
     """
-    numbers = {_plain(label): number for number, label in enumerate(labels)}
-    numbers |= {str(number): number for number in range(len(labels))}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            faults = list(_faults(path, file, numbers, findings))
+            faults = list(_faults(path, file, numbers_of(labels), findings))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -56,11 +54,7 @@ def _faults(
         filename, expected = cells["filename"], cells["expected"]
         if not filename or expected is None:
             yield f"line {reader.line_num}: there must be a filename and what is expected"
-        elif (number := numbers.get(_plain(expected))) is None:
+        elif (number := numbers.get(plain(expected))) is None:
             yield f"line {reader.line_num}: {expected!r} is no category"
         elif not findings.expect(os.fsencode(name_of(filename)), number):
             yield f"line {reader.line_num}: {filename!r} stands twice"
-
-
-def _plain(text: str) -> str:
-    return "".join(text.split()).casefold()
