@@ -153,6 +153,22 @@ def all_of(*requests: Asked) -> Callable[[Door], object]:
     return lambda door: asyncio.gather(*(door.answer(each, each) for each in requests))
 
 
+def assert_waits_alone(long: Asked, *, beside: Asked) -> None:
+    """One request takes long, and neither another nor /health has to wait for it."""
+    world, health = World(), Asked([], Headers([]), method="GET", path="/health")
+
+    async def meanwhile(door: Door) -> None:
+        waiting = asyncio.create_task(door.answer(long, long))
+        await asyncio.sleep(0.05)
+        await all_of(beside, health)(door)
+        assert (beside.status, health.status, long.status) == (200, 200, 0)
+        world.go.set()
+        await waiting
+
+    world.run(meanwhile)
+    assert long.status == 200
+
+
 def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     """The lines of the log."""
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -243,19 +259,7 @@ def test_afterwards_all_is_as_before() -> None:
     ],
 )
 def test_what_takes_long_keeps_neither_small_requests_nor_health_waiting(large: Asked) -> None:
-    world, small = World(), asked(b"x")
-    health = Asked([], Headers([]), method="GET", path="/health")
-
-    async def meanwhile(door: Door) -> None:
-        waiting = asyncio.create_task(door.answer(large, large))
-        await asyncio.sleep(0.05)
-        await all_of(small, health)(door)
-        assert (small.status, health.status, large.status) == (200, 200, 0)
-        world.go.set()
-        await waiting
-
-    world.run(meanwhile)
-    assert large.status == 200
+    assert_waits_alone(large, beside=asked(b"x"))
 
 
 CHUNKED = [("transfer-encoding", "chunked")]
@@ -274,19 +278,7 @@ CHUNKED = [("transfer-encoding", "chunked")]
 def test_however_a_page_is_asked_for_it_waits_for_the_database_in_its_own_thread(
     page: Asked,
 ) -> None:
-    world, large = World(), asked(b"x" * LARGE, path="/slow")
-    health = Asked([], Headers([]), method="GET", path="/health")
-
-    async def meanwhile(door: Door) -> None:
-        waiting = asyncio.create_task(door.answer(page, page))
-        await asyncio.sleep(0.05)
-        await all_of(large, health)(door)
-        assert (large.status, health.status, page.status) == (200, 200, 0)
-        world.go.set()
-        await waiting
-
-    world.run(meanwhile)
-    assert page.status == 200
+    assert_waits_alone(page, beside=asked(b"x" * LARGE, path="/slow"))
 
 
 def test_a_few_bytes_that_are_much_work_reach_the_thread_whole() -> None:
