@@ -60,7 +60,7 @@ class Threshold:
     """From which confidence on few enough answers are wrong."""
 
     most: float
-    """The share of them that may be; the true one exceeds it one time in twenty."""
+    """The share of them that may be; the true one exceeds it one time in twenty at most."""
     confidence: float | None
     """None where no number of answers that were looked at is enough to say."""
     count: int = 0
