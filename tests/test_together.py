@@ -56,6 +56,13 @@ def shades(answers: list[Answer]) -> list[tuple[int, ...]]:
     return [tuple(choice.prediction for choice in answer.top) for answer in answers]
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all requests of a moment begun, however slow or busy this machine is."""
+    monkeypatch.setattr("garments.web.together._SECONDS_TO_BEGIN", 10)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_requests_of_one_moment_are_answered_by_one_run_and_each_gets_its_own() -> None:
     engine: Any = Engine()
     found = together(
@@ -97,6 +104,7 @@ def test_work_that_fails_harms_no_other() -> None:
     assert found[1] == [(3,)]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_every_request_keeps_its_own_context() -> None:
     engine: Any = Engine()
     app = Flask("world")
@@ -118,6 +126,7 @@ def test_outside_of_a_group_the_model_is_asked_at_once() -> None:
     assert engine.runs == [1]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_no_more_than_sixteen_are_worked_on_together() -> None:
     engine: Any = Engine()
     found = together(*[lambda: shades(ask(engine, pictures(5), 1))] * 40)

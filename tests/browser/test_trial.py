@@ -216,9 +216,11 @@ def test_a_photo_that_hangs_is_told_and_can_be_asked_for_again(ann: Person) -> N
     page.unroute("**/look")
     for _ in range(2):
         late.first.get_by_role("button", name="Try again").click()
-    page.clock.run_for(61_000)
-    expect(cards(page).filter(has_text="Accepted")).to_have_count(2)
-    expect(cards(page).filter(has_text="Needs a look")).to_have_count(1)
+    # What is answered is waited for, since the page's clock runs ahead of the service.
+    for _ in range(2):
+        expect(cards(page).filter(has_text="Accepted")).to_have_count(2)
+        expect(cards(page).filter(has_text="Needs a look")).to_have_count(1)
+        page.clock.run_for(61_000)
 
 
 def test_a_photo_may_be_long_under_way_on_a_slow_line(ann: Person) -> None:
