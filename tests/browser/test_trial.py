@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, Route, expect
 
 from tests.browser.conftest import WORD, NewPerson, Person, assert_fits, faults_of
 from tests.conftest import IMAGES, serving
@@ -242,6 +242,24 @@ def test_a_photo_may_be_long_under_way_on_a_slow_line(ann: Person) -> None:
     expect(page.locator("[aria-busy]")).to_have_count(1)
     page.clock.run_for(61_000)
     expect(cards(page)).to_contain_text("The service did not answer in time.")
+
+
+def test_of_what_was_cleared_while_it_was_under_way_nothing_is_said(ann: Person) -> None:
+    page = ann.page
+    held: list[Route] = []
+    page.route("**/look", lambda route: held.append(route))
+    choose(page, BOOT, SHIRT)
+    expect(page.locator("[aria-busy]")).to_have_count(2)
+    page.wait_for_timeout(200)
+    page.get_by_role("button", name="Clear all").click()
+    said = page.get_by_role("status")
+    expect(said).to_have_text("All answers are cleared.")
+    with page.expect_response("**/look"):
+        held[0].continue_()
+    held[1].abort()
+    ann.provoked.add("net::ERR_FAILED")
+    page.wait_for_timeout(500)
+    expect(said).to_have_text("All answers are cleared.")
 
 
 def test_whose_sign_in_has_ended_is_told_so(closed_service: str, person: NewPerson) -> None:

@@ -138,7 +138,7 @@ class Card {
         `${found.model} looks at ${width}×${height} pixels, and accepts ${found.threshold > 1 ? "no answer" : `an answer from ${percent(found.threshold)} on`}`,
         accepted || found.top[0][1] < found.threshold ? "." : ", but this picture is all of one shade."),
     );
-    announce(`${this.name}: ${label}, ${percent(share)}. ${decision}.`);
+    this.say(`${label}, ${percent(share)}. ${decision}.`);
   }
 
   fail(what, why, ...more) {
@@ -147,7 +147,12 @@ class Card {
       element("p", {}, sentence(why)),
       ...more,
     );
-    announce(`${this.name}: ${what}. ${sentence(why)}`);
+    this.say(`${what}. ${sentence(why)}`);
+  }
+
+  /** Announce it, unless the card was cleared while its photo was under way. */
+  say(what) {
+    if (this.root.isConnected) announce(`${this.name}: ${what}`);
   }
 
   done(...children) {
