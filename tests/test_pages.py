@@ -64,11 +64,20 @@ def test_the_token_and_a_name_let_a_person_in(closed: FlaskClient) -> None:
         {"name": " "},
         {"name": "x" * 61},
         {"name": "a\u202eb"},
+        {"name": "\u200c"},
     ],
 )
 def test_nothing_else_does(wrong: dict[str, str], closed: FlaskClient) -> None:
     assert sign_in(closed, **wrong).status_code == 422
     assert closed.get("/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "name", ["\u0645\u06cc\u200c\u0631\u0632\u0627", "\u0d95\u0dca\u200d\u0dc2"]
+)
+def test_a_name_may_have_the_joiners_that_its_letters_need(name: str, client: FlaskClient) -> None:
+    assert sign_in(client, name=name).status_code == 303
+    assert f"<bdi>{name}</bdi>" in client.get("/").text
 
 
 def test_signing_in_compares_the_token_in_constant_time(

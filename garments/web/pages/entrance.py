@@ -33,6 +33,9 @@ from garments.web.pages.origin import (
 from garments.web.problems import Refusal
 
 LONGEST_NAME = 60
+# Letters of Persian and of Indian scripts take other shapes with the non-joiner and the joiner, and
+# emoji are put together with it; by themselves they show nothing.
+_JOINERS = str.maketrans("", "", "\u200c\u200d")
 # Everything that a page may load, run or send to: what the service itself has.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -121,7 +124,8 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
         name = _given_name()
         if request.method == "POST":
             given = request.form.get("token", "").strip()
-            if not name or len(name) > LONGEST_NAME or not name.isprintable():
+            shown = name.translate(_JOINERS)
+            if not shown or len(name) > LONGEST_NAME or not shown.isprintable():
                 faults["name"] = f"Give your name, in at most {LONGEST_NAME} letters."
             if token and not hmac.compare_digest(given.encode(), token.encode()):
                 faults |= {"token": "This is not the service's token."}
