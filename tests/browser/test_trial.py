@@ -1,6 +1,7 @@
 """The page "Try it", as a person uses it."""
 
 import base64
+import os
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,41 @@ def test_a_photo_can_be_asked_for_again_when_the_service_was_away(ann: Person) -
     ann.page.unroute("**/look")
     cards(ann.page).get_by_role("button", name="Try again").click()
     expect(cards(ann.page)).to_contain_text("Ankle boot")
+
+
+def test_a_file_that_is_gone_or_changed_since_it_was_chosen_is_told_as_that(
+    ann: Person, tmp_path: Path
+) -> None:
+    ann.provoked.add("net::ERR_FAILED")
+    gone, changed = tmp_path / "gone.png", tmp_path / "changed.png"
+    for path in (gone, changed):
+        path.write_bytes(BOOT["buffer"])
+    ann.page.route("**/look", lambda route: route.abort())
+    with ann.page.expect_file_chooser() as chooser:
+        ann.page.get_by_role("button", name="Choose photos").click()
+    chooser.value.set_files([gone, changed])
+    expect(cards(ann.page).get_by_role("button", name="Try again")).to_have_count(2)
+    ann.page.unroute("**/look")
+    gone.unlink()
+    changed.write_bytes(SHIRT["buffer"])
+    os.utime(changed, (1, 1))
+    for _ in range(2):
+        cards(ann.page).get_by_role("button", name="Try again").first.click()
+    for card in cards(ann.page).all():
+        expect(card).to_contain_text("Cannot be read")
+        expect(card).to_contain_text("It was moved, deleted or changed since, or is a folder")
+        expect(card).to_contain_text("choose it again")
+
+
+def test_a_folder_is_not_taken_for_a_service_that_is_away(ann: Person, tmp_path: Path) -> None:
+    ann.provoked.add("net::ERR_FILE_NOT_FOUND")  # nor is it a picture to be shown
+    data = {"items": [], "files": [str(tmp_path)], "dragOperationsMask": 1}
+    devtools = ann.context.new_cdp_session(ann.page)
+    for step in ("dragEnter", "dragOver", "drop"):
+        event = {"type": step, "x": 600, "y": 250, "data": data}
+        devtools.send("Input.dispatchDragEvent", event)
+    expect(cards(ann.page)).to_contain_text("Cannot be read")
+    expect(cards(ann.page)).to_contain_text("or is a folder")
 
 
 def test_a_photo_that_hangs_is_told_and_can_be_asked_for_again(ann: Person) -> None:

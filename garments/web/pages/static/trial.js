@@ -101,6 +101,13 @@ class Card {
 
   async look() {
     try {
+      // A request whose body cannot be read fails like one that does not get there.
+      await this.file.slice(0, 1).arrayBuffer();
+    } catch {
+      this.fail("Cannot be read", "it was moved, deleted or changed since, or is a folder: choose it again");
+      return;
+    }
+    try {
       // The type is told by the content, whatever the browser takes it for.
       const found = await post("/look", new Blob([this.file], { type: "application/octet-stream" }));
       if (found.error) this.fail("Cannot be read", found.error.detail);
