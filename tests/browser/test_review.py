@@ -446,6 +446,22 @@ def test_a_request_that_hangs_is_told_and_sent_again(shop: Shop, reviewer) -> No
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+@pytest.mark.parametrize("body", ["<h1>Accept the terms</h1>", '{"items": [{"photo": "0', "[]"])
+def test_what_does_not_come_from_the_service_is_told_in_plain_words(
+    body: str, shop: Shop, reviewer
+) -> None:
+    page = reviewer().page
+    page.route("**/review/decide", lambda route: route.fulfill(body=body))
+    name = press(page, "4")
+    expect(page.get_by_role("alert")).to_have_text(
+        "Saving does not work: what came is not the service's answer, or only a part of it. "
+        "1 answer is not saved yet, and kept here. Trying again."
+    )
+    page.unroute("**/review/decide")
+    saved(page)
+    assert shop.standing() == [(name, 4, "Ann")]
+
+
 def test_while_answers_are_under_way_it_is_not_said_that_all_are_done(shop: Shop, reviewer) -> None:
     page = reviewer().page
     hung: list[Route] = []

@@ -238,6 +238,19 @@ def test_a_folder_is_not_taken_for_a_service_that_is_away(ann: Person, tmp_path:
     expect(cards(ann.page)).to_contain_text("or is a folder")
 
 
+def test_what_does_not_come_from_the_service_is_told_in_plain_words(ann: Person) -> None:
+    ann.page.route(
+        "**/look", lambda route: route.fulfill(content_type="text/html", body="<h1>Accept</h1>")
+    )
+    choose(ann.page, BOOT)
+    expect(cards(ann.page)).to_contain_text(
+        "What came is not the service's answer, or only a part of it."
+    )
+    ann.page.unroute("**/look")
+    cards(ann.page).get_by_role("button", name="Try again").click()
+    expect(cards(ann.page)).to_contain_text("Ankle boot")
+
+
 def test_a_photo_that_hangs_is_told_and_can_be_asked_for_again(ann: Person) -> None:
     page = ann.page
     page.clock.install()

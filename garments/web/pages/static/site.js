@@ -90,11 +90,15 @@ function unreachable({ name }) {
 async function read(answer) {
   const found = await answer.json().catch((broken) => {
     if (broken.name === "TimeoutError") throw unreachable(broken);
-    return {};
+    return null;
   });
-  if (answer.ok) return found;
-  const detail = found.detail ?? `the service answered ${answer.status}`;
-  throw new Refused(answer.status, found.code ?? "unknown", detail);
+  // What stands between may answer by itself, or the connection may break midway.
+  const isWhole = found !== null && typeof found === "object" && !Array.isArray(found);
+  if (answer.ok && isWhole) return found;
+  const detail = answer.ok
+    ? "what came is not the service's answer, or only a part of it"
+    : found?.detail ?? `the service answered ${answer.status}`;
+  throw new Refused(answer.status, found?.code ?? "unknown", detail);
 }
 
 /** A new element of `kind` with these attributes (`class`, `href`, …) and children. */
