@@ -602,6 +602,18 @@ def test_keys_can_be_turned_off_and_are_explained(shop: Shop, reviewer) -> None:
     assert shop.standing() == []
 
 
+def test_the_help_opens_at_its_title_and_its_keys_change_nothing(reviewer) -> None:
+    page = reviewer().page
+    page.set_viewport_size({"width": 683, "height": 384})
+    page.keyboard.press("?")
+    expect(page.get_by_role("heading", name="Keys")).to_be_focused()
+    expect(page.get_by_role("heading", name="Keys")).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Use these keys")).to_be_checked()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Use these keys")).to_be_focused()
+
+
 def test_a_screen_reader_hears_what_comes_next(shop: Shop, reviewer) -> None:
     page = reviewer().page
     expect(page.get_by_role("status")).to_have_text(re.compile(r"^Next: "))
