@@ -424,6 +424,33 @@ def test_nobody_leaves_without_a_warning_while_an_answer_is_not_saved(shop: Shop
     assert shop.standing() == sorted([(name, 4, "Ann"), (other, 5, "Ann")])
 
 
+def test_whoever_has_anothers_answers_in_the_tab_is_warned_before_it_closes(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    ann.provoked.add("net::ERR_FAILED")
+    page = ann.page
+    warned: list[str] = []
+
+    def hear(dialog: Dialog) -> None:
+        warned.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", hear)
+    page.route("**/review/decide", lambda route: route.abort())
+    press(page, "4")
+    ann.sign_in(shop.url, "Ben")
+    page.unroute("**/review/decide")
+    page.goto(f"{shop.url}/review")
+    expect(page.locator("#theirs")).to_be_visible()
+    warned.clear()
+    here(page)
+    press(page, "5")
+    saved(page)
+    page.reload()
+    assert warned == ["beforeunload"]
+
+
 def test_a_request_that_hangs_is_told_and_sent_again(shop: Shop, reviewer) -> None:
     ann = reviewer()
     page = ann.page

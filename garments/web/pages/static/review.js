@@ -473,7 +473,8 @@ function start() {
 
   addEventListener("online", () => { review.go?.(); review.loadAgain(); });
   addEventListener("beforeunload", (event) => {
-    if (review.unsent.length && !review.leaving) event.preventDefault();
+    const kept = review.unsent.length + review.theirs.length; // with a tab that is closed they are lost
+    if (kept && !review.leaving) event.preventDefault();
   });
   // Whoever leaves lets others have the photos at once; a reload of this tab gets them again.
   addEventListener("pagehide", () => {
