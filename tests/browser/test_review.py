@@ -371,6 +371,30 @@ def test_what_one_person_has_not_saved_is_never_sent_as_anothers(shop: Shop, rev
     assert shop.standing() == [(name, 4, "Ann")]
 
 
+def test_what_waits_is_counted_in_answers_and_the_rest_is_called_what_it_is(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    ann.provoked.add("net::ERR_FAILED")
+    page = ann.page
+    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    page.route(re.compile("/review/(decide|skip|undo)$"), lambda route: route.abort())
+    told = page.get_by_role("alert")
+    press(page, "s")
+    only_others = "What you skipped or took back is not saved yet, and kept here."
+    expect(told).to_contain_text(only_others)
+    press(page, "4")
+    expect(told).to_contain_text(" 1 answer is not saved yet, and kept here.")
+    press(page, "u")
+    expect(told).to_contain_text(only_others)
+    ann.sign_in(shop.url, "Ben")
+    page.goto(f"{shop.url}/review")
+    expect(page.locator("#theirs")).to_have_text(
+        "What Ann skipped or took back is not saved yet: "
+        "it is kept in this tab until Ann signs in here again."
+    )
+
+
 def test_what_an_earlier_page_kept_without_a_name_is_sent_too(shop: Shop, reviewer) -> None:
     page = reviewer().page
     page.route("**/review/decide", lambda _: None)  # which is never answered

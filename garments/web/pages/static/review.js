@@ -231,7 +231,7 @@ class Review {
   explain(refused) {
     this.trouble = refused;
     const count = this.unsent.length;
-    const waiting = count ? ` ${notSaved(count)}, and kept here.` : "";
+    const waiting = count ? ` ${notSaved(this.unsent)}, and kept here.` : "";
     if (isSignedOut(refused)) {
       this.tell(`You are signed out.${waiting} `);
       const next = encodeURIComponent(location.pathname + location.search);
@@ -249,10 +249,11 @@ class Review {
   }
 
   showTheirs() {
-    const counts = new Map();
-    for (const { who } of this.theirs) counts.set(who, (counts.get(who) ?? 0) + 1);
-    const told = [...counts].map(([who, count]) => `${notSaved(count, who)}: ` +
-      `${count === 1 ? "it is" : "they are"} kept in this tab until ${who} signs in here again.`);
+    const told = [...new Set(this.theirs.map((one) => one.who))].map((who) => {
+      const steps = this.theirs.filter((one) => one.who === who);
+      const kept = answersIn(steps) > 1 ? "they are" : "it is";
+      return `${notSaved(steps, who)}: ${kept} kept in this tab until ${who} signs in here again.`;
+    });
     at("theirs").hidden = !told.length;
     at("theirs").textContent = told.join(" ");
   }
@@ -377,7 +378,7 @@ class Review {
   leftHere() {
     const left = this.progress?.left ?? {};
     const count = this.kind ? left[this.kind] : Object.values(left).reduce((a, b) => a + b, 0);
-    return Math.max(0, (count ?? 0) - this.unsent.filter((one) => one.path === "decide").length);
+    return Math.max(0, (count ?? 0) - answersIn(this.unsent));
   }
 
   showProgress() {
@@ -396,7 +397,15 @@ function isSignedOut({ code }) {
   return code === "signed_out" || code === "foreign_form";
 }
 
-function notSaved(count, who) {
+/** How many answers are among `steps`, but those that a later one takes back. */
+function answersIn(steps) {
+  const undone = new Set(steps.filter((one) => one.path === "undo").map((one) => one.request));
+  return steps.filter((one) => one.path === "decide" && !undone.has(one.request)).length;
+}
+
+function notSaved(steps, who) {
+  const count = answersIn(steps);
+  if (!count) return `What ${who ?? "you"} skipped or took back is not saved yet`;
   const whose = who === undefined ? "" : ` of ${who}`;
   return `${count} ${count === 1 ? "answer" : "answers"}${whose} ${count === 1 ? "is" : "are"} not saved yet`;
 }
