@@ -229,6 +229,103 @@ def test_a_reload_in_the_middle_loses_nothing(shop: Shop, reviewer) -> None:
     assert [name for name, _, _ in shop.standing()] == [first]
 
 
+def answer_all(page: Page) -> None:
+    """Answer until no photo comes any more, and look again."""
+    while page.locator("#desk").is_visible():
+        here(page)
+        page.keyboard.press("5")
+        saved(page)
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator("#done-title")).to_have_text("Nothing is left")
+
+
+def test_what_was_taken_back_before_it_was_saved_is_shown_after_a_reload(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    ann.provoked.add("net::ERR_FAILED")
+    page = ann.page
+    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    page.route("**/review/decide", lambda route: route.abort())
+    name = press(page, "4")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.keyboard.press("u")
+    expect(page.locator("#name")).to_have_text(name)
+    page.reload()
+    here(page)
+    page.unroute("**/review/decide")
+    saved(page)
+    expect(page.locator("#name")).to_have_text(name)
+    answer_all(page)
+    assert (name, 5, "Ann") in shop.standing()
+
+
+def test_what_the_other_tab_took_back_comes_to_this_one_again(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    name = press(ann.page, "4")
+    saved(ann.page)
+    other = ann.context.new_page()
+    other.goto(f"{shop.url}/review")
+    here(other)
+    other.keyboard.press("u")
+    expect(other.locator("#name")).to_have_text(name)
+    saved(other)
+    other.close()
+    answer_all(ann.page)
+    assert (name, 5, "Ann") in shop.standing()
+
+
+def test_what_was_refused_comes_again_when_the_other_answer_is_taken_back(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer("Ann")
+    ann.provoked.add(" status of 409 ")
+    name = photo(ann.page)
+    with closing(sqlite3.connect(shop.file)) as base, base:
+        base.execute("DELETE FROM leases")  # as if Ann had been away for long
+    ben = reviewer("Ben").page
+    press(ben, "2")
+    saved(ben)
+    press(ann.page, "3")
+    expect(ann.page.get_by_role("alert")).to_contain_text("Ben has answered")
+    press(ben, "u")
+    press(ben, "s")
+    saved(ben)
+    ben.close()
+    answer_all(ann.page)
+    assert (name, 5, "Ann") in shop.standing()
+
+
+def test_an_answer_of_the_service_from_before_a_decision_brings_its_photo_back_neither(
+    shop: Shop, reviewer
+) -> None:
+    page = reviewer().page
+    late: list[Route] = []
+    page.route("**/review/next", lambda route: late.append(route))
+    page.evaluate("document.getElementById('again').click()")
+    while not late:
+        page.wait_for_timeout(20)
+    before = late[0].fetch()
+    name = press(page, "4")
+    saved(page)
+    late[0].fulfill(response=before)
+    for _ in range(3):
+        assert press(page, "5") != name
+    saved(page)
+    assert (name, 4, "Ann") in shop.standing()
+
+
+def test_of_one_photo_that_another_has_is_spoken_as_of_one(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    left = {"doubtful": 1, "wrong": 0, "sample": 0}
+    nothing = {"items": [], "mine": [], "left": left, "hour": 0, "own": 0}
+    page.route("**/review/next", lambda route: route.fulfill(json=nothing))
+    page.reload()
+    expect(page.locator("#done-text")).to_have_text(
+        "1 photo is before somebody else, and comes here if it is left there."
+    )
+
+
 def test_what_was_decided_before_the_window_was_closed_can_be_taken_back(
     shop: Shop, reviewer
 ) -> None:
@@ -497,7 +594,7 @@ def test_a_request_that_hangs_is_told_and_sent_again(shop: Shop, reviewer) -> No
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-@pytest.mark.parametrize("body", ["<h1>Accept the terms</h1>", '{"items": [{"photo": "0', "[]"])
+@pytest.mark.parametrize("body", ["<h1>Accept the terms</h1>", '{"items": [{"photo": "0', "{}"])
 def test_what_does_not_come_from_the_service_is_told_in_plain_words(
     body: str, shop: Shop, reviewer
 ) -> None:

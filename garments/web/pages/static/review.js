@@ -2,7 +2,7 @@
 //
 // What is done is put into `unsent` and kept in the tab's storage until the service has it; it is
 // sent one by one, in order. So a reload or a failing connection loses nothing.
-import { announce, closed, element, percent, post } from "./site.js";
+import { announce, closed, element, notOurs, percent, post } from "./site.js";
 
 const FEWEST = 2; // photos that are loaded ahead
 const KEEP_MILLISECONDS = 60_000; // between two signs that this tab is still there
@@ -66,8 +66,8 @@ class Review {
     this.asked = false;
     this.loaded = new Map();
     this.until = 0; // the end of the last lease
-    // An answer of the service may have been under way while a photo was answered here.
-    this.passed = new Set(this.unsent.filter((one) => one.path !== "undo").map((one) => one.photo));
+    this.moment = 0; // goes on with each request, and with each step that is saved
+    this.saved = new Map(); // photo: the moment from which the service knows what was said of it
     this.store();
     this.showTheirs();
   }
@@ -78,8 +78,10 @@ class Review {
     desk.dataset.unsent = this.unsent.length;
   }
 
-  send(path, fields) {
-    return post(`/review/${path}`, { tab: this.tab, kind: this.kind, ...fields });
+  async send(path, fields) {
+    const answer = await post(`/review/${path}`, { tab: this.tab, kind: this.kind, ...fields });
+    if (!Array.isArray(answer.items)) throw notOurs(200);
+    return answer;
   }
 
   // What a person does
@@ -95,7 +97,6 @@ class Review {
     if (!item) return;
     const label = labelOf(choice);
     const step = { path: "decide", request: made(), photo: item.photo, name: item.name, answer: choice };
-    this.passed.add(item.photo);
     this.done.push({ who: this.who, request: step.request, review: null, item, label });
     this.push(step);
     this.show(`${label}. `);
@@ -105,7 +106,6 @@ class Review {
   skip() {
     const item = this.items.shift();
     if (!item) return;
-    this.passed.add(item.photo);
     this.push({ path: "skip", photo: item.photo, name: item.name });
     this.show("Skipped. ");
     at("last").textContent = `Skipped: ${item.name}`;
@@ -117,7 +117,6 @@ class Review {
     const { photo, name } = last.item ?? {};
     this.push({ path: "undo", request: last.request, review: last.review, photo, name });
     if (last.item) {
-      this.passed.delete(last.item.photo);
       this.items.unshift(last.item);
       this.show("Taken back. ");
     }
@@ -137,14 +136,18 @@ class Review {
     if (this.sending) return;
     this.sending = true;
     while (this.unsent.length) {
+      const [step] = this.unsent;
       try {
-        await this.sendStep(this.unsent[0]);
+        const answer = await this.sendStep(step);
+        this.unsent.shift();
+        if (answer) this.settle(step, answer);
         this.failures = 0;
         this.tell(null);
       } catch (refused) {
         if (GONE.has(refused.code)) {
           this.trouble = null;
-          this.drop(this.unsent[0], refused.message);
+          this.unsent.shift();
+          this.drop(step, refused.message);
         } else {
           this.explain(refused);
           this.refresh();
@@ -154,36 +157,42 @@ class Review {
           continue;
         }
       }
-      this.unsent.shift();
       this.store();
       this.refresh();
     }
     this.sending = false;
   }
 
+  /** The service's answer; null where there is nothing to send, as for an answer that was refused. */
   async sendStep(step) {
-    if (step.path !== "undo") {
-      const answer = await this.send(step.path, step);
+    if (step.path === "undo" && !step.review) return null;
+    return this.send(step.path, step);
+  }
+
+  /** Go on from what the service answered to a step, which it has saved now. */
+  settle(step, answer) {
+    const now = ++this.moment;
+    if (step.path === "undo") {
+      const { item } = answer;
+      // What was answered before the page was loaded is not here; or it has been answered once more.
+      const isHere = step.photo && this.items.some((one) => one.photo === step.photo);
+      if (item && !isHere && !this.isPending(item.photo)) {
+        this.items = [item, ...this.items.filter((one) => one.photo !== item.photo)];
+        this.show("Taken back. ");
+      }
+    } else {
+      this.saved.set(step.photo, now);
       const entry = this.done.find((one) => one.request === step.request);
       if (entry) entry.review = answer.review;
       // It may have been taken back meanwhile.
       const undoing = this.unsent.find((one) => one.path === "undo" && one.request === step.request);
       if (undoing) undoing.review = answer.review;
-      if (step.path === "skip") this.passed.delete(step.photo); // it comes again at the end
-      this.take(answer);
-    } else if (step.review) {
-      const answer = await this.send("undo", step);
-      const { item } = answer;
-      if (item && !step.photo) { // it was answered before the page was loaded
-        this.items = [item, ...this.items.filter((one) => one.photo !== item.photo)];
-        this.show("Taken back. ");
-      }
-      this.take(answer);
     }
+    this.take(answer, now);
   }
 
   drop(step, why) {
-    this.done = this.done.filter((one) => one.request !== step.request);
+    if (step.path === "decide") this.done = this.done.filter((one) => one.request !== step.request);
     at("last").textContent = "";
     // By now another photo is shown.
     this.tell(closed(step.name ? `${step.name}: ${why}` : why), true);
@@ -192,10 +201,11 @@ class Review {
   async ask() {
     if (this.asked) return;
     this.asked = true;
+    const begun = ++this.moment;
     try {
       const answer = await this.send("next", {});
       if (!this.done.length) this.done = answer.mine.map((review) => ({ who: this.who, request: null, review, item: null }));
-      this.take(answer);
+      this.take(answer, begun);
       if (!this.unsent.length) this.tell(null);
     } catch (refused) {
       this.explain(refused);
@@ -206,15 +216,26 @@ class Review {
     }
   }
 
-  /** Have the photos that the service gives to this tab, but those that are answered already. */
-  take(answer) {
-    const here = new Set([...this.passed, ...this.items.map((item) => item.photo)]);
-    this.items.push(...answer.items.filter((item) => !here.has(item.photo)));
+  /**
+   * Have the photos that the service gives to this tab, but those that are answered already: it may
+   * not know so yet, or not have known when it was asked, at the moment `begun`. What it gives
+   * later it means to give, as when an answer was taken back elsewhere.
+   */
+  take(answer, begun) {
+    const here = new Set(this.items.map((item) => item.photo));
+    const isAnswered = (photo) => this.isPending(photo) || this.saved.get(photo) > begun;
+    this.items.push(...answer.items.filter(({ photo }) => !here.has(photo) && !isAnswered(photo)));
     this.until = Math.max(this.until, ...answer.items.map((item) => item.until));
     this.progress = answer;
     this.ready = true;
     this.trouble = null;
     this.loadAgain();
+  }
+
+  /** Whether an answer for this photo, or that it was skipped, waits to be saved. */
+  isPending(photo) {
+    const last = this.unsent.findLast((one) => one.photo === photo);
+    return last !== undefined && last.path !== "undo";
   }
 
   // What is shown
@@ -360,8 +381,10 @@ class Review {
     }
     const left = this.leftHere();
     if (left) {
-      const others = `${left} ${left === 1 ? "photo is" : "photos are"} before somebody else`;
-      return ["Others have the last ones", `${others}, and come here if they are left there.`];
+      const others = left === 1
+        ? "1 photo is before somebody else, and comes here if it is left there."
+        : `${left} photos are before somebody else, and come here if they are left there.`;
+      return ["Others have the last ones", others];
     }
     const which = `Every photo${this.kind ? " of this kind" : ""} that should be looked at`;
     return ["Nothing is left", `${which} has an answer. It stands in the next table.`];

@@ -94,11 +94,18 @@ async function read(answer) {
   });
   // What stands between may answer by itself, or the connection may break midway.
   const isWhole = found !== null && typeof found === "object" && !Array.isArray(found);
-  if (answer.ok && isWhole) return found;
-  const detail = answer.ok
-    ? "what came is not the service's answer, or only a part of it"
-    : found?.detail ?? `the service answered ${answer.status}`;
+  if (answer.ok) {
+    if (isWhole) return found;
+    throw notOurs(answer.status);
+  }
+  const detail = found?.detail ?? `the service answered ${answer.status}`;
   throw new Refused(answer.status, found?.code ?? "unknown", detail);
+}
+
+/** The Refused of an answer that says all is well, and has not what was asked for. */
+export function notOurs(status) {
+  const detail = "what came is not the service's answer, or only a part of it";
+  return new Refused(status, "unknown", detail);
 }
 
 /** A new element of `kind` with these attributes (`class`, `href`, …) and children. */
