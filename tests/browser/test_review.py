@@ -734,6 +734,30 @@ def test_that_one_is_signed_out_stays_said(shop: Shop, reviewer) -> None:
     expect(told).to_contain_text("You are signed out.")
 
 
+def test_each_of_several_answers_that_are_refused_is_told(reviewer) -> None:
+    ann = reviewer()
+    ann.provoked.add(" status of 409 ")
+    page = ann.page
+    page.clock.install()
+    page.reload()
+    here(page)
+    held: list[Route] = []
+    page.route("**/review/decide", lambda route: held.append(route))
+    names = [press(page, key) for key in "123"]
+    for number in range(3):
+        while len(held) <= number:
+            page.wait_for_timeout(20)
+        held[number].fulfill(status=409, json={"code": "decided", "detail": "Ben was first"})
+    saved(page)
+    told = page.get_by_role("alert")
+    for name in names:
+        expect(told).to_contain_text(f"{name}: Ben was first.")
+    page.clock.run_for(14_000)
+    expect(told).to_be_visible()
+    page.clock.run_for(20_000)
+    expect(told).to_be_hidden()
+
+
 def test_keys_can_be_turned_off_and_are_explained(shop: Shop, reviewer) -> None:
     page = reviewer().page
     page.keyboard.press("?")

@@ -3,6 +3,7 @@
 // What is done is put into `unsent` and kept in the tab's storage until the service has it; it is
 // sent one by one, in order. So a reload or a failing connection loses nothing.
 import { announce, closed, element, notOurs, percent, post } from "./site.js";
+import { Notice } from "./notice.js";
 
 const FEWEST = 2; // photos that are loaded ahead
 const KEEP_MILLISECONDS = 60_000; // between two signs that this tab is still there
@@ -60,6 +61,7 @@ class Review {
     this.theirs = unsent.filter((one) => one.who !== this.who); // who had this tab before
     const done = kept("review-done", []).map(named); // {who, request, review, item, label}, the last last
     this.done = done.filter((one) => one.who === this.who);
+    this.notice = new Notice(at("trouble"));
     this.trouble = null; // why the last request failed
     this.failures = 0;
     this.sending = false;
@@ -142,10 +144,11 @@ class Review {
         this.unsent.shift();
         if (answer) this.settle(step, answer);
         this.failures = 0;
-        this.tell(null);
+        this.notice.explain(null);
       } catch (refused) {
         if (GONE.has(refused.code)) {
           this.trouble = null;
+          this.notice.explain(null);
           this.unsent.shift();
           this.drop(step, refused.message);
         } else {
@@ -195,7 +198,7 @@ class Review {
     if (step.path === "decide") this.done = this.done.filter((one) => one.request !== step.request);
     at("last").textContent = "";
     // By now another photo is shown.
-    this.tell(closed(step.name ? `${step.name}: ${why}` : why), true);
+    this.notice.tell(closed(step.name ? `${step.name}: ${why}` : why));
   }
 
   async ask() {
@@ -206,7 +209,7 @@ class Review {
       const answer = await this.send("next", {});
       if (!this.done.length) this.done = answer.mine.map((review) => ({ who: this.who, request: null, review, item: null }));
       this.take(answer, begun);
-      if (!this.unsent.length) this.tell(null);
+      if (!this.unsent.length) this.notice.explain(null);
     } catch (refused) {
       this.explain(refused);
     } finally {
@@ -240,21 +243,11 @@ class Review {
 
   // What is shown
 
-  tell(text, stays = false) {
-    if (text === null && this.told === "stays") return;
-    clearTimeout(this.hiding); // which is of what was told before
-    this.told = stays ? "stays" : "";
-    if (stays) this.hiding = setTimeout(() => { this.told = ""; if (!this.failures) at("trouble").hidden = true; }, 15_000);
-    at("trouble").hidden = text === null;
-    if (text !== null) at("trouble").replaceChildren(text);
-  }
-
   explain(refused) {
     this.trouble = refused;
     const count = this.unsent.length;
     const waiting = count ? ` ${notSaved(this.unsent)}, and kept here.` : "";
     if (isSignedOut(refused)) {
-      this.tell(`You are signed out.${waiting} `);
       const next = encodeURIComponent(location.pathname + location.search);
       const link = element("a", { href: `/sign-in?next=${next}` }, "Sign in again");
       // Whoever signs in comes back to their answers. The link may as well be opened in another tab.
@@ -262,10 +255,10 @@ class Review {
         this.leaving = true;
         setTimeout(() => { this.leaving = false; }, 1000);
       });
-      at("trouble").append(link);
+      this.notice.explain(`You are signed out.${waiting} `, link);
     } else {
       const what = closed(`${count ? "Saving does not work" : "No photos come"}: ${refused.message}`);
-      this.tell(`${what}${waiting} Trying again.`);
+      this.notice.explain(`${what}${waiting} Trying again.`);
     }
   }
 

@@ -1,0 +1,37 @@
+// What the review tells of trouble: why requests fail, and what was refused.
+import { element } from "./site.js";
+
+const SHOWN_MILLISECONDS = 15_000; // of what was refused, after the last of it
+
+/** The notice in `place`, an alert whose parts are heard one by one. */
+export class Notice {
+  constructor(place) {
+    this.place = place;
+    this.refused = element("div");
+    this.failing = element("p");
+    this.told = null; // in there
+    place.replaceChildren(this.refused, this.failing);
+    this.refresh();
+  }
+
+  /** Tell for a while that something was refused, below what was told so a moment ago. */
+  tell(text) {
+    this.refused.append(element("p", {}, text));
+    clearTimeout(this.hiding);
+    this.hiding = setTimeout(() => { this.refused.replaceChildren(); this.refresh(); }, SHOWN_MILLISECONDS);
+    this.refresh();
+  }
+
+  /** Tell why requests fail: the text, then the link if there is one to follow; no text when they do not. */
+  explain(text, link = null) {
+    if (text === this.told) return; // which is not to be heard again with each try
+    this.told = text;
+    this.failing.replaceChildren(...[text, link].filter(Boolean));
+    this.refresh();
+  }
+
+  refresh() {
+    this.failing.hidden = !this.failing.hasChildNodes();
+    this.place.hidden = this.failing.hidden && !this.refused.hasChildNodes();
+  }
+}
