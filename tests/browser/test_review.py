@@ -952,6 +952,48 @@ def test_photo_and_buttons_are_seen_together(wide: int, high: int, reviewer) -> 
     saved(page)
 
 
+PLACES = """() => [...document.querySelectorAll("#desk button")].map((one) => {
+    const { x, y, width, height } = one.getBoundingClientRect();
+    return [x + scrollX, y + scrollY, width, height].map(Math.round);
+})"""
+WINDOWS = [(1280, 900), (1366, 768), (683, 384), (360, 640)]
+"""A desktop's, a notebook's, the same zoomed to 200 %, and a phone's."""
+
+
+@pytest.mark.parametrize(("wide", "high"), WINDOWS)
+def test_a_notice_is_seen_wherever_one_is_and_moves_no_button(
+    wide: int, high: int, reviewer
+) -> None:
+    ann = reviewer()
+    ann.provoked.add("net::ERR_FAILED")
+    page = ann.page
+    page.set_viewport_size({"width": wide, "height": high})
+    page.route("**/review/decide", lambda route: route.abort())
+    page.locator("[data-answer='4']").scroll_into_view_if_needed()
+    before = page.evaluate(PLACES)
+    press(page, "4")
+    told = page.get_by_role("alert")
+    expect(told).to_contain_text("1 answer is not saved yet")
+    expect(told).to_be_in_viewport(ratio=1)
+    assert page.evaluate(PLACES) == before
+    # Nor does it lie on one for good: all can be scrolled out from below it.
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    uncovered = """one => {
+        const { x, y, width, height } = one.getBoundingClientRect();
+        return one.contains(document.elementFromPoint(x + width / 2, y + height - 2));
+    }"""
+    assert page.locator("#help").evaluate(uncovered)
+    if wide >= 1280:
+        page.evaluate("scrollTo(0, 0)")
+        assert page.locator("#help").evaluate(uncovered)
+    low = page.evaluate("[scrollTo(0, document.body.scrollHeight), scrollY]")[1]
+    page.unroute("**/review/decide")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    saved(page)
+    expect(told).to_be_hidden()
+    assert page.evaluate("scrollY") == low
+
+
 SMALL = [(320, 256), (427, 320), (455, 256), (512, 300), (320, 640), (390, 780), (683, 384)]
 """Narrow windows, and those that remain of wide ones that are zoomed to 300 and 400 %."""
 

@@ -11,6 +11,8 @@ export class Notice {
     this.failing = element("p");
     this.told = null; // in there
     place.replaceChildren(this.refused, this.failing);
+    this.room = 0;
+    new ResizeObserver(() => this.makeRoom()).observe(place);
     this.refresh();
   }
 
@@ -28,6 +30,15 @@ export class Notice {
     this.told = text;
     this.failing.replaceChildren(...[text, link].filter(Boolean));
     this.refresh();
+  }
+
+  /** Let the page be so long that nothing has to stay below the notice; style sheets know its height. */
+  makeRoom() {
+    const height = this.place.hidden ? 0 : innerHeight - this.place.getBoundingClientRect().top;
+    // A page that became shorter would move what is pressed, at its end.
+    this.room = Math.max(this.room, height);
+    document.documentElement.style.setProperty("--notice", `${height}px`);
+    document.documentElement.style.setProperty("--room", `${this.room}px`);
   }
 
   refresh() {
