@@ -94,6 +94,12 @@ def here(page: Page) -> None:
     expect(page.locator("#photo")).to_have_js_property("complete", True)
 
 
+def seen(page: Page) -> None:
+    """Wait until a person has seen the photo, and may answer by a click."""
+    here(page)
+    page.wait_for_timeout(300)
+
+
 def press(page: Page, key: str) -> str:
     """Press a key, and wait until another photo is shown; the name of the one before."""
     before = photo(page)
@@ -139,17 +145,62 @@ def test_buttons_do_all_that_keys_do(shop: Shop, reviewer) -> None:
     # The focus is not left on that button, where Enter would press it again.
     press(page, "Enter")
     other = photo(page)
+    seen(page)
     page.get_by_role("button", name="Skip").click()
     expect(page.locator("#name")).not_to_have_text(other)
-    here(page)
+    seen(page)
     page.get_by_role("button", name="None of these").click()
+    seen(page)
     page.get_by_role("button", name="Undo").click()
     saved(page)
-    here(page)
+    seen(page)
     page.get_by_role("button", name=re.compile("^Confirm")).click()
     saved(page)
     assert len(shop.standing()) == 3
     assert shop.standing() == [(name, answer, "Ann") for name, answer, _ in shop.standing()]
+
+
+def test_the_second_click_of_two_does_not_answer_a_photo_that_nobody_saw(
+    shop: Shop, reviewer
+) -> None:
+    page = reviewer().page
+    seen(page)
+    first = photo(page)
+    page.locator("[data-answer='4']").dblclick()
+    expect(page.locator("#name")).not_to_have_text(first)
+    seen(page)
+    second = photo(page)
+    page.locator("[data-answer='5']").click()
+    expect(page.locator("#name")).not_to_have_text(second)
+    seen(page)
+    third = photo(page)
+    page.locator("#skip").dblclick()
+    expect(page.locator("#name")).not_to_have_text(third)
+    seen(page)
+    fourth = photo(page)
+    page.locator("#undo").dblclick()
+    expect(page.locator("#name")).to_have_text(second)
+    saved(page)
+    assert len({first, second, third, fourth}) == 4
+    assert shop.standing() == [(first, 4, "Ann")]
+
+
+def test_two_taps_answer_once_and_a_key_at_once_after_them(shop: Shop, reviewer) -> None:
+    page = reviewer(wide=360, touch=True).page
+    seen(page)
+    name = photo(page)
+    coat = page.locator("[data-answer='4']")
+    coat.scroll_into_view_if_needed()
+    box = coat.bounding_box()
+    for _ in range(2):
+        page.touchscreen.tap(box["x"] + 20, box["y"] + 20)
+    expect(page.locator("#name")).not_to_have_text(name)
+    saved(page)
+    assert shop.standing() == [(name, 4, "Ann")]
+    press(page, "5")
+    press(page, "6")
+    saved(page)
+    assert [answer for _, answer, _ in sorted(shop.standing(), key=lambda row: row[1])] == [4, 5, 6]
 
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
@@ -941,7 +992,7 @@ def test_photo_and_buttons_are_seen_together(wide: int, high: int, reviewer) -> 
         button = page.locator(f"[data-answer='{number}']")
         button.scroll_into_view_if_needed()
         expect(page.locator("#photo")).to_be_in_viewport(ratio=0.99)
-        here(page)
+        seen(page)
         name = photo(page)
         button.click()
         expect(page.locator("#name")).not_to_have_text(name)

@@ -8,6 +8,7 @@ import { Notice } from "./notice.js";
 const FEWEST = 2; // photos that are loaded ahead
 const KEEP_MILLISECONDS = 60_000; // between two signs that this tab is still there
 const LOOK_MILLISECONDS = 20_000; // between two looks for more, when there is none
+const UNSEEN_MILLISECONDS = 250; // in which nobody has seen a photo: two clicks may be of one answer
 const AWAY_MILLISECONDS = 300_000; // without a sign of a person, after which others get the photos
 const PAUSES = [1, 2, 4, 8, 15]; // seconds before a try after the first, second, … failure
 // What is refused for good. All else may be as it was later: also a service that knows no such path.
@@ -295,6 +296,7 @@ class Review {
     at("undo").disabled = at("undo-last").disabled = !this.done.length;
     if (!item) {
       this.shown = null;
+      this.since = performance.now();
       if (this.ready) this.showDone(said);
       return;
     }
@@ -321,6 +323,7 @@ class Review {
   picture(item) {
     const photo = at("photo");
     this.lost = this.unkept = false;
+    this.since = performance.now(); // the time from which it can be seen
     photo.hidden = false;
     at("no-photo").hidden = true;
     photo.classList.remove("coarse");
@@ -335,7 +338,13 @@ class Review {
     return this.unkept || (photo.complete && photo.naturalWidth > 0);
   }
 
+  /** Whether nobody can have seen yet what this click is about. A key is not pressed twice by chance. */
+  isTooSoon({ detail }) {
+    return detail > 0 && performance.now() - this.since < UNSEEN_MILLISECONDS; // of a key it is nought
+  }
+
   arrived() {
+    this.since = performance.now();
     if (at("last").textContent === NOT_HERE) at("last").textContent = "";
   }
 
@@ -452,17 +461,20 @@ function start() {
   const review = new Review();
   const help = at("keys");
   const confirm = () => { if (review.items.length) review.answer(likeliest(review.items[0]).answer); };
+  const clicked = (button, act) => {
+    button.addEventListener("click", (event) => { if (!review.isTooSoon(event)) act(); });
+  };
 
-  at("confirm").addEventListener("click", confirm);
-  at("undo").addEventListener("click", () => review.undo());
-  at("undo-last").addEventListener("click", () => review.undo());
-  at("skip").addEventListener("click", () => review.skip());
+  clicked(at("confirm"), confirm);
+  clicked(at("undo"), () => review.undo());
+  clicked(at("undo-last"), () => review.undo());
+  clicked(at("skip"), () => review.skip());
   at("again").addEventListener("click", () => review.ask());
   at("help").addEventListener("click", () => help.showModal());
   at("close").addEventListener("click", () => help.close());
   for (const button of document.querySelectorAll("[data-answer]")) {
     const { answer } = button.dataset;
-    button.addEventListener("click", () => review.answer(answer === "none" ? null : Number(answer)));
+    clicked(button, () => review.answer(answer === "none" ? null : Number(answer)));
   }
   desk.addEventListener("click", ({ detail }) => {
     // After a click of the mouse Enter means the next photo's likeliest class, not that button again.
