@@ -1028,7 +1028,7 @@ def test_a_notice_is_seen_wherever_one_is_and_moves_no_button(
     expect(told).to_be_in_viewport(ratio=1)
     assert page.evaluate(PLACES) == before
     # Nor does it lie on one for good: all can be scrolled out from below it.
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.locator("#help").evaluate("one => one.scrollIntoView({ block: 'end' })")
     uncovered = """one => {
         const { x, y, width, height } = one.getBoundingClientRect();
         return one.contains(document.elementFromPoint(x + width / 2, y + height - 2));
@@ -1043,6 +1043,42 @@ def test_a_notice_is_seen_wherever_one_is_and_moves_no_button(
     saved(page)
     expect(told).to_be_hidden()
     assert page.evaluate("scrollY") == low
+
+
+def told_of_all_kinds(route: Route) -> None:
+    """Make each photo take another room: by its name, its slip, and what is said of it."""
+    response = route.fetch()
+    told = response.json()
+    changes = [
+        {"name": "a.png", "kind": "doubtful", "expected": None},
+        {"kind": "wrong", "expected": "T-shirt/top", "name": f"hall b/{'long name ' * 12}.png"},
+        {"none": 0.98, "top": [["T-shirt/top", 0.01], ["Ankle boot", 0.004], ["Bag", 0.002]]},
+        {"kind": "sample", "expected": "Ankle boot", "top": [["Ankle boot", 0.9], ["Bag", 0.1]]},
+        {"name": f"{'x' * 250}.png", "top": [["T-shirt/top", 1.0]]},
+    ]
+    for item in told["items"]:
+        item |= changes[int(item["photo"], 16) % len(changes)]
+    told["left"]["doubtful"] = 1000 + sum(len(item["name"]) for item in told["items"])
+    route.fulfill(response=response, json=told)
+
+
+@pytest.mark.parametrize(("wide", "high"), WINDOWS)
+def test_no_photo_moves_a_button(wide: int, high: int, shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    page.set_viewport_size({"width": wide, "height": high})
+    page.route(re.compile("/review/(next|decide)$"), told_of_all_kinds)
+    page.reload()
+    here(page)
+    saved(page)
+    places, shown = [], set()
+    while len(places) < 9:
+        places.append([page.evaluate(PLACES), page.evaluate("document.body.scrollHeight")])
+        shown.add((page.locator("#why").inner_text(), page.locator("#first").inner_text()))
+        page.keyboard.press("4")
+        here(page)
+        saved(page)
+    assert len(shown) >= 4
+    assert [place for place in places if place != places[0]] == []
 
 
 SMALL = [(320, 256), (427, 320), (455, 256), (512, 300), (320, 640), (390, 780), (683, 384)]

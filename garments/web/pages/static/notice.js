@@ -22,6 +22,7 @@ export class Notice {
     clearTimeout(this.hiding);
     this.hiding = setTimeout(() => { this.refused.replaceChildren(); this.refresh(); }, SHOWN_MILLISECONDS);
     this.refresh();
+    this.place.scrollTop = this.place.scrollHeight; // to the newest
   }
 
   /** Tell why requests fail: the text, then the link if there is one to follow; no text when they do not. */

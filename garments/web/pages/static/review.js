@@ -18,6 +18,8 @@ const WHY = {
   wrong: "accepted, but not what the slip says",
   sample: "a sample of the accepted",
 };
+const SHARES = 3; // of the likeliest, that are shown
+const NONE = "None of the ten, at least";
 const NO_PREVIEW = "No preview of this photo was kept. Look at the file itself.";
 const NOT_LOADED = "The photo could not be loaded. It is tried again.";
 const NOT_HERE = "The photo is not here yet.";
@@ -307,11 +309,11 @@ class Review {
     const guesses = shares.map(([name, share]) => `${name} ${percent(share)}`);
     this.picture(item);
     at("photo").alt = `The photo to sort; the model says ${guesses[0]}`;
-    at("name").textContent = item.name;
+    at("name").textContent = at("name").title = item.name;
     at("expected").textContent = item.expected ?? "none";
     at("why").textContent = WHY[item.kind];
     at("first").textContent = label;
-    at("top").replaceChildren(...shares.map(([name, share]) => bar(name, share)));
+    at("top").replaceChildren(...bars(shares));
     const likely = new Set([label, ...item.top.map(([name]) => name)]);
     for (const button of document.querySelectorAll("[data-answer]")) {
       button.classList.toggle("likely", likely.has(button.lastElementChild.textContent));
@@ -411,7 +413,11 @@ class Review {
     const { left, hour, own } = this.progress;
     const all = Object.values(left).reduce((a, b) => a + b, 0);
     for (const place of document.querySelectorAll("[data-left]")) {
-      place.textContent = (place.dataset.left === "all" ? all : left[place.dataset.left]).toLocaleString("en");
+      const count = (place.dataset.left === "all" ? all : left[place.dataset.left]).toLocaleString("en");
+      // The fewer are left, the more tabs would stand in a row, and the buttons higher.
+      place.dataset.digits = Math.max(place.dataset.digits ?? 0, place.textContent.length, count.length);
+      place.style.setProperty("--digits", place.dataset.digits);
+      place.textContent = count;
     }
     at("left").textContent = `${this.leftHere().toLocaleString("en")} left`;
     at("rate").textContent = `In the last hour: ${own.toLocaleString("en")} by you, ${hour.toLocaleString("en")} by all`;
@@ -435,21 +441,39 @@ function notSaved(steps, who) {
   return `${count} ${count === 1 ? "answer" : "answers"}${whose} ${count === 1 ? "is" : "are"} not saved yet`;
 }
 
-/** What the model finds likeliest: the answer, its label, and shares to show, the largest first. */
+/** What the model finds likeliest: the answer, its label, and SHARES shares at most, the largest first. */
 function likeliest(item) {
   const [first] = item.top;
   return item.none > first[1]
-    ? { answer: null, label: labelOf(null), shares: [["None of the ten, at least", item.none], ...item.top] }
-    : { answer: item.prediction, label: first[0], shares: item.top };
+    ? { answer: null, label: labelOf(null), shares: [[NONE, item.none], ...item.top].slice(0, SHARES) }
+    : { answer: item.prediction, label: first[0], shares: item.top.slice(0, SHARES) };
 }
 
-function bar(name, share) {
-  const line = element("span");
-  line.style.setProperty("--of", share);
-  return element("li", {},
-    element("span", {}, name),
-    element("span", { class: "track", "aria-hidden": "true" }, line),
-    element("span", { class: "n" }, percent(share)));
+/** A bar for each share; they take the same room whatever they say, and however many there are. */
+function bars(shares) {
+  return Array.from({ length: SHARES }, (_, row) => {
+    const [name, share] = shares[row] ?? ["", 0];
+    const line = element("span");
+    line.style.setProperty("--of", share);
+    return element("li", { class: row < shares.length ? null : "unseen" },
+      element("span", { class: "room" }, element("span", {}, name), ...unseen(row ? labels() : [NONE])),
+      element("span", { class: "track", "aria-hidden": "true" }, line),
+      element("span", { class: "n" }, percent(share)));
+  });
+}
+
+/**
+ * What holds the room of `texts` beside one of them that is shown. Nobody sees, hears or finds them:
+ * so the buttons stay where they are from one photo to the next, however its words break into lines.
+ */
+function unseen(texts) {
+  return texts.map((text) => element("span", { class: "unseen", "data-text": text }));
+}
+
+/** The classes. */
+function labels() {
+  const buttons = [...document.querySelectorAll("[data-answer]:not([data-answer=none])")];
+  return buttons.map((button) => button.lastElementChild.textContent);
 }
 
 function labelOf(choice) {
@@ -458,6 +482,9 @@ function labelOf(choice) {
 }
 
 function start() {
+  at("expected").after(...unseen(labels()));
+  at("why").after(...unseen(Object.values(WHY)));
+  at("first").after(...unseen([...labels(), labelOf(null)]));
   const review = new Review();
   const help = at("keys");
   const confirm = () => { if (review.items.length) review.answer(likeliest(review.items[0]).answer); };
