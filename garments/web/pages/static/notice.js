@@ -47,3 +47,17 @@ export class Notice {
     this.place.hidden = this.failing.hidden && !this.refused.hasChildNodes();
   }
 }
+
+/** How many answers are among `steps`, but those that a later one takes back. */
+export function answersIn(steps) {
+  const undone = new Set(steps.filter((one) => one.path === "undo").map((one) => one.request));
+  return steps.filter((one) => one.path === "decide" && !undone.has(one.request)).length;
+}
+
+/** That `steps`, of whoever is here or of `who`, are not saved yet; without a full stop. */
+export function notSaved(steps, who) {
+  const count = answersIn(steps);
+  if (!count) return `What ${who ?? "you"} skipped or took back is not saved yet`;
+  const whose = who === undefined ? "" : ` of ${who}`;
+  return `${count} ${count === 1 ? "answer" : "answers"}${whose} ${count === 1 ? "is" : "are"} not saved yet`;
+}

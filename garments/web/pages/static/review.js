@@ -3,7 +3,9 @@
 // What is done is put into `unsent` and kept in the tab's storage until the service has it; it is
 // sent one by one, in order. So a reload or a failing connection loses nothing.
 import { announce, closed, element, notOurs, percent, post } from "./site.js";
-import { Notice } from "./notice.js";
+import { answersIn, Notice, notSaved } from "./notice.js";
+import { bars, labelOf, labels, likeliest, unseen } from "./shares.js";
+import { kept, made, tabName } from "./tab.js";
 
 const FEWEST = 2; // photos that are loaded ahead
 const KEEP_MILLISECONDS = 60_000; // between two signs that this tab is still there
@@ -18,38 +20,12 @@ const WHY = {
   wrong: "accepted, but not what the slip says",
   sample: "a sample of the accepted",
 };
-const SHARES = 3; // of the likeliest, that are shown
-const NONE = "None of the ten, at least";
 const NO_PREVIEW = "No preview of this photo was kept. Look at the file itself.";
 const NOT_LOADED = "The photo could not be loaded. It is tried again.";
 const NOT_HERE = "The photo is not here yet.";
 
 const at = (id) => document.getElementById(id);
 const desk = at("desk");
-
-function made() {
-  // Not randomUUID, which only https and this machine itself have.
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((n) => n.toString(16).padStart(2, "0")).join("");
-}
-
-function kept(name, otherwise) {
-  try {
-    return JSON.parse(sessionStorage.getItem(name)) ?? otherwise;
-  } catch {
-    return otherwise;
-  }
-}
-
-/** The name of this tab: the same after a reload, another in a tab that was duplicated. */
-function tabName() {
-  const live = sessionStorage.getItem("review-live");
-  const name = (!live && sessionStorage.getItem("review-tab")) || made();
-  sessionStorage.setItem("review-tab", name);
-  sessionStorage.setItem("review-live", "1");
-  addEventListener("pagehide", () => sessionStorage.removeItem("review-live"));
-  addEventListener("pageshow", () => sessionStorage.setItem("review-live", "1"));
-  return name;
-}
 
 class Review {
   constructor() {
@@ -426,59 +402,6 @@ class Review {
 
 function isSignedOut({ code }) {
   return code === "signed_out" || code === "foreign_form";
-}
-
-/** How many answers are among `steps`, but those that a later one takes back. */
-function answersIn(steps) {
-  const undone = new Set(steps.filter((one) => one.path === "undo").map((one) => one.request));
-  return steps.filter((one) => one.path === "decide" && !undone.has(one.request)).length;
-}
-
-function notSaved(steps, who) {
-  const count = answersIn(steps);
-  if (!count) return `What ${who ?? "you"} skipped or took back is not saved yet`;
-  const whose = who === undefined ? "" : ` of ${who}`;
-  return `${count} ${count === 1 ? "answer" : "answers"}${whose} ${count === 1 ? "is" : "are"} not saved yet`;
-}
-
-/** What the model finds likeliest: the answer, its label, and SHARES shares at most, the largest first. */
-function likeliest(item) {
-  const [first] = item.top;
-  return item.none > first[1]
-    ? { answer: null, label: labelOf(null), shares: [[NONE, item.none], ...item.top].slice(0, SHARES) }
-    : { answer: item.prediction, label: first[0], shares: item.top.slice(0, SHARES) };
-}
-
-/** A bar for each share; they take the same room whatever they say, and however many there are. */
-function bars(shares) {
-  return Array.from({ length: SHARES }, (_, row) => {
-    const [name, share] = shares[row] ?? ["", 0];
-    const line = element("span");
-    line.style.setProperty("--of", share);
-    return element("li", { class: row < shares.length ? null : "unseen" },
-      element("span", { class: "room" }, element("span", {}, name), ...unseen(row ? labels() : [NONE])),
-      element("span", { class: "track", "aria-hidden": "true" }, line),
-      element("span", { class: "n" }, percent(share)));
-  });
-}
-
-/**
- * What holds the room of `texts` beside one of them that is shown. Nobody sees, hears or finds them:
- * so the buttons stay where they are from one photo to the next, however its words break into lines.
- */
-function unseen(texts) {
-  return texts.map((text) => element("span", { class: "unseen", "data-text": text }));
-}
-
-/** The classes. */
-function labels() {
-  const buttons = [...document.querySelectorAll("[data-answer]:not([data-answer=none])")];
-  return buttons.map((button) => button.lastElementChild.textContent);
-}
-
-function labelOf(choice) {
-  const button = document.querySelector(`[data-answer="${choice ?? "none"}"]`);
-  return button.lastElementChild.textContent;
 }
 
 function start() {
