@@ -70,17 +70,6 @@ function upload(path, headers, photo) {
   });
 }
 
-/** The JSON at `path`. Throws Refused. */
-export async function get(path) {
-  let answer;
-  try {
-    answer = await fetch(path, { headers: { "Accept": "application/json" } });
-  } catch (broken) {
-    throw unreachable(broken);
-  }
-  return read(answer);
-}
-
 function unreachable({ name }) {
   const late = name === "TimeoutError";
   const why = late ? "did not answer in time" : "cannot be reached: is it running?";
