@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from garments.dataset import Dataset
 from garments.engine import Engine
@@ -177,18 +177,46 @@ def test_the_first_frame_of_an_animation_counts(item: np.ndarray) -> None:
     assert (shaped(animation)[..., 0] == item).all()
 
 
-def test_a_twelve_megapixel_jpeg_is_decoded_at_a_reduced_scale(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    decoded = []
+@pytest.fixture
+def resized(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The sizes of the pictures that are resized: what was decoded is among them."""
+    sizes = []
     resize = Image.Image.resize
-    monkeypatch.setattr(
-        Image.Image,
-        "resize",
-        lambda self, *a, **k: decoded.append(self.size) or resize(self, *a, **k),
-    )
+
+    def watched(self: Image.Image, *args: object, **kwargs: object) -> Image.Image:
+        sizes.append(self.size)
+        return resize(self, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    return sizes
+
+
+def test_a_twelve_megapixel_jpeg_is_decoded_at_a_reduced_scale(
+    resized: list[tuple[int, int]],
+) -> None:
     shaped(pictures.encoded(Image.new("RGB", (4000, 3000), "white"), "JPEG"))
-    assert decoded[0] == (500, 375)
+    assert resized[0] == (500, 375)
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"),
+    [
+        ((400, 534), (200, 267)),
+        ((534, 400), (267, 200)),
+        ((380, 505), (380, 505)),  # half of it would have to be made larger again
+        ((100, 2000), (25, 500)),
+        ((150, 100), (150, 100)),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_decoded_no_larger_than_it_is_framed(
+    orientation: int, size: tuple[int, int], decoded: tuple[int, int], resized: list
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    photo = pictures.encoded(Image.new("RGB", size, "white"), "JPEG", exif=exif)
+    to_array(photo, 256, 192, "photo", limits=Limits())
+    assert resized[0] == (decoded if orientation == 1 else decoded[::-1])
 
 
 def test_no_bytes_are_an_empty_image() -> None:

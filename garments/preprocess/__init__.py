@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from garments.preprocess.item import fashion_mnist
 from garments.preprocess.photo import photo
-from garments.preprocess.picture import FORMATS, WORKING_SIDE, BadImage, Limits, read_picture
+from garments.preprocess.picture import FORMATS, BadImage, Limits, read_picture
 
 __all__ = ["FORMATS", "PREPROCESSING", "BadImage", "Limits", "read_picture", "to_array"]
 
@@ -23,5 +23,5 @@ def to_array(
     """
     shape = PREPROCESSING[name]
     # An item is cut out of its picture first, which therefore needs more pixels than the input.
-    side = WORKING_SIDE if name == "fashion-mnist" else max(height, width)
-    return shape(read_picture(data, limits, side), height, width)
+    frame = None if name == "fashion-mnist" else (height, width)
+    return shape(read_picture(data, limits, frame=frame), height, width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -84,12 +85,19 @@ class BadImage(Exception):
         self.code: Code = code
 
 
-def read_picture(data: bytes, limits: Limits, side: int = WORKING_SIDE) -> Image.Image:
+def read_picture(
+    data: bytes,
+    limits: Limits,
+    side: int = WORKING_SIDE,
+    frame: tuple[int, int] | None = None,
+) -> Image.Image:
     """Decode the first frame of a picture, upright, as "L", "LA", "RGB" or "RGBA".
 
     The format is told by content. A large JPEG is decoded at a reduced scale, but with no side
-    below `side` pixels, of a HEIC its thumbnail is enough, and any other large picture is reduced
-    thereafter. What the file asks for is checked before anything is decoded. Raises BadImage.
+    below `side` pixels; or, where it is only to be fitted into a `frame` (height, width), no
+    smaller than it is there. Of a HEIC its thumbnail is enough, and any other large picture is
+    reduced thereafter. What the file asks for is checked before anything is decoded. Raises
+    BadImage.
     """
     if not data:
         raise BadImage("empty_image", "the picture has no bytes: was the file still being written?")
@@ -102,7 +110,7 @@ def read_picture(data: bytes, limits: Limits, side: int = WORKING_SIDE) -> Image
         picture = open_picture(data)
         _check(picture, data, limits)
         whole = _area(picture)
-        picture.draft(None, (side, side))
+        picture.draft(None, _fitted(picture.size, frame) if frame else (side, side))
         # Of a progressive JPEG the whole is kept in memory, at whatever scale it is decoded.
         if whole <= _LARGE or ("progressive" not in picture.info and _area(picture) <= _LARGE):
             return _upright(picture)
@@ -178,6 +186,15 @@ def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:
     if count_frames(picture, data, limits.frames) > limits.frames:
         detail = f"the file has more than {limits.frames:,} frames: send the first alone"
         raise BadImage("too_many_frames", detail)
+
+
+def _fitted(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """What a picture of `size` has once it fits into `frame`, where both lie or both stand.
+
+    Which way the picture is to be turned is known only later; the other way it is smaller.
+    """
+    scale = min(min(frame) / min(size), max(frame) / max(size))
+    return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
 
 def _area(picture: Image.Image) -> int:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from garments.dataset import LABELS, Dataset, DatasetError
-from garments.preprocess import BadImage, Limits, read_picture
+from garments.preprocess import BadImage, Limits, read_picture, to_array
 from garments.preprocess.photo import in_colour
-from garments.preprocess.photo import photo as as_served
 from garments.training.batches import Rows, altering
 from garments.training.kinds import CLASSES_ALONE, Kind, kind_of, kind_targets
 from garments.training.learner import Floats
@@ -53,13 +51,19 @@ class Photos:
 
     def plain(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Photos as they are served, and of each row of a shot always the same one."""
-        return self._pictures(rows, self._as_served, np.random.default_rng)
+
+        def as_served(photo: Photo) -> Floats:
+            data = photo.path.read_bytes()
+            return to_array(data, *self._size, "photo", limits=LIMITS).astype(np.float32)
+
+        return self._pictures(rows, as_served, np.random.default_rng)
 
     def altered(self, rows: Rows, recipe: Recipe, *place: int) -> npt.NDArray[np.uint8]:
         """Photos, each as another photographer would take it, and shots."""
         random = altering(*place)
 
-        def anew(picture: Image.Image) -> npt.NDArray[np.floating]:
+        def anew(photo: Photo) -> Floats:
+            picture = read_picture(photo.path.read_bytes(), LIMITS, side=max(self._size))
             # Resampling looks at four pixels: one of a finer picture would be any of many.
             finer = min(picture.size) // max(self._size)
             reduced = in_colour(picture).reduce(max(1, finer))
@@ -67,19 +71,20 @@ class Photos:
 
         return self._pictures(rows, anew, lambda _: random)
 
-    def _as_served(self, picture: Image.Image) -> npt.NDArray[np.floating]:
-        return as_served(picture, *self._size).astype(np.float32)
-
     def _pictures(
         self,
         rows: Rows,
-        shape: Callable[[Image.Image], npt.NDArray[np.floating]],
+        shown: Callable[[Photo], Floats],
         random_of: Callable[[int], np.random.Generator],
     ) -> npt.NDArray[np.uint8]:
         found = np.empty((len(rows), *self.shape), np.uint8)
         for place, row in enumerate(rows):
             if row < len(self._photos):
-                picture = shape(self._read(self._photos[row]))
+                photo = self._photos[row]
+                try:
+                    picture = shown(photo)
+                except (BadImage, OSError) as error:
+                    raise DatasetError(f"{photo.path} cannot be trained on: {error}") from error
             else:
                 shot = int(row) - len(self._photos)
                 items, random = self._of_class[self._classes[shot]], random_of(shot)
@@ -87,27 +92,13 @@ class Photos:
             found[place] = np.clip(np.rint(picture), 0, 255)
         return found
 
-    def _read(self, photo: Photo) -> Image.Image:
-        try:
-            return _decoded(photo, max(self._size))
-        except (BadImage, OSError) as error:
-            raise DatasetError(f"{photo.path} cannot be trained on: {error}") from error
-
-
-def _decoded(photo: Photo, side: int) -> Image.Image:
-    """The picture, with no side below `side` pixels where it has as many.
-
-    Raises BadImage and OSError.
-    """
-    return read_picture(photo.path.read_bytes(), LIMITS, side=side)
-
 
 def check_photos(photos: Sequence[Photo]) -> None:
     """Find what cannot be decoded before anything is trained. Raises DatasetError for all of it."""
     faults = []
     for photo in photos:
         try:
-            _decoded(photo, side=1)
+            read_picture(photo.path.read_bytes(), LIMITS, side=1)
         except (BadImage, OSError) as error:
             faults.append(f"{photo.path}: {error}")
     if faults:
