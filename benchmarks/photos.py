@@ -15,15 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 
+import keras
 import numpy as np
 import requests
 from PIL import Image, ImageOps
 
 from benchmarks.night import our_night
 from benchmarks.service import free_port
-from garments.engine import Engine
+from garments.card import KERAS_NAME, ONNX_NAME
+from garments.engine import Engine, Graph
 from garments.preprocess import Limits, to_array
 from garments.settings import PROJECT
+from garments.training.export import write_onnx
 
 SIZE = (400, 534)
 AT_ONCE = 64
@@ -60,6 +63,12 @@ def alone(photos: Sequence[bytes], work: Callable[[bytes], object]) -> None:
         work(photo)
 
 
+def in_floats(folder: Path, scratch: Path) -> Graph:
+    """The model in `folder` as it was before it was made of integers, on ONNX Runtime like that."""
+    write_onnx(keras.models.load_model(folder / KERAS_NAME), scratch / ONNX_NAME)
+    return Graph(scratch / ONNX_NAME)
+
+
 def rate(count: int, work: Callable[..., object], *arguments: object) -> float:
     """Photos a second."""
     started = time.perf_counter()
@@ -87,6 +96,7 @@ def main() -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
+        floats = in_floats(MODEL, place)
         for folder in ("none", "all"):
             (place / folder).mkdir()
         for number, photo in enumerate(photos):
@@ -103,6 +113,10 @@ def main() -> None:
                         (
                             "network alone, one core",
                             rate(len(few), lambda: list(map(engine.probabilities, arrays))),
+                        ),
+                        (
+                            "the same in float32",
+                            rate(len(few), lambda: list(map(floats.probabilities, arrays))),
                         ),
                     ):
                         rates.setdefault(title, []).append(found)
