@@ -50,8 +50,8 @@ from garments.training_request import BACKENDS, TrainingError
 # Height and width in pixels, upright as phones are held. Items look larger in what training cuts
 # from its photos, so a network answers best when it is served more pixels than it was trained on:
 # Touvron et al., arXiv 1906.06423. And it costs less.
-SIZE = (176, 132)
-TRAINED_SIZE = (160, 120)
+SIZE = (256, 192)
+TRAINED_SIZE = (224, 168)
 FOLDS = 3
 # Catalogue shots that an epoch shows beside the photos, a tenth of them of each class.
 SHOTS = 400
