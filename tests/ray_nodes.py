@@ -19,6 +19,7 @@ from typing import IO
 from benchmarks.service import family
 
 MEMORY = 80 * 2**20  # of a node's object store, in bytes; Ray takes no less
+SECRET = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of-the-tests-" + "0" * 32}
 PORT = 6379  # nobody else is in the namespace
 
 
@@ -66,9 +67,8 @@ class Cluster:
         self._folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
         self.environment = {
             **os.environ,
+            **SECRET,
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": "of-the-tests-" + "0" * 32,
             "RAY_ADDRESS": self.address,
             **environment,
         }

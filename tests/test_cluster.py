@@ -1,12 +1,15 @@
 import csv
+import errno
 import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,7 +30,7 @@ from garments.store import Busy, Stamp
 from tests import hostile
 from tests.conftest import IMAGES, MODEL, PROJECT, hundred, script, serving
 from tests.namespaces import loopback, machines
-from tests.ray_nodes import Cluster
+from tests.ray_nodes import SECRET, Cluster
 from tests.ray_nodes import cluster as ray_cluster
 from tests.s3 import CREDENTIALS, Bucket, Interrupted, bucket
 
@@ -307,6 +310,32 @@ def test_an_object_that_is_overwritten_is_looked_at_again(
 
 @needs_ray
 @pytest.mark.long
+def test_a_store_that_goes_away_leaves_the_table_as_it_was(tmp_path: Path) -> None:
+    output, words = tmp_path / "p.csv", hundred()[0].read_bytes()
+    output.write_text("the table of yesterday")
+    with (
+        machines(1) as ((_, here),),
+        tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder,
+    ):
+        with bucket(tmp_path, here) as made:
+            made.put({f"away/{number}.png": words for number in range(60)})
+            process = subprocess.Popen(
+                [*here, *command(made.url("away"), output)],
+                env={**os.environ, **CREDENTIALS, **SECRET, "RAY_TMPDIR": folder},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert process.stderr
+            assert any("60 images in" in line for line in process.stderr)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 3, told
+    assert "s3://photos/away/" in told
+    assert f"run the job again, it goes on with the parts that are missing; {output}" in told
+    assert output.read_text() == "the table of yesterday"
+
+
+@needs_ray
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("key", "prefix"), [("first//a.png", "first//"), ("second/2026//a.png", "second/2026//")]
 )
@@ -529,6 +558,31 @@ def test_what_cannot_be_read_is_a_row_and_is_tried_again(work: Work, tmp_path: P
         "the file cannot be read: No such file or directory",
         "the file cannot be read: it has more than 50,000 bytes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("failure", "row"),
+    [
+        (OSError("AWS Error NETWORK_CONNECTION"), None),
+        (PermissionError(errno.EACCES, "AWS Error ACCESS_DENIED"), None),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "the file cannot be read: No such file"),
+    ],
+)
+def test_a_store_that_fails_is_no_row(
+    failure: OSError, row: str | None, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> bytes:
+        raise failure
+
+    monkeypatch.setattr(Place, "_read_object", failing)
+    stored = Sorter(replace(work, place=Place("s3://photos/returns")))
+    photos = [("a.png", Stamp(1, 2, 0))]
+    if row:
+        assert stored.rows(photos) == ([Row("a.png", error=row)], True)
+    else:
+        told = "s3://photos/returns/a.png cannot be read: AWS Error"
+        with pytest.raises(batch.ServiceError, match=told):
+            stored.rows(photos)
 
 
 def test_a_picture_that_makes_the_model_fail_harms_no_other(

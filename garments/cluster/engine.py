@@ -24,6 +24,7 @@ from garments.settings import tell_library
 _PARTS_AT_ONCE = 200
 """That are on their way: a hundred thousand photos, whose names take some fifty MiB."""
 _SECONDS_BETWEEN_LOG_LINES = 30.0
+_AGAIN = "run the job again, it goes on with the parts that are missing"
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ logger = logging.getLogger(__name__)
 def sort(work: Work, listing: Iterable[Part], parts: Parts) -> int:
     """Have a row for each photo of `listing` in `parts`; return how many had none before.
 
-    Raises ServiceError where the cluster fails in a way that it does not mend by itself, and
-    OSError where a part cannot be written.
+    Raises ServiceError where the cluster fails in a way that it does not mend by itself, or the
+    photos' store does; and OSError where a part cannot be written.
     """
     missing = (part for part in listing if part.name not in parts)
     some = list(islice(missing, _PARTS_AT_ONCE))
@@ -47,8 +48,7 @@ def sort(work: Work, listing: Iterable[Part], parts: Parts) -> int:
                 some = list(islice(missing, _PARTS_AT_ONCE))
     except RayError as error:
         raise ServiceError(
-            f"the cluster failed: {str(error).strip().splitlines()[-1]}; run the job again, "
-            "it goes on with the parts that are missing"
+            f"the cluster failed: {str(error).strip().splitlines()[-1]}; {_AGAIN}"
         ) from error
     return looked_at
 
@@ -114,4 +114,6 @@ def _sorted(held: Any, some: list[Part]) -> Iterator[tuple[str, bytes, bool]]:
 
 def _entries(table: pa.Table) -> Iterator[tuple[str, bytes, bool]]:
     for row in table.to_pylist():
+        if row["failed"]:
+            raise ServiceError(f"{row['failed']}; {_AGAIN}")
         yield row["part"], row["rows"], row["again"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from garments.answering import answer_each
+from garments.batch.errors import ServiceError, UsageError
 from garments.card import Card
 from garments.cluster.parts import as_text
 from garments.cluster.places import Changed, Place
@@ -24,6 +26,8 @@ from garments.store import Stamp
 _PICTURES = 64  # at once: the network gains nothing from more
 _READERS = 8
 _CHANGED = "the file changed while the job ran: run it again"
+# Of a store; whatever else fails there fails for other photos too, or will soon: it is no answer.
+_OF_THE_PHOTO = (errno.ENOENT, errno.EFBIG)
 _FAILED = "the picture made the model fail: the log of its worker says how"
 
 logger = logging.getLogger(__name__)
@@ -57,19 +61,27 @@ class Sorter:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        """The rows of each part of `batch` as text, and whether another job has to try again."""
-        found: dict[str, list[Any]] = {"part": [], "rows": [], "again": []}
+        """The rows of each part of `batch` as text, and whether another job has to try again.
+
+        Or what failed: an exception would have Ray write its own story about it into the log.
+        """
+        found: dict[str, list[Any]] = {"part": [], "rows": [], "again": [], "failed": []}
         for name, photos in zip(batch["part"], batch["photos"], strict=True):
             listed = [(file, Stamp(*stamp)) for file, *stamp in json.loads(bytes(photos))]
-            rows, again = self.rows(listed)
-            for column, value in zip(
-                found.values(), (str(name), as_text(rows), again), strict=True
-            ):
+            try:
+                rows, again = self.rows(listed)
+                made = str(name), as_text(rows), again, ""
+            except (ServiceError, UsageError) as error:  # as where a worker finds no store
+                made = str(name), b"", True, str(error)
+            for column, value in zip(found.values(), made, strict=True):
                 column.append(value)
         return found
 
     def rows(self, photos: Iterable[Listed]) -> tuple[list[Row], bool]:
-        """A row for each of `photos`, and whether any of them may go better another time."""
+        """A row for each of `photos`, and whether any of them may go better another time.
+
+        Raises ServiceError where the object store fails that they are in.
+        """
         rows: list[Row] = []
         again = False
         for group, contents in self._read(photos):
@@ -102,6 +114,9 @@ class Sorter:
         except Changed:
             return _CHANGED
         except OSError as error:
+            if self._work.place.remote and error.errno not in _OF_THE_PHOTO:
+                url = f"{self._work.place.root}/{name}"
+                raise ServiceError(f"{url} cannot be read: {error.strerror or error}") from error
             return f"the file cannot be read: {error.strerror or error}"
 
     def _answers(self, contents: list[bytes]) -> list[tuple[Answer | BadImage | None, str]]:
