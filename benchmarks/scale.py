@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.service import free_port, memory, running
+from benchmarks.service import family, free_port, memory, running
 from garments import dataset
 from garments.settings import PROJECT
 
@@ -63,7 +63,9 @@ def spent(command: list[object], others: int, **environment: str) -> Spent:
     def look() -> None:
         nonlocal own, below
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            own, below = max(own, peak(process.pid)), max(below, memory(others))
+            # Ray has a process of its own below that of the job.
+            mine = sum(map(peak, family(process.pid)))
+            own, below = max(own, mine), max(below, memory(others))
 
     looking = threading.Thread(target=look)
     looking.start()

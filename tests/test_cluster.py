@@ -248,6 +248,70 @@ def test_a_job_outlives_a_node_that_is_killed(nodes: Cluster, tmp_path: Path) ->
 @pytest.mark.long
 @needs_ray
 @pytest.mark.slow
+def test_a_job_whose_cluster_dies_says_so_and_writes_no_table(tmp_path: Path) -> None:
+    photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
+    with machines(1) as ((head, here),):
+        # Ray waits a minute for a head that is gone.
+        doomed = Cluster({"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}, here, head)
+        try:
+            doomed.wait_for(0)
+            doomed.add(head)
+            doomed.wait_for(1)
+            process = running(doomed, photos, output, parts=1)
+        finally:
+            doomed.close()
+        _, told = process.communicate(timeout=150)
+    assert process.returncode == 3, told
+    assert "ERROR the cluster failed: " in told
+    assert told.endswith(f"that are missing; {output} was not written\n"), told
+    assert not output.exists()
+
+
+def names_in(namespace: str) -> Iterator[str]:
+    """Of the programs that run there."""
+    for pid in subprocess.check_output(["ip", "netns", "pids", namespace], text=True).split():
+        with suppress(OSError):
+            yield Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+@pytest.mark.long
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("heeded")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_ray_starts_ends_the_job_and_its_node(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    photos, output = many(tmp_path / "photos", 10), tmp_path / "p.csv"
+    with (
+        machines(1) as ((_, here),),
+        tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder,
+    ):
+        process = subprocess.Popen(
+            [*here, *command(photos, output)],
+            env={**os.environ, **SECRET, "RAY_TMPDIR": folder},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while not [*Path(folder).glob("ray/session_*")]:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+        deadline = time.monotonic() + 10
+        assert process.returncode == 130, told
+        assert told.endswith(f"ERROR interrupted; {output} was not written\n"), told
+        # Agents of a node that has ended find that out by themselves, half a minute later.
+        while left := {"raylet", "gcs_server"} & {*names_in(here[-1])}:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+
+
+@pytest.mark.long
+@needs_ray
+@pytest.mark.slow
 def test_a_job_on_machines_with_their_own_addresses_outlives_one_of_them(tmp_path: Path) -> None:
     photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
     with machines(3) as ((head, here), (first, there), (second, elsewhere)):
@@ -416,6 +480,23 @@ def test_what_fails_after_the_table_is_told_so(tmp_path: Path) -> None:
     assert output.exists()
 
 
+def _dies(*_: object) -> None:
+    os._exit(1)
+
+
+@needs_ray
+def test_a_process_that_ends_without_a_word_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.cluster.engine._run", _dies)
+    photos, output = many(tmp_path / "photos", 1), tmp_path / "p.csv"
+    output.write_text("the table of yesterday")
+    told = r"the cluster failed: Ray ended its process \(code 1\); run the job again"
+    with pytest.raises(batch.ServiceError, match=told):
+        cluster.run(str(photos), str(output), Settings())
+    assert output.read_text() == "the table of yesterday"
+
+
 @needs_ray
 @pytest.mark.parametrize(
     ("failure", "told"),
@@ -465,8 +546,8 @@ def test_a_job_refuses_what_it_cannot_do(
 
 
 def test_a_job_without_ray_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no ray', name='ray')")
-    (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError('none', name='pyarrow')")
+    hidden = "import sys; sys.modules['ray'] = sys.modules['pyarrow'] = None"
+    (tmp_path / "sitecustomize.py").write_text(hidden)
     done = script("batch_request.py", "--engine", "ray", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert "make cluster" in done.stderr

@@ -1,29 +1,31 @@
-"""Parts through Ray Data: to wherever a worker is free, and back as rows."""
+"""Parts to the process that has Ray, and their rows back from it.
+
+Where a cluster fails in the middle, Ray's own code may end the process that it is in, with code 1
+and without a word to Python. So that is not this one: here are the locks and the table, and here
+is told how the job ended.
+"""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
-
-import pyarrow as pa
-import ray
-import ray.data
-from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import RayError
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 from garments.batch.errors import ServiceError
 from garments.cluster.parts import Part, Parts, packed
-from garments.cluster.sorter import Sorter, Work
-from garments.settings import tell_library
+from garments.cluster.sorter import Work
 
 _PARTS_AT_ONCE = 200
 """That are on their way: a hundred thousand photos, whose names take some fifty MiB."""
 _SECONDS_BETWEEN_LOG_LINES = 30.0
+# Then it is killed, which loses nothing; while it starts a node Ray may hear no signal for long.
+_SECONDS_TO_END = 5.0
 _AGAIN = "run the job again, it goes on with the parts that are missing"
 
 logger = logging.getLogger(__name__)
@@ -40,50 +42,75 @@ def sort(work: Work, listing: Iterable[Part], parts: Parts) -> int:
     if not some:
         return 0
     looked_at = 0
-    try:
-        with _cluster():
-            held = ray.put(work)
-            while some:
-                looked_at += _sort(held, some, parts)
-                some = list(islice(missing, _PARTS_AT_ONCE))
-    except RayError as error:
-        raise ServiceError(
-            f"the cluster failed: {str(error).strip().splitlines()[-1]}; {_AGAIN}"
-        ) from error
+    with _started(work) as ray:
+        while some:
+            looked_at += _sort(ray, some, parts)
+            some = list(islice(missing, _PARTS_AT_ONCE))
     return looked_at
 
 
-class _Holder(Sorter):
-    """A sorter that fetches what it needs to know, so that it can be made again elsewhere."""
+class _Ray:
+    """The process that has Ray, as it is seen from here."""
 
-    def __init__(self, held: list[Any]) -> None:
-        # In a list, since Ray would fetch a bare one itself, and let go of it thereafter.
-        super().__init__(ray.get(held[0]))
+    def __init__(self, process: SpawnProcess, connection: Connection) -> None:
+        self._process = process
+        self._connection = connection
+
+    def rows(self, some: list[Part]) -> Iterator[tuple[str, bytes, bool]]:
+        """The rows of each part as they come, in any order, and whether to try again.
+
+        Raises ServiceError.
+        """
+        try:
+            self._connection.send([packed(part) for part in some])
+            while heard := self._connection.recv():
+                if isinstance(heard, ServiceError):
+                    raise ServiceError(f"{heard}; {_AGAIN}")
+                name, rows, again, failed = heard
+                if failed:
+                    raise ServiceError(f"{failed}; {_AGAIN}")
+                yield name, rows, again
+        except (EOFError, ConnectionError) as error:
+            self._process.join(_SECONDS_TO_END)
+            raise ServiceError(
+                f"the cluster failed: Ray ended its process (code {self._process.exitcode}); "
+                + _AGAIN
+            ) from error
 
 
 @contextmanager
-def _cluster() -> Iterator[None]:
-    """The cluster that RAY_ADDRESS names or that runs here, else one for this job alone."""
-    # Ray would tell its makers of every cluster.
-    tell_library("RAY_USAGE_STATS_ENABLED", "0")
-    on_terminate = signal.getsignal(signal.SIGTERM)
+def _started(work: Work) -> Iterator[_Ray]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_run, args=(theirs, work), name="ray", daemon=True)
+    # A terminal sends Ctrl-C to both; only this one says what became of it, and ends the other.
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ServiceError(f"no cluster can be used: {error}; see RAY_ADDRESS") from error
-    signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own in the place
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
-    try:
-        yield
+        process.start()
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGINT, on_interrupt)
+    theirs.close()
+    try:
+        yield _Ray(process, ours)
+    finally:
+        try:
+            process.terminate()
+            process.join(_SECONDS_TO_END)
+        finally:
+            process.kill()  # if it still runs
+            ours.close()
 
 
-def _sort(held: Any, some: list[Part], parts: Parts) -> int:
+def _run(connection: Connection, work: Work) -> None:
+    from garments.cluster.apart import serve  # only there: Ray takes a second and 100 MiB
+
+    serve(connection, work)
+
+
+def _sort(ray: _Ray, some: list[Part], parts: Parts) -> int:
     sizes = {part.name: len(part.photos) for part in some}
     logged, done = time.monotonic(), 0
-    for name, rows, again in _sorted(held, some):
+    for name, rows, again in ray.rows(some):
         if name in sizes:  # a worker that was lost may have given it already
             parts.write(name, rows, again=again)
             done += sizes.pop(name)
@@ -91,29 +118,3 @@ def _sort(held: Any, some: list[Part], parts: Parts) -> int:
             logged = time.monotonic()
             logger.info("%s more images done", f"{done:,}")
     return done
-
-
-def _sorted(held: Any, some: list[Part]) -> Iterator[tuple[str, bytes, bool]]:
-    """The rows of each part as they come, in any order."""
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    workers = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(some)))
-    items = [packed(part) for part in some]
-    # One part is one block: what a machine that dies had under way is done again, and no more.
-    dataset: Any = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        _Holder,
-        fn_constructor_args=([held],),
-        batch_size=None,
-        batch_format="numpy",
-        num_cpus=1,
-        compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-    )
-    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield from _entries(table)
-
-
-def _entries(table: pa.Table) -> Iterator[tuple[str, bytes, bool]]:
-    for row in table.to_pylist():
-        if row["failed"]:
-            raise ServiceError(f"{row['failed']}; {_AGAIN}")
-        yield row["part"], row["rows"], row["again"]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from garments.batch.errors import UsageError
 from garments.batch.night import require_replaceable, scratch
 from garments.batch.writing import afterwards
 from garments.card import CARD_NAME, CardError, read_model
+from garments.cluster import engine
 from garments.cluster.parts import SIZE, Parts, cut
 from garments.cluster.places import Place, path_of
 from garments.cluster.sorter import Work
@@ -71,7 +73,7 @@ def run(
     clock = time.monotonic()
     _refuse(others)
     _check_output(output)
-    engine = _ray()
+    _require_ray()
     place = Place.of(directory)
     work = _work(place, settings, model)
     made_by = _made_by(work)
@@ -100,15 +102,11 @@ def run(
     return counts
 
 
-def _ray() -> Any:
-    """The part of this room that needs Ray. Raises UsageError where it is not installed."""
-    try:
-        from garments.cluster import engine
-    except ModuleNotFoundError as error:
-        if error.name not in ("ray", "pyarrow"):
-            raise
-        raise UsageError(f"--engine ray needs {error.name}: make cluster") from error
-    return engine
+def _require_ray() -> None:
+    """Refuse now what the process that has Ray could not do. Raises UsageError."""
+    for name in ("ray", "pyarrow"):
+        if find_spec(name) is None:
+            raise UsageError(f"--engine ray needs {name}: make cluster")
 
 
 def _refuse(others: dict[str, Any]) -> None:
