@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -204,9 +204,10 @@ class Settings:
             raise SettingsError(f"{PREFIX}API_TOKEN must be of ASCII letters, digits and signs")
 
 
-def tell_library(variable: str, value: str) -> None:
-    """Set a variable of the environment that a library reads."""
-    os.environ[variable] = value
+def tell_library(variable: str, value: str, *, unless: Collection[str] = ()) -> None:
+    """Set a variable of the environment that a library reads, unless one of some is set."""
+    if not any(os.environ.get(name) for name in unless):
+        os.environ[variable] = value
 
 
 def _is_address(url: str) -> bool:

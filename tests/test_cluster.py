@@ -2,6 +2,7 @@ import csv
 import errno
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.store import Busy, Stamp
 from tests import hostile
-from tests.conftest import IMAGES, MODEL, PROJECT, hundred, script, serving
+from tests.conftest import IMAGES, MODEL, PROJECT, free_port, hundred, script, serving
 from tests.namespaces import loopback, machines
 from tests.ray_nodes import SECRET, Cluster
 from tests.ray_nodes import cluster as ray_cluster
@@ -478,6 +479,26 @@ def test_what_fails_after_the_table_is_told_so(tmp_path: Path) -> None:
     assert f"{output} is written; then: Is a directory ({output}.parts/old.csv)" in done.stderr
     assert "Traceback" not in done.stderr
     assert output.exists()
+
+
+@needs_ray
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_cluster_that_does_not_answer_is_told_at_once(
+    stale: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from garments.cluster.connect import cluster as connected
+
+    address, told = f"127.0.0.1:{free_port()}", "see RAY_ADDRESS"
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", "" if stale else address)
+    if stale:
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+        told = f"run `ray stop` or remove {tmp_path}/ray/ray_current_cluster, which names it"
+    match = re.escape(f"no cluster answers at {address} (Connection refused): ") + ".*" + told
+    with pytest.raises(batch.ServiceError, match=match), connected():
+        pass
 
 
 def _dies(*_: object) -> None:

@@ -9,7 +9,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,8 +20,8 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
 from garments.batch.errors import ServiceError
+from garments.cluster.connect import cluster
 from garments.cluster.sorter import Sorter, Work
-from garments.settings import tell_library
 
 
 def serve(connection: Connection, work: Work) -> None:
@@ -34,7 +33,9 @@ def serve(connection: Connection, work: Work) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     some = connection.recv()
     try:
-        with _cluster():
+        with cluster():
+            logging.getLogger("ray.data").setLevel(logging.WARNING)
+            logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
             held = ray.put(work)
             while True:
                 for entry in _sorted(held, some):
@@ -61,23 +62,6 @@ class _Holder(Sorter):
     def __init__(self, held: list[Any]) -> None:
         # In a list, since Ray would fetch a bare one itself, and let go of it thereafter.
         super().__init__(ray.get(held[0]))
-
-
-@contextmanager
-def _cluster() -> Iterator[None]:
-    """The cluster that RAY_ADDRESS names or that runs here, else one for this job alone."""
-    # Ray would tell its makers of every cluster.
-    tell_library("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ServiceError(f"no cluster can be used: {error}; see RAY_ADDRESS") from error
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _sorted(held: Any, items: list[dict[str, Any]]) -> Iterator[tuple[str, bytes, bool, str]]:

@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 from garments.batch.errors import ServiceError
 from garments.cluster.parts import Part, Parts, packed
 from garments.cluster.sorter import Work
+from garments.settings import tell_library
 
 _PARTS_AT_ONCE = 200
 """That are on their way: a hundred thousand photos, whose names take some fifty MiB."""
@@ -102,6 +103,8 @@ def _started(work: Work) -> Iterator[_Ray]:
 
 
 def _run(connection: Connection, work: Work) -> None:
+    # Read when Ray is imported; each takes forty seconds where a cluster does not answer.
+    tell_library("RAY_NUM_REDIS_GET_RETRIES", "3", unless=["RAY_NUM_REDIS_GET_RETRIES"])
     from garments.cluster.apart import serve  # only there: Ray takes a second and 100 MiB
 
     serve(connection, work)

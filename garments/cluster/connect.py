@@ -1,0 +1,65 @@
+"""Which cluster: the one that RAY_ADDRESS names, else that which runs here, else one of its own."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+# What is not public there; else nobody tells which address `ray.init` is going to take.
+from ray._common.utils import get_ray_address_file
+from ray._private import services
+from ray._private.utils import read_ray_address
+
+from garments.batch.errors import ServiceError
+from garments.settings import tell_library
+
+_SECONDS_TO_ANSWER = 10.0
+_ADVICE = "see RAY_ADDRESS"
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """Be connected to it. Raises ServiceError where none can be had."""
+    # Ray would tell its makers of every cluster.
+    tell_library("RAY_USAGE_STATS_ENABLED", "0")
+    named = _named()
+    if named and "://" not in named:
+        _require_listener(named)
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ServiceError(f"no cluster can be used: {error}; {_ADVICE}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _named() -> str:
+    """The address that Ray is going to take, as it is written; "" where it starts a cluster."""
+    try:
+        named = str(services.get_ray_address_from_environment(None, None) or "")
+    except ConnectionError as error:  # "auto", and none is here
+        raise ServiceError(f"no cluster can be used: {error}; {_ADVICE}") from error
+    return "" if named == "local" else named
+
+
+def _require_listener(named: str) -> None:
+    """Refuse now an address where nobody listens: Ray tries it for a quarter of an hour."""
+    try:
+        host, _, port = services.canonicalize_bootstrap_address(named).rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
+    except ValueError as error:
+        raise ServiceError(f"no cluster can be used: {error}; {_ADVICE}") from error
+    except OSError as error:
+        advice = _ADVICE
+        if named == read_ray_address():
+            file = get_ray_address_file(None)
+            advice = f"if it has ended, run `ray stop` or remove {file}, which names it"
+        raise ServiceError(
+            f"no cluster answers at {named} ({error.strerror or error}): {advice}"
+        ) from error
