@@ -550,6 +550,10 @@ def test_whatever_happens_after_the_table_is_told_so(
         ({"output": "none/p.csv"}, "none is no folder: make it"),
         ({"directory": "gs://bucket"}, "gs:// is not served"),
         ({"directory": "s3:///x"}, "names no bucket"),
+        ({"directory": "s3://pho*/x"}, r"s3://pho\*/x has a wildcard for its bucket: write s3://"),
+        ({"directory": "s3://[a]/x"}, "has a wildcard for its bucket"),
+        ({"directory": "x[2026-11]/*"}, r"\[2026-11\] in .* 6-1 has none: write \[\[\] for a"),
+        ({"directory": f"{IMAGES}/*.jpg"}, "matches no image: look whether the pattern is right"),
         ({"directory": "s3://bucket/x//y"}, "an empty name between two slashes"),
         ({"directory": "none"}, "none cannot be listed"),
         ({"model": "none"}, "none is no model folder"),
@@ -588,21 +592,88 @@ def test_one_job_at_a_time_writes_an_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "matched"),
     [
-        ("*.png", ["a.png"]),
-        ("**/*.png", ["a.png", "x/b.png", "x/y/c.png"]),
+        ("*.png", ["[z].png", "a.png"]),
+        ("**/*.png", ["[z].png", "a.png", "x/b.png", "x/y/c.png"]),
         ("x/*", ["x/b.png"]),
         ("?.png", ["a.png"]),
         ("[!b-z].png", ["a.png"]),
         ("x/**", ["x/b.png", "x/y/c.png"]),
+        ("x/*/*", ["x/y/c.png"]),
+        ("*/**/c*", ["x/y/c.png"]),
+        ("x[!y]b.png", []),
+        ("x[+-9]b.png", []),
+        ("[[]z].png", ["[z].png"]),
+        ("[]a[].png", ["a.png"]),
+        ("[a&&a].png", ["a.png"]),
+        ("[!].png", []),
+        ("[a/]*", []),
     ],
 )
 def test_a_glob_names_photos(pattern: str, matched: list[str], tmp_path: Path) -> None:
-    for name in ("a.png", "x/b.png", "x/y/c.png", "note.txt"):
+    for name in ("a.png", "[z].png", "x/b.png", "x/y/c.png", "note.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     place = Place.of(f"{tmp_path}/{pattern}")
     names = {os.path.join(place.root, os.fsdecode(found.name)) for found in place.listed()}
     assert names == {str(tmp_path / name) for name in matched}
+
+
+@pytest.mark.parametrize("pattern", ["2026-11-*/**", "2026-11-*/*", "2026*/a.png"])
+def test_a_folder_that_a_glob_does_not_mean_is_not_listed(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "2026-11-01").mkdir()
+    (tmp_path / "2026-11-01" / "a.png").touch()
+    (tmp_path / "lost+found").mkdir()
+    real = os.scandir
+
+    def scandir(path: bytes) -> object:
+        if path.endswith(b"lost+found"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = Place.of(f"{tmp_path}/{pattern}").listed()
+    assert [one.name for one in found] == [b"2026-11-01/a.png"]
+
+
+class _Listing:
+    """A store of keys, as PyArrow lists one."""
+
+    def __init__(self, *keys: str) -> None:
+        self._keys = keys
+
+    def get_file_info(self, selector: object) -> list[object]:
+        from pyarrow.fs import FileInfo, FileType
+
+        prefix = f"{selector.base_dir}/"  # type: ignore[attr-defined]
+        below = {key[len(prefix) :].partition("/") for key in self._keys if key.startswith(prefix)}
+        return [
+            FileInfo(f"{prefix}{name}", FileType.Directory if slash else FileType.File, size=1)
+            for name, slash in sorted({(name, slash) for name, slash, _ in below})
+        ]
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("s3://photos/sel", "s3://photos/sel/old// cannot be listed: rename"),
+        ("s3://photos/sel/*/**", "s3://photos/sel/old// cannot be listed: rename"),
+        ("s3://photos/sel/2026-11-*/**", ""),
+        ("s3://photos/sel/2026-11-01", ""),
+    ],
+)
+def test_keys_that_cannot_be_listed_matter_where_a_glob_means_them(
+    place: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _Listing("photos/sel/2026-11-01/a.png", "photos/sel/old//x.png")
+    monkeypatch.setattr(Place, "_store", (store, Place.of(place).root.removeprefix("s3://")))
+    if told:
+        with pytest.raises(batch.UsageError, match=told):
+            [*Place.of(place).listed()]
+    else:
+        assert [one.name[-5:] for one in Place.of(place).listed()] == [b"a.png"]
 
 
 def test_a_photo_that_comes_changes_one_part() -> None:

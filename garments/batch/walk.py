@@ -7,7 +7,7 @@ import re
 import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from garments.batch.errors import UsageError
@@ -32,11 +32,22 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def walk(directory: bytes, others: Counter[str] | None = None) -> Iterator[Found]:
+def _any(_: bytes) -> bool:
+    return True
+
+
+def walk(
+    directory: bytes,
+    others: Counter[str] | None = None,
+    *,
+    enters: Callable[[bytes], bool] = _any,
+    takes: Callable[[bytes], bool] = _any,
+) -> Iterator[Found]:
     """All image files in `directory` and below, in any order.
 
     An image is a regular file with one of EXTENSIONS in any case; links are not followed. What
-    else is there is counted in `others`, by its extension.
+    else is there is counted in `others`, by its extension. `enters` tells of a folder's name
+    whether to look there, `takes` of a file's whether it is meant.
     Raises UsageError for a folder that cannot be listed, since photos may be in it.
     """
     if others is None:
@@ -50,7 +61,10 @@ def walk(directory: bytes, others: Counter[str] | None = None) -> Iterator[Found
                 for entry in entries:
                     name = os.path.join(folder, entry.name)
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(name)
+                        if enters(name):
+                            folders.append(name)
+                    elif not takes(name):
+                        continue
                     elif entry.name.lower().endswith(_ENDINGS) and not entry.is_symlink():
                         status = _status(entry)
                         if status and stat.S_ISREG(status.st_mode):

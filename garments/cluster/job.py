@@ -79,6 +79,8 @@ def run(
     made_by = _made_by(work)
     with _alone(output), scratch() as findings:
         findings.add(place.without_unsettled(place.listed(), settings.settle_seconds))
+        if place.pattern and not len(findings):
+            raise UsageError(f"{directory} matches no image: look whether the pattern is right")
         logger.info("%s images in %s", f"{len(findings):,}", directory)
         try:
             parts = Parts(_beside(output))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +14,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
 from typing import Any
-from urllib.parse import urlsplit
 
 from garments.batch import photo
 from garments.batch.errors import UsageError
 from garments.batch.walk import EXTENSIONS, Found, stamp_of, walk
+from garments.cluster.globs import WILD, Glob
 from garments.store import Stamp
 
 _S3 = "s3://"
-_WILD = re.compile(r"[*?\[]")
 
 
 class Changed(Exception):
@@ -46,17 +44,19 @@ class Place:
         """Understand what was given on a command line. Raises UsageError."""
         path = path_of(text)
         options = text[len(path) + 1 :]
-        if "://" in path and not path.startswith(_S3):
-            scheme = urlsplit(path).scheme
+        scheme, separator, _ = path.partition("://")
+        if path.startswith(_S3):
+            _bucket_of(path)
+        elif separator:
             raise UsageError(f"{scheme}:// is not served: name a folder, a glob or an s3:// URL")
-        if path.startswith(_S3) and not urlsplit(path).netloc:
-            raise UsageError(f"{text} names no bucket: write s3://bucket/prefix")
-        if not text.startswith(_S3):
+        else:
             path = os.path.abspath(path)  # workers have folders of their own to be in
-        if os.path.isdir(path) or not (wild := _WILD.search(path)):
+        if os.path.isdir(path) or not (wild := WILD.search(path)):
             return cls(path.rstrip("/") or "/", options)
         cut = path.rfind("/", 0, wild.start()) + 1
-        return cls(path[:cut].rstrip("/") or "/", options, path[cut:])
+        pattern = path[cut:]
+        Glob(pattern)  # which raises for a mistyped one
+        return cls(path[:cut].rstrip("/") or "/", options, pattern)
 
     @property
     def remote(self) -> bool:
@@ -65,11 +65,9 @@ class Place:
 
     def listed(self) -> Iterator[Found]:
         """The image files here, in any order. Raises UsageError."""
-        found = self._objects() if self.remote else walk(os.fsencode(self.root))
-        if not self.pattern:
-            return found
-        matches = re.compile(_regex(self.pattern)).fullmatch
-        return (one for one in found if matches(os.fsdecode(one.name)))
+        if self.remote:
+            return self._objects()
+        return walk(os.fsencode(self.root), enters=self._may_hold, takes=self._means)
 
     def read(self, name: str, stamp: Stamp, most: int) -> bytes:
         """The bytes of one photo. Raises Changed, and OSError; also beyond `most` bytes."""
@@ -112,6 +110,16 @@ class Place:
                 yield one
 
     @cached_property
+    def _glob(self) -> Glob:
+        return Glob(self.pattern)
+
+    def _may_hold(self, folder: bytes) -> bool:
+        return self._glob.may_be_in(os.fsdecode(folder))
+
+    def _means(self, name: bytes) -> bool:
+        return self._glob.matches(os.fsdecode(name))
+
+    @cached_property
     def _store(self) -> tuple[Any, str]:
         return file_system(self.root + (f"?{self.options}" if self.options else ""))
 
@@ -131,16 +139,19 @@ class Place:
             except OSError as error:
                 raise UsageError(f"{_S3}{folder} cannot be listed: {error}") from error
             for entry in entries:
-                name = entry.path[len(root) :].lstrip("/")
+                name = entry.path[len(root) :].strip("/")
                 if entry.type == fs.FileType.Directory:
                     # PyArrow cannot name what is below `//`: it gives the folder itself once more.
-                    if not entry.path.rstrip("/").startswith(f"{folder}/"):
+                    again = not entry.path.rstrip("/").startswith(f"{folder}/")
+                    if not self._glob.may_be_in(f"{name}/" if again and name else name):
+                        continue
+                    if again:
                         raise UsageError(
                             f"{_S3}{folder}// cannot be listed: rename the objects whose keys "
                             "begin so, with one slash for the two"
                         )
                     folders.append(entry.path)
-                elif name.lower().endswith(EXTENSIONS):
+                elif name.lower().endswith(EXTENSIONS) and self._glob.matches(name):
                     yield Found(os.fsencode(name), Stamp(entry.size, entry.mtime_ns or 0, 0))
 
     def _read_object(self, name: str) -> bytes:
@@ -158,13 +169,22 @@ def path_of(text: str) -> str:
     return path if text.startswith(_S3) and "=" in options else text
 
 
+def _bucket_of(path: str) -> str:
+    """The bucket of a URL without its query. Raises UsageError."""
+    bucket = path.removeprefix(_S3).partition("/")[0]
+    if not bucket or WILD.search(bucket):
+        told = "has a wildcard for its bucket" if bucket else "names no bucket"
+        raise UsageError(f"{path} {told}: write s3://bucket/prefix")
+    return bucket
+
+
 def file_system(url: str) -> tuple[Any, str]:
     """The store and the path in it that an `s3://` URL names. Raises UsageError."""
     from pyarrow import ArrowInvalid, fs
 
     path = path_of(url)
     options = url[len(path) + 1 :]
-    bucket = urlsplit(path).netloc
+    bucket = _bucket_of(path)
     if "//" in path.removeprefix(_S3).rstrip("/"):
         raise UsageError(f"{url} has an empty name between two slashes: name another place")
     try:
@@ -198,17 +218,3 @@ def put_object(store: Any, path: str, content: bytes | mmap) -> None:
         except KeyboardInterrupt:
             sending.result()
             raise
-
-
-def _regex(pattern: str) -> str:
-    """A glob as a regular expression: `**/` is any number of folders, `*` stays within one."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]]*\])", pattern)
-    known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "": ""}
-    return "(?s:" + "".join(known.get(part) or _literal(part) for part in parts) + ")"
-
-
-def _literal(part: str) -> str:
-    if part.startswith("[") and part.endswith("]") and len(part) > 2:
-        body = part[1:-1].replace("\\", r"\\")
-        return f"[^{body[1:]}]" if body[0] in "!^" else f"[{body}]"
-    return re.escape(part)
