@@ -402,15 +402,21 @@ def test_a_store_that_goes_away_leaves_the_table_as_it_was(tmp_path: Path) -> No
 @needs_ray
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("key", "prefix"), [("first//a.png", "first//"), ("second/2026//a.png", "second/2026//")]
+    ("key", "told"),
+    [
+        ("first//a.png", "first// cannot be listed"),
+        ("second/2026//a.png", "second/2026// cannot be listed"),
+        ("third/x/../a.png", "third/x/../ cannot be read"),
+        ("fourth/./a.png", "fourth/./ cannot be read"),
+    ],
 )
-def test_a_key_with_an_empty_name_in_it_ends_the_job_which_says_where(
-    key: str, prefix: str, nodes: Cluster, store: Bucket, tmp_path: Path
+def test_a_key_with_an_empty_name_or_dots_in_it_ends_the_job_which_says_where(
+    key: str, told: str, nodes: Cluster, store: Bucket, tmp_path: Path
 ) -> None:
     store.put_plainly(key)
     done = job(nodes, store.url(key.partition("/")[0]), tmp_path / "p.csv")
     assert done.returncode == 2, done.stderr
-    assert f"s3://photos/{prefix} cannot be listed: rename the objects" in done.stderr
+    assert f"s3://photos/{told}: rename the objects" in done.stderr
 
 
 @pytest.fixture
@@ -555,6 +561,8 @@ def test_whatever_happens_after_the_table_is_told_so(
         ({"directory": "x[2026-11]/*"}, r"\[2026-11\] in .* 6-1 has none: write \[\[\] for a"),
         ({"directory": f"{IMAGES}/*.jpg"}, "matches no image: look whether the pattern is right"),
         ({"directory": "s3://bucket/x//y"}, "an empty name between two slashes"),
+        ({"directory": "s3://bucket/x//*.png"}, "an empty name between two slashes"),
+        ({"directory": "s3://bucket/x/../y"}, r"the name \.\. between two slashes"),
         ({"directory": "none"}, "none cannot be listed"),
         ({"model": "none"}, "none is no model folder"),
     ],
@@ -662,12 +670,18 @@ class _Listing:
         ("s3://photos/sel/*/**", "s3://photos/sel/old// cannot be listed: rename"),
         ("s3://photos/sel/2026-11-*/**", ""),
         ("s3://photos/sel/2026-11-01", ""),
+        ("s3://photos/up", r"s3://photos/up/x/\.\./ cannot be read: rename"),
+        ("s3://photos/dot/*/*", r"s3://photos/dot/\./ cannot be read: rename"),
+        ("s3://photos/dot/2026*/*", ""),
     ],
 )
-def test_keys_that_cannot_be_listed_matter_where_a_glob_means_them(
+def test_keys_that_cannot_be_had_matter_where_a_glob_means_them(
     place: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = _Listing("photos/sel/2026-11-01/a.png", "photos/sel/old//x.png")
+    store = _Listing(
+        *("photos/sel/2026-11-01/a.png", "photos/sel/old//x.png", "photos/up/x/../a.png"),
+        *("photos/dot/2026/a.png", "photos/dot/./a.png"),
+    )
     monkeypatch.setattr(Place, "_store", (store, Place.of(place).root.removeprefix("s3://")))
     if told:
         with pytest.raises(batch.UsageError, match=told):

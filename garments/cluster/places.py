@@ -22,6 +22,8 @@ from garments.cluster.globs import WILD, Glob
 from garments.store import Stamp
 
 _S3 = "s3://"
+_NO_NAMES = ("", ".", "..")
+"""Between slashes: keys may have them, but PyArrow lists none below "", and resolves dots."""
 
 
 class Changed(Exception):
@@ -150,6 +152,11 @@ class Place:
                             f"{_S3}{folder}// cannot be listed: rename the objects whose keys "
                             "begin so, with one slash for the two"
                         )
+                    if name.rpartition("/")[2] in _NO_NAMES:
+                        raise UsageError(
+                            f"{_S3}{entry.path}/ cannot be read: rename the objects whose keys "
+                            "begin so, since on the way to them that stands for another folder"
+                        )
                     folders.append(entry.path)
                 elif name.lower().endswith(EXTENSIONS) and self._glob.matches(name):
                     yield Found(os.fsencode(name), Stamp(entry.size, entry.mtime_ns or 0, 0))
@@ -170,11 +177,15 @@ def path_of(text: str) -> str:
 
 
 def _bucket_of(path: str) -> str:
-    """The bucket of a URL without its query. Raises UsageError."""
-    bucket = path.removeprefix(_S3).partition("/")[0]
+    """The bucket of a URL without its query. Raises UsageError for one that cannot be used."""
+    bucket, *names = path.removeprefix(_S3).removesuffix("/").split("/")
     if not bucket or WILD.search(bucket):
         told = "has a wildcard for its bucket" if bucket else "names no bucket"
         raise UsageError(f"{path} {told}: write s3://bucket/prefix")
+    for name in names:
+        if name in _NO_NAMES:
+            told = f"the name {name}" if name else "an empty name"
+            raise UsageError(f"{path} has {told} between two slashes: name another place")
     return bucket
 
 
@@ -185,8 +196,6 @@ def file_system(url: str) -> tuple[Any, str]:
     path = path_of(url)
     options = url[len(path) + 1 :]
     bucket = _bucket_of(path)
-    if "//" in path.removeprefix(_S3).rstrip("/"):
-        raise UsageError(f"{url} has an empty name between two slashes: name another place")
     try:
         # A key is no URL: only the bucket is, so that no character of a key is taken for an escape.
         store, _ = fs.FileSystem.from_uri(f"{_S3}{bucket}" + (f"?{options}" if options else ""))
