@@ -507,6 +507,26 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(
         pass
 
 
+@needs_ray
+def test_a_node_that_does_not_start_is_told_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from garments.cluster.connect import cluster as connected
+
+    def fails(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002 (as Ray)
+
+    for name, value in (("RAY_ADDRESS", ""), ("RAY_USAGE_STATS_ENABLED", "0")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray, "init", fails)
+    match = "no cluster can be used: The current node timed out .*logs.* RAY_TMPDIR .* 107 bytes"
+    with pytest.raises(batch.ServiceError, match=match), connected():
+        pass
+
+
 def _dies(*_: object) -> None:
     os._exit(1)
 
@@ -595,6 +615,18 @@ def test_one_job_at_a_time_writes_an_output(tmp_path: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Busy, match="process 17"):
             cluster.run(str(IMAGES), str(tmp_path / "p.csv"), Settings())
+
+
+@pytest.mark.parametrize("name", ["", "/lock"])
+@needs_ray
+def test_a_parts_folder_that_cannot_be_used_is_told(name: str, tmp_path: Path) -> None:
+    output = tmp_path / "p.csv"
+    if name:
+        (tmp_path / "p.csv.parts" / "lock").mkdir(parents=True)
+    else:
+        (tmp_path / "p.csv.parts").write_text("no folder")
+    with pytest.raises(batch.UsageError, match=f"{output}.parts{name} cannot be used: .*hand it"):
+        cluster.run(str(IMAGES), str(output), Settings())
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,10 @@ from garments.settings import tell_library
 
 _SECONDS_TO_ANSWER = 10.0
 _ADVICE = "see RAY_ADDRESS"
+_ADVICE_FOR_OWN = (
+    "its logs are below ray/session_latest/logs in /tmp, or where RAY_TMPDIR or TMPDIR says; that "
+    "must be a short name of a folder with room, since sockets in it have at most 107 bytes"
+)
 
 
 @contextmanager
@@ -31,8 +35,10 @@ def cluster() -> Iterator[None]:
         _require_listener(named)
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ServiceError(f"no cluster can be used: {error}; {_ADVICE}") from error
+    except Exception as error:  # Ray raises that very class where a node does not start
+        advice = _ADVICE if named else _ADVICE_FOR_OWN
+        told = " ".join(str(error).split())
+        raise ServiceError(f"no cluster can be used: {told}; {advice}") from error
     try:
         yield
     finally:

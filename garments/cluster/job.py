@@ -140,13 +140,20 @@ def _beside(output: str) -> str:
 
 @contextmanager
 def _alone(output: str) -> Iterator[None]:
-    """Keep other jobs on this machine off an output that is a file. Raises Busy."""
+    """Keep other jobs on this machine off an output that is a file. Raises Busy and UsageError."""
     if output.startswith("s3://"):
         yield
         return
-    folder = _beside(output)
-    os.makedirs(folder, exist_ok=True)
-    with open(f"{folder}/lock", "a+b", buffering=0) as file:
+    lock = f"{_beside(output)}/lock"
+    try:
+        os.makedirs(_beside(output), exist_ok=True)
+        file = open(lock, "a+b", buffering=0)  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or lock} cannot be used: {error.strerror}; a job run by another user "
+            "may have made it: hand it over, or choose another --output"
+        ) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
