@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
@@ -20,8 +20,8 @@ from benchmarks.service import family
 from garments import batch, cluster
 from garments.batch.walk import Found
 from garments.card import read_model
-from garments.cluster import sorter, table
-from garments.cluster.parts import Parts, as_text, cut
+from garments.cluster import engine, sorter, table
+from garments.cluster.parts import Part, Parts, as_text, cut, packed
 from garments.cluster.places import Place
 from garments.cluster.sorter import Sorter, Work
 from garments.predictions import Row, name_of, read_predictions
@@ -837,11 +837,54 @@ def test_a_part_is_kept_for_the_next_job_unless_it_may_go_better(tmp_path: Path)
     assert not [*(tmp_path / "parts").iterdir()]
 
 
-@pytest.mark.parametrize("text", ["", "a.png,,,,unreadable,,,x\n" * 2, "b.png,,,,unreadable,,,x\n"])
-def test_a_part_that_does_not_fit_its_photos_ends_the_job(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "a.png,,,,unreadable,,,x\n" * 2, "b.png,,,,unreadable,,,x\n"),
+        *("a.png,,,,unreadable,,,x", "a.png,9,Bag,0.9,accept\n", "a.png,9,Bag,0.9,,m@1,,\n"),
+    ],
+)
+def test_a_part_that_does_not_fit_its_photos_is_found_and_named(text: str, tmp_path: Path) -> None:
     (part,) = cut([Found(b"a.png", Stamp(1, 2, 3))], "")
     parts = Parts(str(tmp_path / "parts"))
     parts.write(part.name, text.encode(), again=False)
-    with pytest.raises(batch.ReconcileError, match="remove that file and run the job again"):
+    with pytest.raises(table.Damaged, match=f"{tmp_path}/parts/{part.name}.csv "):
         table.write(table.Table(parts).rows([part]), str(tmp_path / "p.csv"))
     assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Ray: a job is its own worker."""
+
+    def sort(work: Work, listing: Iterable[Part], parts: Parts) -> int:
+        made, does = 0, Sorter(work)
+        for part in listing:
+            if part.name not in parts:
+                made += len(part.photos)
+                (rows,) = zip(*does(as_batch(part)).values(), strict=True)
+                parts.write(rows[0], rows[1], again=rows[2])
+        return made
+
+    monkeypatch.setattr(engine, "sort", sort)
+
+
+def as_batch(part: Part) -> dict[str, list[object]]:
+    return {column: [cell] for column, cell in packed(part).items()}
+
+
+@needs_ray
+@pytest.mark.usefixtures("here")
+def test_a_damaged_part_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photos, output = many(tmp_path / "photos", 20), tmp_path / "p.csv"
+    settings = Settings(settle_seconds=0)
+    cluster.run(str(photos), str(output), settings)
+    whole = output.read_bytes()
+    (file,) = tmp_path.glob("p.csv.parts/*.csv")
+    for damage in (b"\x80\n", file.read_bytes()[:500], b"", b"a.png,,,,unreadable,,,x\r\n"):
+        file.write_bytes(damage)
+        caplog.clear()
+        counts = cluster.run(str(photos), str(output), settings)
+        assert (counts.found, counts.sorted) == (20, 20)
+        assert output.read_bytes() == whole
+        assert not damage or f"{file} " in caplog.text

@@ -7,22 +7,23 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from garments.batch.errors import UsageError
+from garments.batch.errors import ReconcileError, UsageError
 from garments.batch.night import require_replaceable, scratch
 from garments.batch.writing import afterwards
 from garments.card import CARD_NAME, CardError, read_model
 from garments.cluster import engine
-from garments.cluster.parts import SIZE, Parts, cut
+from garments.cluster.parts import SIZE, Part, Parts, cut
 from garments.cluster.places import Place, path_of
 from garments.cluster.sorter import Work
-from garments.cluster.table import Table, write
+from garments.cluster.table import Damaged, Table, write
 from garments.engine import Engine, EngineError
 from garments.preprocess import PREPROCESSING, Limits
 from garments.settings import Settings
@@ -85,11 +86,9 @@ def run(
         try:
             parts = Parts(_beside(output))
             parts.forget_unfinished()
-            looked_at = engine.sort(work, cut(findings, made_by), parts)
         except OSError as error:
             raise UsageError(f"{_beside(output)} cannot be used: {error}") from error
-        table = Table(parts)
-        write(table.rows(cut(findings, made_by)), output)
+        table, looked_at = _made(work, partial(cut, findings, made_by), parts, output)
         with afterwards(output):
             parts.keep(table.names)
         counts = Counts(
@@ -102,6 +101,35 @@ def run(
         )
     logger.info("%s: %s", path_of(output).rsplit("/", 1)[-1], counts)
     return counts
+
+
+def _made(
+    work: Work, listing: Callable[[], Iterable[Part]], parts: Parts, output: str
+) -> tuple[Table, int]:
+    """Write `output`; return its table, and how many photos were looked at for it.
+
+    A part that is damaged is made once more. Raises what `run` does.
+    """
+    looked_at, again = 0, set[str]()
+    while True:
+        try:
+            looked_at += engine.sort(work, listing(), parts)
+        except OSError as error:
+            raise UsageError(f"{_beside(output)} cannot be used: {error}") from error
+        table = Table(parts)
+        try:
+            write(table.rows(listing()), output)
+        except Damaged as damage:
+            if damage.part in again:
+                raise ReconcileError(f"{damage}, though it was made anew") from damage
+            logger.warning("%s: it is made anew", damage)
+            again.add(damage.part)
+            try:
+                parts.forget(damage.part)
+            except OSError as error:
+                raise ReconcileError(f"{damage}; remove it and run the job again") from error
+        else:
+            return table, looked_at
 
 
 def _require_ray() -> None:

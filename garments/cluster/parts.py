@@ -97,13 +97,24 @@ class Parts:
 
     def rows(self, part: str) -> Iterator[Row]:
         """The rows of a part. Raises OSError and ValueError for one that cannot be read."""
-        ending = _ENDING if f"{part}{_ENDING}" in self._names else _AGAIN
-        text = self._read(f"{self._root}/{part}{ending}").decode()
+        text = self._read(f"{self._root}/{self._file(part)}").decode()
+        if text and not text.endswith("\n"):
+            raise ValueError("its last row is cut short")
         try:
             for name, *others in csv.reader(io.StringIO(text, newline=""), strict=True):
+                if len(others) != len(Row._fields) - 1:
+                    raise ValueError(f"the row of {name!r} is no whole one")
                 yield Row(name_of(name), *others)
-        except (csv.Error, TypeError) as error:
-            raise ValueError(f"the part {part} is damaged: {error}") from error
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+
+    def place_of(self, part: str) -> str:
+        """The file or object that has the rows of a part."""
+        return f"{'s3://' if self._remote else ''}{self._root}/{self._file(part)}"
+
+    def forget(self, part: str) -> None:
+        """Remove the rows of a part. Raises OSError."""
+        self._remove(self._file(part))
 
     def forget_unfinished(self) -> None:
         """Remove what an earlier job marked to be made anew, or was writing when it died.
@@ -119,6 +130,9 @@ class Parts:
         for name in [*self._names]:
             if name.removesuffix(_AGAIN).removesuffix(_ENDING) not in parts:
                 self._remove(name)
+
+    def _file(self, part: str) -> str:
+        return f"{part}{_ENDING if f'{part}{_ENDING}' in self._names else _AGAIN}"
 
     def _listed(self) -> dict[str, int]:
         """The files or objects there, and how many bytes each has."""

@@ -20,6 +20,14 @@ from garments.predictions import COLUMNS, DECISIONS, Row, cell_of, put_in_place,
 _ROWS_AT_ONCE = 50_000
 
 
+class Damaged(Exception):
+    """A part is not what was written; the text names its file, and says how."""
+
+    def __init__(self, part: str, text: str) -> None:
+        super().__init__(text)
+        self.part = part
+
+
 class Table:
     """The rows of a job in order, and how they were decided once all of them have been taken."""
 
@@ -30,26 +38,34 @@ class Table:
         """Of the parts that were taken."""
 
     def rows(self, listing: Iterable[Part]) -> Iterator[Row]:
-        """A row for every photo of `listing`. Raises ReconcileError where they do not add up."""
+        """A row for every photo of `listing`.
+
+        Raises Damaged, and ReconcileError for a part that is there and cannot be read.
+        """
         for part in listing:
-            try:
-                rows = [*self._parts.rows(part.name)] if part.name in self._parts else []
-            except (OSError, ValueError) as error:
-                raise ReconcileError(f"{error}: remove that file and run the job again") from error
-            names = [row.filename for row in rows]
-            if names != [os.fsdecode(found.name) for found in part.photos]:
-                raise ReconcileError(
-                    f"the part {part.name} has {len(rows):,} rows for {len(part.photos):,} photos, "
-                    "or for others: remove that file and run the job again"
-                )
-            for row in rows:
-                if row.decision not in DECISIONS or (row.decision == "unreadable") != bool(
-                    row.error
-                ):
-                    raise ReconcileError(f"{row.filename!r} has no answer: run the job again")
+            for row in self._whole(part):
                 self.decisions[row.decision] += 1
                 yield row
             self.names.add(part.name)
+
+    def _whole(self, part: Part) -> list[Row]:
+        file = self._parts.place_of(part.name)
+        try:
+            rows = [*self._parts.rows(part.name)] if part.name in self._parts else []
+        except (FileNotFoundError, ValueError) as error:
+            raise Damaged(part.name, f"{file} is damaged: {error}") from error
+        except OSError as error:
+            told = f"{file} cannot be read: {error.strerror or error}"
+            raise ReconcileError(
+                f"{told}; remove it if it stays so, and run the job again"
+            ) from error
+        if [row.filename for row in rows] != [os.fsdecode(found.name) for found in part.photos]:
+            told = f"{file} has {len(rows):,} rows for {len(part.photos):,} photos, or for others"
+            raise Damaged(part.name, told)
+        for row in rows:
+            if row.decision not in DECISIONS or (row.decision == "unreadable") != bool(row.error):
+                raise Damaged(part.name, f"{file} has no answer for {row.filename!r}")
+        return rows
 
 
 def write(rows: Iterable[Row], output: str) -> None:
