@@ -1,6 +1,7 @@
 import csv
 import errno
 import fcntl
+import logging
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -747,8 +749,10 @@ def test_a_file_that_is_being_written_waits_for_the_next_job(tmp_path: Path) -> 
     place = Place.of(str(tmp_path))
     listed = [*place.listed()]
     (tmp_path / "growing.png").write_bytes(b"xx")
-    found = place.without_unsettled(listed, 0.2)
+    left: list[bytes] = []
+    found = place.without_unsettled(listed, 0.2, left)
     assert [name_of(os.fsdecode(one.name)) for one in found] == ["whole.png"]
+    assert left == [b"growing.png"]
 
 
 @pytest.fixture
@@ -888,3 +892,33 @@ def test_a_damaged_part_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFi
         assert (counts.found, counts.sorted) == (20, 20)
         assert output.read_bytes() == whole
         assert not damage or f"{file} " in caplog.text
+
+
+@needs_ray
+@pytest.mark.usefixtures("here")
+def test_what_a_job_leaves_out_is_counted_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = many(tmp_path / "photos", 3)
+    for name in ("a.avif", "b.avif", "note.md"):
+        (photos / name).touch()
+    growing = photos / "growing.png"
+    growing.touch()
+    monkeypatch.setattr("time.sleep", lambda _: growing.write_bytes(b"more"))
+    caplog.set_level(logging.INFO)
+    counts = cluster.run(str(photos), str(tmp_path / "p.csv"), Settings())
+    assert (counts.found, counts.left) == (4, 1)
+    assert "4 images in" in caplog.text
+    assert "other files there, which are left out: 2 .avif, 1 .md" in caplog.text
+    assert "0 unreadable, 1 still being written, 3 of them looked at" in caplog.text
+
+
+@needs_ray
+def test_objects_of_another_kind_are_counted_where_a_glob_means_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = _Listing("photos/a.png", "photos/a.avif", "photos/b.avif", "photos/c/note.md")
+    monkeypatch.setattr(Place, "_store", (store, "photos"))
+    others: Counter[str] = Counter()
+    assert [one.name for one in Place.of("s3://photos/a*").listed(others)] == [b"a.png"]
+    assert others == {".avif": 1}

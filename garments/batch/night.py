@@ -25,7 +25,7 @@ from garments.batch.morning import REPORT, write_report
 from garments.batch.posting import Night
 from garments.batch.slips import read_slips
 from garments.batch.table import Table
-from garments.batch.walk import EXTENSIONS, Findings, walk
+from garments.batch.walk import EXTENSIONS, Findings, tell_left_out, walk
 from garments.batch.writing import afterwards, write_table
 from garments.card import Card, CardError, read_card
 from garments.predictions import Row
@@ -36,7 +36,6 @@ from garments.store.archived import Archived
 
 _SLIPS_AT_ONCE = 1_000
 _FORGOTTEN_AT_ONCE = 500
-_KINDS_TOLD = 5
 
 logger = logging.getLogger(__name__)
 
@@ -163,15 +162,11 @@ def run(
 
 
 def _find(directory: Path, findings: Findings) -> None:
-    """Fill `findings`, and tell what else is in the directory: a photo of a kind that is not read
-    would never appear in any table."""
+    """Fill `findings`, and tell what else is in the directory."""
     others: Counter[str] = Counter()
     findings.add(walk(os.fsencode(directory), others))
     logger.info("%s images in %s", f"{len(findings):,}", directory)
-    if others:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(_KINDS_TOLD))
-        more = ", …" if len(others) > _KINDS_TOLD else ""
-        logger.info("other files there, which are left out: %s%s", kinds, more)
+    tell_left_out(others)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sqlite3
@@ -16,8 +17,11 @@ from garments.store import Stamp
 EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif",
 )  # fmt: skip
+_KINDS_TOLD = 5
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,4}")
 _ENDINGS = tuple(extension.encode() for extension in EXTENSIONS)
+
+logger = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
@@ -70,7 +74,7 @@ def walk(
                         if status and stat.S_ISREG(status.st_mode):
                             yield Found(name, stamp_of(status))
                     else:
-                        others[_kind(entry)] += 1
+                        others["link" if entry.is_symlink() else kind_of(entry.name)] += 1
         except OSError as error:
             if folder and isinstance(error, FileNotFoundError):
                 continue  # taken away meanwhile, as if it had never been there
@@ -80,13 +84,20 @@ def walk(
             ) from error
 
 
-def _kind(entry: os.DirEntry[bytes]) -> str:
-    if entry.is_symlink():
-        return "link"
-    extension = os.path.splitext(os.fsdecode(entry.name))[1].lower()
+def kind_of(name: bytes) -> str:
+    """How a file that is no image is counted: by its extension, if it has one."""
+    extension = os.path.splitext(os.fsdecode(name))[1].lower()
     # Others are no extensions but parts of names: there may be as many as files, and they may hold
     # what breaks the lines of a log.
     return extension if _EXTENSION.fullmatch(extension) else "of other names"
+
+
+def tell_left_out(others: Counter[str]) -> None:
+    """Log what else is there: a photo of a kind that is not read would never be in any table."""
+    if others:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(_KINDS_TOLD))
+        more = ", …" if len(others) > _KINDS_TOLD else ""
+        logger.info("other files there, which are left out: %s%s", kinds, more)
 
 
 def _status(entry: os.DirEntry[bytes]) -> os.stat_result | None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from garments.batch.errors import ReconcileError, UsageError
 from garments.batch.night import require_replaceable, scratch
+from garments.batch.walk import tell_left_out
 from garments.batch.writing import afterwards
 from garments.card import CARD_NAME, CardError, read_model
 from garments.cluster import engine
@@ -37,12 +39,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Counts:
-    """How the job ended; `accept`, `review` and `unreadable` add up to `found`."""
+    """How the job ended; `accept`, `review`, `unreadable` and `left` add up to `found`."""
 
     found: int
     accept: int
     review: int
     unreadable: int
+    left: int
+    """Files that are still being written, for the next job."""
     sorted: int
     """Photos that were looked at; the rows of the others were known."""
     seconds: float
@@ -53,9 +57,10 @@ class Counts:
         return self.unreadable
 
     def __str__(self) -> str:
+        left = f"{self.left:,} still being written, " if self.left else ""
         return (
             f"{self.found:,} images: {self.accept:,} accepted, {self.review:,} for review, "
-            f"{self.unreadable:,} unreadable, {self.sorted:,} of them looked at in "
+            f"{self.unreadable:,} unreadable, {left}{self.sorted:,} of them looked at in "
             f"{self.seconds:.1f} s ({self.found / max(self.seconds, 1e-9):,.0f} images/s)"
         )
 
@@ -79,10 +84,15 @@ def run(
     work = _work(place, settings, model)
     made_by = _made_by(work)
     with _alone(output), scratch() as findings:
-        findings.add(place.without_unsettled(place.listed(), settings.settle_seconds))
-        if place.pattern and not len(findings):
+        left: list[bytes] = []
+        left_out: Counter[str] = Counter()
+        listed = place.listed(left_out)
+        findings.add(place.without_unsettled(listed, settings.settle_seconds, left))
+        found = len(findings) + len(left)
+        if place.pattern and not found:
             raise UsageError(f"{directory} matches no image: look whether the pattern is right")
-        logger.info("%s images in %s", f"{len(findings):,}", directory)
+        logger.info("%s images in %s", f"{found:,}", directory)
+        tell_left_out(left_out)
         try:
             parts = Parts(_beside(output))
             parts.forget_unfinished()
@@ -92,10 +102,11 @@ def run(
         with afterwards(output):
             parts.keep(table.names)
         counts = Counts(
-            found=len(findings),
+            found=found,
             accept=table.decisions["accept"],
             review=table.decisions["review"],
             unreadable=table.decisions["unreadable"],
+            left=len(left),
             sorted=looked_at,
             seconds=time.monotonic() - clock,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 from garments.batch import photo
 from garments.batch.errors import UsageError
-from garments.batch.walk import EXTENSIONS, Found, stamp_of, walk
+from garments.batch.walk import EXTENSIONS, Found, kind_of, stamp_of, walk
 from garments.cluster.globs import WILD, Glob
 from garments.store import Stamp
 
@@ -65,11 +66,16 @@ class Place:
         """Whether the photos are in an object store."""
         return self.root.startswith(_S3)
 
-    def listed(self) -> Iterator[Found]:
-        """The image files here, in any order. Raises UsageError."""
+    def listed(self, others: Counter[str] | None = None) -> Iterator[Found]:
+        """The image files here, in any order; what else is meant is counted in `others`.
+
+        Raises UsageError.
+        """
+        if others is None:
+            others = Counter()
         if self.remote:
-            return self._objects()
-        return walk(os.fsencode(self.root), enters=self._may_hold, takes=self._means)
+            return self._objects(others)
+        return walk(os.fsencode(self.root), others, enters=self._may_hold, takes=self._means)
 
     def read(self, name: str, stamp: Stamp, most: int) -> bytes:
         """The bytes of one photo. Raises Changed, and OSError; also beyond `most` bytes."""
@@ -86,11 +92,13 @@ class Place:
         except photo.StillWritten as error:
             raise Changed from error
 
-    def without_unsettled(self, found: Iterable[Found], seconds: float) -> Iterator[Found]:
+    def without_unsettled(
+        self, found: Iterable[Found], seconds: float, left: list[bytes]
+    ) -> Iterator[Found]:
         """`found`, but for files that were changed in the last `seconds` and change again.
 
-        They are looked at a second time when all others have been given. An object appears
-        whole, so none of them is waited for.
+        They are looked at a second time when all others have been given, and are `left` then. An
+        object appears whole, so none of them is waited for.
         """
         if self.remote or not seconds:
             yield from found
@@ -110,6 +118,8 @@ class Place:
                 continue  # taken away meanwhile, as if it had never been there
             if stamp_of(status) == one.stamp:
                 yield one
+            else:
+                left.append(one.name)
 
     @cached_property
     def _glob(self) -> Glob:
@@ -125,7 +135,7 @@ class Place:
     def _store(self) -> tuple[Any, str]:
         return file_system(self.root + (f"?{self.options}" if self.options else ""))
 
-    def _objects(self) -> Iterator[Found]:
+    def _objects(self, others: Counter[str]) -> Iterator[Found]:
         """Walk from prefix to prefix, so that no more than one of them is in memory.
 
         Raises UsageError for one that cannot be listed, since photos may be below it.
@@ -158,8 +168,12 @@ class Place:
                             "begin so, since on the way to them that stands for another folder"
                         )
                     folders.append(entry.path)
-                elif name.lower().endswith(EXTENSIONS) and self._glob.matches(name):
+                elif not self._glob.matches(name):
+                    continue
+                elif name.lower().endswith(EXTENSIONS):
                     yield Found(os.fsencode(name), Stamp(entry.size, entry.mtime_ns or 0, 0))
+                else:
+                    others[kind_of(os.fsencode(name))] += 1
 
     def _read_object(self, name: str) -> bytes:
         store, root = self._store
