@@ -315,6 +315,36 @@ def test_a_signal_while_ray_starts_ends_the_job_and_its_node(
 @pytest.mark.long
 @needs_ray
 @pytest.mark.slow
+def test_a_cluster_of_the_jobs_own_asks_for_a_token_of_its_own(tmp_path: Path) -> None:
+    photos, output = many(tmp_path / "photos", 10), tmp_path / "p.csv"
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith("RAY_")}
+    with (
+        machines(1) as ((_, here),),
+        tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder,
+    ):
+        process = subprocess.Popen(
+            [*here, *command(photos, output)],
+            env={**environment, "RAY_TMPDIR": folder, "HOME": "/proc/nothing"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        asked: set[bytes] = set()
+        while process.poll() is None and not asked:
+            for pid in family(process.pid):
+                with suppress(OSError):
+                    if b"gcs_server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        asked = {*Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")}
+            time.sleep(0.05)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert b"RAY_AUTH_MODE=token" in asked
+    assert any(re.fullmatch(rb"RAY_AUTH_TOKEN=[0-9a-f]{64}", variable) for variable in asked)
+    assert "authentication" not in told
+
+
+@pytest.mark.long
+@needs_ray
+@pytest.mark.slow
 def test_a_job_on_machines_with_their_own_addresses_outlives_one_of_them(tmp_path: Path) -> None:
     photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
     with machines(3) as ((head, here), (first, there), (second, elsewhere)):
@@ -520,8 +550,8 @@ def test_a_node_that_does_not_start_is_told_with_what_helps(
     def fails(**_: object) -> None:
         raise Exception("The current node timed out during startup.")  # noqa: TRY002 (as Ray)
 
-    for name, value in (("RAY_ADDRESS", ""), ("RAY_USAGE_STATS_ENABLED", "0")):
-        monkeypatch.setenv(name, value)
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.setenv(name, "")  # what is set meanwhile goes again
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(ray, "init", fails)
     match = "no cluster can be used: The current node timed out .*logs.* RAY_TMPDIR .* 107 bytes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from garments.batch.errors import ServiceError
 from garments.settings import tell_library
 
 _SECONDS_TO_ANSWER = 10.0
+_OF_TOKENS = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_TELLS_OF_TOKENS = "ray._private.authentication.authentication_token_setup"
 _ADVICE = "see RAY_ADDRESS"
 _ADVICE_FOR_OWN = (
     "its logs are below ray/session_latest/logs in /tmp, or where RAY_TMPDIR or TMPDIR says; that "
@@ -31,7 +34,11 @@ def cluster() -> Iterator[None]:
     # Ray would tell its makers of every cluster.
     tell_library("RAY_USAGE_STATS_ENABLED", "0")
     named = _named()
-    if named and "://" not in named:
+    if not named:
+        # Else Ray makes a token itself, and keeps it in the home, which a service may not have.
+        tell_library("RAY_AUTH_TOKEN", secrets.token_hex(32), unless=_OF_TOKENS)
+        logging.getLogger(_TELLS_OF_TOKENS).setLevel(logging.ERROR)
+    elif "://" not in named:
         _require_listener(named)
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
