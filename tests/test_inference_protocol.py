@@ -181,6 +181,14 @@ def test_as_many_nested_pictures_as_a_request_may_have_are_taken(
     assert answer["outputs"][1]["data"] == ["Ankle boot"] * 8
 
 
+def test_nested_pictures_in_the_fewest_bytes_are_taken(client: FlaskClient) -> None:
+    shape = [128, 28, 28, 1]
+    many = tensor(shape=shape, data=np.zeros(shape, int).tolist())
+    body = json.dumps({"inputs": [many]}, separators=(",", ":"))
+    response = client.post(INFER, data=body, content_type="application/json")
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -135,7 +135,9 @@ def _read(card: Card, max_images: int) -> dict[str, Any]:
         b"{": 1000,
         b'"': 2 * max_images + 1000,
     }
-    asked = read_json(request, max_images=max_images, most=most)
+    # A list around a pixel has digits and commas in it; there are few around rows and pictures.
+    shortest = 2 * card.channels + 1
+    asked = read_json(request, max_images=max_images, most=most, shortest_list=shortest)
     if not isinstance(asked, dict) or not isinstance(asked.get("id", ""), str):
         raise _malformed(
             'the JSON must be {"inputs": [{…}]}, with an "id" that is a string, if any'
