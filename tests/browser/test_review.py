@@ -140,6 +140,7 @@ def test_keys_answer_confirm_skip_and_take_back(shop: Shop, reviewer) -> None:
 def test_buttons_do_all_that_keys_do(shop: Shop, reviewer) -> None:
     page = reviewer().page
     name = photo(page)
+    seen(page)
     page.get_by_role("button", name="Coat", exact=True).last.click()
     expect(page.locator("#name")).not_to_have_text(name)
     # The focus is not left on that button, where Enter would press it again.
