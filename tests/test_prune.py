@@ -13,7 +13,7 @@ from garments.store import Database, Store, retention
 from garments.store.desk import Desk
 from garments.store.queue import place
 from garments.store.reviews import Decision
-from garments.store.tables import answers, photos, runs
+from garments.store.tables import answers, photos, reviews, runs
 from tests.test_store import MODEL, answer, digest, photo
 
 NOW = datetime.now(timezone.utc)
@@ -119,6 +119,23 @@ def test_a_photo_that_waits_for_people_stays(shop: Shop) -> None:
     assert shop.prune() == (0, 1)
     (item,) = Desk(shop.url).queue.take("tab", "Ana", 5)
     assert item.digest == digest("a")
+
+
+@pytest.mark.parametrize(
+    ("at", "undone", "stays"),
+    [(LONG_AGO, None, False), (LONG_AGO, NOW, True), (NOW, None, True)],
+    ids=["long ago", "taken back", "today"],
+)
+def test_a_photo_that_waited_goes_once_an_answer_has_stood_for_long(
+    at: datetime, undone: datetime | None, stays: bool, shop: Shop
+) -> None:
+    shop.night("a", directory=b"/gone", decision="review")
+    shop.store.wait(b"/gone", [(b"a", place("doubtful", 0.5))])
+    Desk(shop.url).reviews.decide(Decision("request", digest("a"), 3, "Ana"))
+    with shop.database.writing() as connection:
+        connection.execute(reviews.update().values(at=at, undone=undone))
+    shop.prune()
+    assert shop.known(b"/gone") == ({b"a"} if stays else set())
 
 
 def test_a_photo_that_comes_back_is_sent_again(shop: Shop) -> None:

@@ -106,6 +106,22 @@ def test_an_item_says_what_the_last_model_said(desk: Desk) -> None:
     assert desk.queue.thumbnail(item.digest) == b"small"
 
 
+def test_what_the_last_model_could_not_read_is_shown_as_the_one_before_read_it(desk: Desk) -> None:
+    desk.add("a")
+    blind = answer("a", model="m@2", decision="unreadable", prediction=None, label=None)
+    desk.store.record(desk.store.runs.begin(HERE), HERE, [], [blind])
+    (item,) = desk.queue.take("tab", "Ana", 1)
+    assert (item.model, item.prediction, item.label) == (MODEL, 3, "Dress")
+
+
+def test_the_thumbnail_is_the_last_that_was_kept(desk: Desk) -> None:
+    desk.add("a")
+    for model, small in (("m@2", b"later"), ("m@3", None)):
+        given = [answer("a", model=model, thumbnail=small)]
+        desk.store.record(desk.store.runs.begin(HERE), HERE, [], given)
+    assert desk.queue.thumbnail(digest("a")) == b"later"
+
+
 def test_what_one_has_nobody_else_gets(desk: Desk) -> None:
     desk.add("a", "b", "c")
     assert desk.taken("one", 2) == ["a", "b"]
@@ -149,6 +165,22 @@ def test_what_is_skipped_comes_again_at_the_end(desk: Desk) -> None:
     assert desk.taken("one", 2) == ["b", "a"]
 
 
+def test_what_one_skips_comes_to_others_in_its_turn(desk: Desk) -> None:
+    desk.add("a", "b")
+    desk.taken("one")
+    desk.queue.skip("one", "Ana", digest("a"))
+    assert desk.taken("two", who="Ben") == ["a"]
+
+
+def test_what_one_skipped_and_decided_on_after_all_comes_in_its_turn_when_taken_back(
+    desk: Desk,
+) -> None:
+    desk.add("a", "b")
+    desk.queue.skip("one", "Ana", digest("a"))
+    desk.reviews.undo(desk.decide("a"), "Ana")
+    assert desk.taken("one", 2) == ["a", "b"]
+
+
 def test_a_content_with_several_files_is_looked_at_once(desk: Desk) -> None:
     desk.add("a", "b")
     desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"twin", "a")], [])
@@ -170,7 +202,7 @@ def test_more_than_a_handful_of_twins_hide_nothing_behind_them(desk: Desk) -> No
 def test_a_photo_that_is_forgotten_or_changed_waits_no_more(desk: Desk) -> None:
     desk.add("a", "b", "c")
     desk.store.forget(HERE, [b"a"])
-    desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"b", "new")], [])
+    desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"b", "new")], [answer("new")])
     desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"c", "c")], [])
     assert desk.taken("tab", 9) == ["c"]
 
@@ -209,21 +241,28 @@ def test_a_photo_does_not_take_the_place_of_another_of_its_name(desk: Desk) -> N
 def test_what_was_answered_leaves_the_archive_when_nobody_takes_it_back_any_more(
     desk: Desk,
 ) -> None:
-    desk.add("a", "b")
+    desk.add("a", "b", "c")
     archived = Archived(desk.database, b"/there")
-    archived.follow(HERE, {b"a": b"a", b"b": b"b"})
+    archived.follow(HERE, {b"a": b"a", b"b": b"b", b"c": b"c"})
 
-    def there() -> list[bytes]:
-        return [known.name for known in desk.store.known(b"/there", MODEL)]
+    def known(directory: bytes) -> list[bytes]:
+        return [known.name for known in desk.store.known(directory, MODEL)]
 
     desk.decide("a")
+    desk.reviews.undo(desk.decide("c"), "Ana")
     archived.drop_answered()
-    assert there() == [b"a", b"b"]
-    with desk.database.writing() as connection:
+    assert known(b"/there") == [b"a", b"b", b"c"]
+    settle(desk.database)
+    archived.drop_answered()
+    assert known(b"/there") == [b"b", b"c"]
+    assert known(HERE) == [b"a", b"b", b"c"]  # which is for a night to forget
+
+
+def settle(database: Database) -> None:
+    """Make what people have said so old that nobody takes it back any more."""
+    with database.writing() as connection:
         long_ago = datetime.now(timezone.utc) - timedelta(days=8)
         connection.execute(sa.update(reviews).values(at=long_ago))
-    archived.drop_answered()
-    assert there() == [b"b"]
 
 
 def test_a_place_is_read_as_it_was_written(desk: Desk) -> None:
@@ -254,6 +293,16 @@ def test_a_decision_is_kept_with_what_the_model_had_said(desk: Desk) -> None:
     assert (review.directory, review.name, review.expected) == (HERE, b"a", 4)
     assert (review.model, review.prediction, review.confidence) == (MODEL, 3, 0.4)
     assert review.at.utcoffset() == timedelta(0)
+
+
+def test_a_decision_names_the_file_that_was_the_first_in_the_queue(desk: Desk) -> None:
+    desk.add("a")
+    desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"twin", "a")], [])
+    places = [(b"a", place("doubtful", 0.5)), (b"twin", place("doubtful", 0.1))]
+    desk.store.wait(HERE, places)
+    desk.decide("a")
+    (review,) = desk.reviews.standing()
+    assert review.name == b"twin"
 
 
 def test_a_decision_that_is_sent_again_is_the_same_one(desk: Desk) -> None:
@@ -299,6 +348,10 @@ def test_what_is_taken_back_waits_again_and_can_be_decided_anew(desk: Desk) -> N
     assert desk.queue.claim("two", digest("a")) is None
     desk.decide("a", 2)
     assert [review.answer for review in desk.reviews.standing()] == [2]
+    assert [review.answer for review in desk.reviews.recent(9)] == [2]
+    with pytest.raises(Decided) as refused:
+        desk.decide("a", 3, "Ben")
+    assert refused.value.review.answer == 2
     with desk.database.reading() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM reviews")) == 2
 
@@ -370,6 +423,26 @@ def test_of_many_who_decide_on_one_photo_at_once_one_is_kept(desk: Desk) -> None
     with ThreadPoolExecutor(8) as pool:
         kept = [answer for answer in pool.map(decide, range(8)) if answer is not None]
     assert [review.answer for review in desk.reviews.standing()] == kept
+
+
+@pytest.mark.parametrize("quicker", ["takes", "decides"])
+def test_what_another_takes_or_decides_on_after_it_was_found_is_not_had(
+    quicker: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.add("a")
+    leased = desk.queue._leased
+    decision = Decision("request", digest("a"), 3, "Ben")
+
+    def late(connection: sa.Connection, found: bytes, tab: str, now: float) -> bool:
+        if quicker == "takes":
+            assert leased(connection, found, "two", now)
+        else:
+            row = Reviews._row(connection, decision)
+            connection.execute(sa.insert(reviews).values(row))
+        return leased(connection, found, tab, now)
+
+    monkeypatch.setattr(desk.queue, "_leased", late)
+    assert desk.taken("one") == []
 
 
 DECIDER = textwrap.dedent("""

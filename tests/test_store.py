@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from garments.store import Answer, Busy, Photo, Stamp, Store, StoreError, database
+from garments.store.archived import Archived
 from garments.store.indexes import metadata
 from garments.store.tables import SCHEMA
 from tests.conftest import PROJECT
@@ -86,6 +87,24 @@ def test_directories_are_kept_apart(store: Store) -> None:
     assert list(store.known(b"/elsewhere", MODEL)) == []
 
 
+def test_what_is_forgotten_in_one_directory_is_known_in_another(store: Store) -> None:
+    for directory in (HERE, b"/elsewhere"):
+        store.record(store.runs.begin(directory), directory, [photo(b"a.png")], [answer()])
+    store.forget(HERE, [b"a.png"])
+    assert list(store.known(HERE, MODEL)) == []
+    assert [known.name for known in store.known(b"/elsewhere", MODEL)] == [b"a.png"]
+
+
+def test_a_preview_is_of_that_directory_and_that_model(store: Store) -> None:
+    run = store.runs.begin(HERE)
+    said = [answer(thumbnail=b"1"), answer(model="m@2", thumbnail=b"2")]
+    store.record(run, HERE, [photo(b"a.png")], said)
+    store.record(run, b"/elsewhere", [photo(b"a.png", "y")], [answer("y", thumbnail=b"3")])
+    asked = [(HERE, MODEL), (HERE, "m@2"), (b"/elsewhere", MODEL)]
+    previews = [store.previews(directory, [b"a.png"], model) for directory, model in asked]
+    assert [found[b"a.png"][1] for found in previews] == [b"1", b"2", b"3"]
+
+
 def test_a_later_answer_replaces_the_earlier_one(store: Store) -> None:
     store.record(store.runs.begin(HERE), HERE, [photo(b"a.png")], [answer()])
     second = store.runs.begin(HERE)
@@ -109,6 +128,14 @@ def test_a_photo_with_a_problem_has_no_answer(store: Store) -> None:
     store.record(run, HERE, [replace(photo(b"a.png"), problem="it burns")], [answer()])
     (outcome,) = store.outcomes(HERE, MODEL)
     assert (outcome.decision, outcome.problem) == (None, "it burns")
+
+
+def test_a_photo_that_the_model_could_not_read_says_why_and_is_not_classified(store: Store) -> None:
+    damaged = Answer(digest("y"), MODEL, "unreadable", problem="it is damaged")
+    seen = [photo(b"a.png"), photo(b"b.png", "y")]
+    store.record(store.runs.begin(HERE), HERE, seen, [answer(), damaged])
+    assert [outcome.problem for outcome in store.outcomes(HERE, MODEL)] == [None, "it is damaged"]
+    assert [known.name for known in store.classified(HERE, MODEL)] == [b"a.png"]
 
 
 def test_what_is_forgotten_is_not_known(store: Store) -> None:
@@ -146,6 +173,20 @@ def test_earlier_nights_are_told_the_oldest_first(store: Store) -> None:
     now = store.runs.begin(HERE)
     assert [night["classes"] for night in store.runs.earlier(now, HERE, 30)] == [[3], [5]]
     assert [night["classes"] for night in store.runs.earlier(now, HERE, 1)] == [[5]]
+
+
+def test_the_last_night_is_one_over_the_same_directory_that_ended(store: Store) -> None:
+    ended, _, elsewhere = (store.runs.begin(place) for place in (HERE, HERE, b"/elsewhere"))
+    for run in (ended, elsewhere):
+        store.runs.finish(run, MODEL, night(1))
+    assert store.runs.last_ended(store.runs.begin(HERE), HERE) == ended
+
+
+def test_a_night_over_one_directory_archives_nothing_of_another(store: Store) -> None:
+    Archived(store._database, b"/archive").begin(store.runs.begin(HERE))
+    now = store.runs.begin(HERE)
+    assert store.runs.archiving(0, now, HERE)
+    assert not store.runs.archiving(0, now, b"/elsewhere")
 
 
 def test_a_failed_record_leaves_nothing_of_it(store: Store) -> None:
