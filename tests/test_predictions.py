@@ -1,5 +1,7 @@
 import csv
+import fcntl
 import io
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,20 +99,44 @@ def test_two_cannot_write_one_file_at_once(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_a_file_that_is_put_in_its_place_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, partial = tmp_path / "predictions.csv", tmp_path / ".predictions.csv.part"
+    flock, locks = fcntl.flock, itertools.count()
+
+    def late(file: int, how: int) -> None:
+        if next(locks) == 0:  # between the moments that it is opened and locked
+            partial.replace(path)
+        flock(file, how)
+
+    def rows() -> Iterator[Row]:
+        yield BOOT
+        with pytest.raises(BlockingIOError, match="another process"):
+            write_predictions([JUNK], path)
+
+    monkeypatch.setattr(predictions.fcntl, "flock", late)
+    write_predictions(rows(), path)
+    assert read_predictions(path, 10) == [BOOT]
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_what_another_user_left_behind_is_taken_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, left = tmp_path / "predictions.csv", tmp_path / ".predictions.csv.part"
     left.write_text("half a table")
-    theirs, opened = left.stat(), Path.open
+    opened = Path.open
 
     def guarded(partial: Path, mode: str = "r", **how: object) -> object:
-        if mode == "ab" and partial.exists() and os.path.samestat(partial.stat(), theirs):
+        if mode in ("ab", "w") and partial.exists() and os.path.samestat(partial.stat(), theirs):
             raise PermissionError(13, "Permission denied", str(partial))
         return opened(partial, mode, **how)
 
-    monkeypatch.setattr(Path, "open", guarded)
-    write_predictions([BOOT], path)
+    with left.open() as held:  # a file that is gone for good may leave its number to the next
+        theirs = os.fstat(held.fileno())
+        monkeypatch.setattr(Path, "open", guarded)
+        write_predictions([BOOT], path)
     assert read_predictions(path, 10) == [BOOT]
     assert os.listdir(tmp_path) == [path.name]
 
