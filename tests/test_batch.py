@@ -202,6 +202,14 @@ def test_a_refusal_is_never_tried_again(code: int, photos: Path) -> None:
     assert not (photos.parent / "predictions.csv").exists()
 
 
+def test_no_photo_is_sent_to_where_a_redirect_leads(photos: Path) -> None:
+    with fake_service() as other:
+        away = fake.status(307, "go away", Location=f"{other.url}/predict")
+        with fake_service([away]) as service, pytest.raises(batch.UsageError, match="go away"):
+            night(photos, service.url)
+        assert other.requests == []
+
+
 def test_a_model_that_the_service_has_not_is_told_with_the_way_out(photos: Path) -> None:
     answer = fake.status(404, "the models are: a, b", named="unknown_model")
     told = r"refuses: the models are: a, b; name one of these, .*SIGHUP"
@@ -482,6 +490,14 @@ def test_a_service_that_dies_is_given_up_and_the_old_table_stays(photos: Path) -
     assert (photos.parent / "predictions.csv").read_text() == "yesterday's"
     left = {entry.name for entry in photos.parent.iterdir()}
     assert left == {"photos", "predictions.csv", "predictions.db", "predictions.db.lock"}
+
+
+def test_a_service_that_answers_for_nothing_is_not_sent_halves(photos: Path) -> None:
+    dead = fake.Dead()
+    with fake_service(golden=dead.golden, otherwise=dead) as service:
+        with pytest.raises(batch.ServiceError, match="gave no answer in time"):
+            night(photos, service.url, retry_seconds=0.5)
+        assert set(service.requests) == {10}
 
 
 def test_a_night_leaves_no_thread_and_no_connection_behind(photos: Path) -> None:

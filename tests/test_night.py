@@ -38,6 +38,7 @@ from tests import fake_service as fake
 from tests.conftest import script
 from tests.fake_service import fake_service
 from tests.pictures import encoded
+from tests.test_reviews import settle
 
 
 class Place:
@@ -86,6 +87,23 @@ def failing_at(
     return guarded
 
 
+def changing_to(version: str, monkeypatch: pytest.MonkeyPatch) -> fake.Behaviour:
+    """Answer as a model of that version does, and from then on whatever is asked."""
+
+    def answer(handler: fake.Handler, pictures: list[bytes]) -> None:
+        monkeypatch.setitem(fake.MODEL, "version", version)
+        fake.answer(handler, pictures)
+
+    return answer
+
+
+def altered_in_secret(path: Path) -> None:
+    """Give a file another content, but neither another size nor another time."""
+    status = path.stat()
+    path.write_bytes(b"b" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 DENIED = PermissionError(errno.EACCES, "Permission denied")
 
 
@@ -119,9 +137,7 @@ def test_a_photo_of_the_same_size_and_time_but_of_another_content_is_sent(place:
     place.add("a.png")
     with fake_service() as service:
         place.night(service)
-        status = (place.photos / "a.png").stat()
-        (place.photos / "a.png").write_bytes(b"b" * status.st_size)
-        os.utime(place.photos / "a.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+        altered_in_secret(place.photos / "a.png")
         assert place.night(service).posted == 1
 
 
@@ -168,31 +184,32 @@ def test_another_version_of_the_model_is_sent_all(
 def test_a_model_that_changes_during_the_night_answers_for_all(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reload(handler: fake.Handler, pictures: list[bytes]) -> None:
-        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
-        fake.answer(handler, pictures)
-
+    newer = changing_to("ba9876543210", monkeypatch)
     place.add(*(f"{number}.png" for number in range(6)))
-    with fake_service([fake.answer, fake.answer, reload]) as service:
+    with fake_service([fake.answer, fake.answer, newer]) as service:
         place.night(service, batch_size=1, connections=1)
     rows = read_predictions(place.output, 10)
     assert {row.model for row in rows} == {"fashion-mnist@ba9876543210"}
     assert len(rows) == 6
 
 
+def test_a_fresh_night_asks_a_new_model_only_for_what_the_old_one_answered(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = changing_to("ba9876543210", monkeypatch)
+    place.add(*(f"{number}.png" for number in range(6)))
+    with fake_service([fake.answer, fake.answer, newer]) as service:
+        place.night(service, fresh=True, batch_size=1, connections=1)
+        assert sum(service.requests) == 6 + 2
+
+
 def test_a_model_that_comes_back_during_the_night_answers_for_all(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def by(version: str) -> fake.Behaviour:
-        def answer(handler: fake.Handler, pictures: list[bytes]) -> None:
-            monkeypatch.setitem(fake.MODEL, "version", version)
-            fake.answer(handler, pictures)
-
-        return answer
-
     before = fake.MODEL["version"]
+    older, newer = (changing_to(version, monkeypatch) for version in (before, "ba9876543210"))
     place.add(*(f"{number}.png" for number in range(6)))
-    with fake_service([by(before), by("ba9876543210"), by("ba9876543210"), by(before)]) as service:
+    with fake_service([older, newer, newer, older]) as service:
         counts = place.night(service, batch_size=1, connections=1)
         assert sum(service.requests) == 8
     assert {row.model for row in read_predictions(place.output, 10)} == {f"fashion-mnist@{before}"}
@@ -277,6 +294,12 @@ def test_a_file_larger_than_a_request_is_not_read(place: Place) -> None:
     assert row.error == "the file cannot be read: it has more than 20 bytes"
 
 
+def test_a_file_as_large_as_a_request_may_be_is_sent(place: Place) -> None:
+    place.add("a.png", length=21)
+    with fake_service() as service:
+        assert place.night(service, max_request_bytes=21).accept == 1
+
+
 # Files that are still being written
 
 
@@ -336,7 +359,8 @@ def test_a_folder_that_is_empty_of_a_sudden_is_told_and_nothing_is_forgotten(
         place.night(service, expected=slips)
         place.photos.rename(tmp_path / "elsewhere")
         place.photos.mkdir()
-        assert place.night(service).found == 0
+        counts = place.night(service)
+        assert (counts.found, counts.carried) == (0, 0)
         assert "see that it is mounted" in caplog.text
         place.photos.rmdir()
         (tmp_path / "elsewhere").rename(place.photos)
@@ -351,6 +375,17 @@ def test_a_file_that_was_just_finished_is_waited_for(place: Place) -> None:
         counts = place.night(service, settle_seconds=0.5)
     assert (counts.accept, counts.left) == (1, 0)
     assert counts.seconds >= 0.5
+
+
+def test_a_file_that_was_replaced_since_it_was_found_is_sent_as_it_is_now(place: Place) -> None:
+    def replaced(handler: fake.Handler, pictures: list[bytes]) -> None:
+        place.add("a.png", length=22)
+        fake.answer_golden(handler, pictures)
+
+    place.add("a.png")
+    with fake_service(golden=replaced) as service:
+        counts = place.night(service)
+    assert (counts.accept, counts.review, counts.left) == (0, 1, 0)
 
 
 def test_a_file_that_is_being_replaced_has_no_row_from_before(place: Place) -> None:
@@ -398,6 +433,23 @@ def test_a_link_to_the_database_is_locked_like_it(place: Place) -> None:
         place.night(service, database_url=f"sqlite:///{link}")
 
 
+def test_a_night_whose_lock_is_lost_writes_no_table(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service)
+        place.output.write_text("another night's")
+        monkeypatch.setattr(Store, "check_lock", no_lock)
+        with pytest.raises(StoreError, match="the lock is lost"):
+            place.night(service)  # which has nothing to record, where it would find out too
+    assert place.output.read_text() == "another night's"
+
+
+def no_lock(_: Store) -> None:
+    raise StoreError("the lock is lost")
+
+
 @pytest.mark.parametrize(
     ("output", "told"),
     [
@@ -422,6 +474,17 @@ def test_a_table_takes_no_place_of_what_is_needed(output: str, told: str, place:
             batch.run(place.photos, folder / output, place.settings, expected=slips)
     assert (folder / "predictions.db").read_bytes() == before
     assert slips.read_text().startswith("filename")
+
+
+def test_nor_that_of_slips_that_are_a_link_to_it(place: Place) -> None:
+    place.add("a.png")
+    place.output.write_text("filename,expected\na.png,Coat\n")
+    link = place.output.with_name("slips.csv")
+    link.symlink_to(place.output.name)
+    told = pytest.raises(batch.UsageError, match="slips.csv would be written over")
+    with fake_service() as service, told:
+        place.night(service, expected=link)
+    assert link.read_text() == "filename,expected\na.png,Coat\n"
 
 
 def test_a_table_that_is_a_link_is_written_where_it_leads(place: Place) -> None:
@@ -846,6 +909,36 @@ def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
         assert place.rows() == {"e.png": "accept"}
 
 
+def test_what_a_night_archived_is_sorted_among_the_others_by_the_bytes_of_its_name(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot, odd = "🥾.png", os.fsdecode(b"\xff.png")  # as text the second would come first
+    place.add(boot, odd)
+    killed = failing_at(place.photos / odd, KeyboardInterrupt(), os.unlink)
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr("garments.batch.archive.os.unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
+        assert place.night(service).carried == 1
+    assert list(place.rows()) == [boot, odd]
+
+
+def test_what_a_night_archived_that_ended_is_in_no_other_table(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            denied = failing_at(place.photos / "a.png", DENIED, os.unlink)
+            patch.setattr("garments.batch.archive.os.unlink", denied)
+            assert place.night(service, archive=archive).stuck == 1
+        (place.photos / "a.png").unlink()  # as somebody does who was told
+        place.add("c.png")
+        assert place.night(service).carried == 0
+    assert place.rows().keys() == {"c.png"}
+
+
 def test_what_was_archived_is_in_the_next_table_whatever_became_of_its_own(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -882,14 +975,15 @@ def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
     assert expected(place) == {"a.png": "", "b.png": "", "c.png": "Coat"}  # which had stayed
 
 
+@pytest.mark.parametrize("length", [21, 31])  # as the one before, or not
 def test_nor_is_it_that_of_one_that_comes_before_the_night_is_over(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+    length: int, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png")
 
     def moved(*given: Any) -> tuple[int, int]:
         counts = archive_of(*given)
-        place.add("a.png", length=31)
+        place.add("a.png", length=length)
         return counts
 
     archive_of = archives.archive
@@ -914,6 +1008,32 @@ def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
+def test_so_is_one_after_what_could_not_be_read_was_taken_away(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service([fake.status(422, "damaged")]) as service:
+        place.night(service, archive=archive, batch_size=1, connections=1)
+        (place.photos / "a.png").unlink()
+        caplog.clear()
+        assert place.night(service).found == 0
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_night_whose_lock_is_lost_archives_nothing(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        monkeypatch.setattr(Store, "check_lock", no_lock)
+
+    place.add("a.png")
+    monkeypatch.setattr("garments.batch.night.write_report", lose)
+    told = pytest.raises(batch.AfterwardsError, match="csv is written; then: the lock is lost")
+    with fake_service() as service, told:
+        place.night(service, archive=archive)
+    assert files(place.photos).keys() == {"a.png"}
+
+
 def test_an_archive_in_a_folder_that_may_not_be_listed_is_filled(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -930,7 +1050,7 @@ def test_a_photo_that_cannot_be_archived_stays_and_is_told(place: Place, tmp_pat
     (tmp_path / "archive" / "b").write_text("no folder")
     with fake_service() as service:
         counts = place.night(service, archive=tmp_path / "archive")
-    assert (counts.archived, counts.stuck) == (1, 1)
+    assert (counts.archived, counts.stuck, counts.amiss) == (1, 1, 1)
     assert files(place.photos).keys() == {"b/c.png"}
     assert "1 could not be archived" in str(counts)
 
@@ -1261,6 +1381,24 @@ def test_an_answer_that_is_taken_back_puts_the_photo_back_where_it_waited(
     Reviews(base).undo(number, "Ana")
     base.close()
     assert sorted(waiting(place)) == [("a.png", "doubtful"), ("b.png", "doubtful")]
+
+
+def test_a_night_lets_go_of_what_was_answered_for_in_the_archive_long_ago(
+    place: Place, archive: Path
+) -> None:
+    place.add("a.png", length=22)
+    store = Store(place.settings.database_url)
+    base = Database(place.settings.database_url)
+    with fake_service() as service:
+        place.night(service, archive=archive)
+        review(place, str(archive / "a.png"), 9)
+        place.night(service, archive=archive)
+        assert [known.name for known in store.known(os.fsencode(archive), "")] == [b"a.png"]
+        settle(base)
+        place.night(service, archive=archive)
+    assert list(store.known(os.fsencode(archive), "")) == []
+    base.close()
+    store.close()
 
 
 def test_a_photo_waits_once_though_its_move_is_cut_short(

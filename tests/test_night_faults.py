@@ -1,6 +1,7 @@
 """A night where a file, a folder or an answer is not as it should be, and what it tells."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +15,22 @@ from garments.batch import archive as archives
 from garments.batch import photo
 from garments.batch.walk import stamp_of, walk
 from garments.morning import page
-from garments.store import Busy, Database, Outcome, Photo, Store
+from garments.store import Busy, Database, Outcome, Photo, Stamp, Store
 from garments.store.archived import Archived
 from garments.store.lock import locked
 from tests import fake_service as fake
 from tests.fake_service import fake_service
-from tests.test_night import DENIED, Place, archive, failing_at, files, place, stay_apart, waiting
+from tests.test_night import (
+    DENIED,
+    Place,
+    archive,
+    changing_to,
+    failing_at,
+    files,
+    place,
+    stay_apart,
+    waiting,
+)
 
 __all__ = ["archive", "place"]  # fixtures
 
@@ -207,6 +218,24 @@ def test_a_file_that_is_read_with_other_bytes_than_it_has_is_still_being_written
         monkeypatch.setattr(photo, "_all_of", lambda *_, content=content: content)
         with pytest.raises(photo.StillWritten):
             photo.read(os.fsencode(path), stamp_of(path.stat()), settle_seconds=0)
+
+
+def test_what_is_finished_by_the_time_that_another_model_is_asked_has_a_row(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, tries = photo.read, itertools.count()
+
+    def written(path: bytes, stamp: Stamp, settle_seconds: float) -> bytes:
+        if path.endswith(b"b.png") and next(tries) < 2:  # once, and when it is looked at again
+            raise photo.StillWritten(stamp)
+        return read(path, stamp, settle_seconds)
+
+    place.add("a.png", "b.png")
+    monkeypatch.setattr(photo, "read", written)
+    with fake_service([changing_to("ba9876543210", monkeypatch)]) as service:
+        counts = place.night(service, batch_size=1, connections=1)
+    assert (counts.accept, counts.left) == (2, 0)
+    assert place.rows().keys() == {"a.png", "b.png"}
 
 
 def test_photos_that_are_gone_are_forgotten_however_many_they_are(

@@ -225,6 +225,22 @@ def test_every_row_tells_which_model_answered(
     assert models(tmp_path) == [f"fashion-mnist@{fake.MODEL['version']}", "photo@0123456789ab"]
 
 
+def test_a_night_on_the_model_for_photos_alone_tests_it_once(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    asked = []
+
+    def once(handler: fake.Handler, pictures: list[bytes]) -> None:
+        asked.append(len(pictures))
+        golden(handler, pictures)
+
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/predictions.db", model="photo")
+    with fake_service(golden=once, models=(PHOTO_MODEL,)) as service:
+        batch.run(
+            tmp_path / "photos", tmp_path / "p.csv", replace(settings, service_url=service.url)
+        )
+    assert asked == [1]
+
+
 @pytest.mark.parametrize("changed", [PHOTO_MODEL, fake.MODEL])
 def test_another_version_of_either_model_is_asked_again(
     changed: dict[str, str],
