@@ -1,5 +1,6 @@
 """A night where a file, a folder or an answer is not as it should be, and what it tells."""
 
+import errno
 import hashlib
 import itertools
 import os
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,7 @@ from tests.fake_service import fake_service
 from tests.test_night import (
     DENIED,
     Place,
+    altered_in_secret,
     archive,
     changing_to,
     failing_at,
@@ -119,22 +122,137 @@ def test_a_file_that_vanishes_while_its_folder_is_listed_hides_no_other(
 # The archive
 
 
+def classified(place: Place, name: str) -> Photo:
+    """What a night would know of a photo by now."""
+    path = place.photos / name
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    return Photo(os.fsencode(name), stamp_of(path.lstat()), digest)
+
+
+def move(
+    place: Place, archive: Path, known: Photo, moving: archives.Moving = lambda _: None
+) -> tuple[int, int]:
+    """Archive one photo; how many went, how many did not."""
+    return archives.archive(os.fsencode(place.photos), os.fsencode(archive), [known], moving)
+
+
+NEW = b"new.png".ljust(30, b".")
+
+
+def replace_by_new(place: Place, name: str) -> None:
+    """Put another file in the place of a photo at once, as whoever copies with care does."""
+    place.add("new.png", length=len(NEW))
+    (place.photos / "new.png").replace(place.photos / name)
+
+
+@pytest.mark.parametrize("when", ["once it is kept", "once the queue knows"])
 def test_a_new_photo_that_comes_while_the_old_one_is_archived_stays(
-    place: Place, archive: Path
+    when: str, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png")
-    source = place.photos / "a.png"
-    old = source.read_bytes()
-    known = Photo(b"a.png", stamp_of(source.lstat()), hashlib.sha256(old).digest())
+    old, keep = files(place.photos), archives._keep
 
-    def replace(_: Mapping[bytes, bytes]) -> None:
-        place.add("new.png", length=30)
-        (place.photos / "new.png").replace(source)
+    def kept(*given: Any) -> bytes:
+        target = keep(*given)
+        if when == "once it is kept":
+            replace_by_new(place, "a.png")
+        return target
 
-    moved = archives.archive(os.fsencode(place.photos), os.fsencode(archive), [known], replace)
-    assert moved == (0, 0)
-    assert files(archive) == {"a.png": old}
-    assert files(place.photos) == {"a.png": b"new.png".ljust(30, b".")}
+    def told(_: Mapping[bytes, bytes]) -> None:
+        if when == "once the queue knows":
+            replace_by_new(place, "a.png")
+
+    monkeypatch.setattr(archives, "_keep", kept)
+    assert move(place, archive, classified(place, "a.png"), told) == (0, 0)
+    assert files(archive) == old
+    assert files(place.photos) == {"a.png": NEW}
+
+
+@pytest.mark.parametrize("before", [{}, {"a.png": b"a.png".ljust(21, b".")}])
+def test_a_new_photo_that_comes_in_the_instant_of_the_link_is_not_taken_for_the_old_one(
+    before: dict[str, bytes], place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    archive, link = tmp_path / "archive", os.link
+    archive.mkdir()
+    for name, content in before.items():  # of a night that was cut short
+        (archive / name).write_bytes(content)
+
+    def late(source: bytes, target: bytes, **how: Any) -> None:
+        replace_by_new(place, "a.png")
+        link(source, target, **how)
+
+    monkeypatch.setattr("garments.batch.archive.os.link", late)
+    told: list[Mapping[bytes, bytes]] = []
+    assert move(place, archive, classified(place, "a.png"), told.append) == (0, 0)
+    assert told == [{}]
+    assert files(archive) == before
+    assert files(place.photos) == {"a.png": NEW}
+
+
+def test_a_photo_that_changed_but_for_its_size_and_time_stays(place: Place, archive: Path) -> None:
+    place.add("a.png")
+    known = classified(place, "a.png")
+    altered_in_secret(place.photos / "a.png")
+    assert move(place, archive, known) == (0, 0)
+    assert files(archive) == {}
+    assert files(place.photos).keys() == {"a.png"}
+
+
+@pytest.mark.parametrize(
+    "refusal", [errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK], ids=errno.errorcode.get
+)
+def test_where_there_are_no_links_a_photo_is_copied(
+    refusal: int, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    place.add("a.png")
+    before = files(place.photos)
+    monkeypatch.setattr("garments.batch.archive.os.link", refuse)
+    assert move(place, tmp_path / "archive", classified(place, "a.png")) == (1, 0)
+    assert (files(tmp_path / "archive"), files(place.photos)) == (before, {})
+
+
+def test_a_photo_keeps_its_time_in_the_archive(place: Place, archive: Path) -> None:
+    place.add("a.png")
+    os.utime(place.photos / "a.png", (1e9, 1e9))
+    move(place, archive, classified(place, "a.png"))
+    assert (archive / "a.png").stat().st_mtime == 1e9
+
+
+def test_a_copy_is_on_the_disk_before_it_has_its_name(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[object] = []
+    rename = os.rename
+
+    def renamed(partial: bytes, target: bytes) -> None:
+        steps.append("renamed")
+        rename(partial, target)
+
+    place.add("a.png")
+    monkeypatch.setattr("garments.batch.archive.os.link", stay_apart)
+    monkeypatch.setattr("garments.batch.archive.os.rename", renamed)
+    monkeypatch.setattr(
+        "garments.batch.archive.os.fsync", lambda file: steps.append(os.fstat(file).st_ino)
+    )
+    move(place, tmp_path / "archive", classified(place, "a.png"))
+    copy = (tmp_path / "archive" / "a.png").stat().st_ino
+    assert steps[:2] == [copy, "renamed"]
+
+
+def test_a_photo_is_found_in_the_archive_under_its_other_name_too(
+    place: Place, tmp_path: Path
+) -> None:
+    place.add("a.png")
+    archive, known = tmp_path / "archive", classified(place, "a.png")
+    archive.mkdir()
+    (archive / "a.png").write_text("another")
+    move(place, archive, known)
+    (archive / "a.png").unlink()
+    assert archives.is_moved(os.fsencode(place.photos), os.fsencode(archive), known)
 
 
 def test_a_photo_whose_copy_is_cut_short_stays(
