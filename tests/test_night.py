@@ -924,6 +924,20 @@ def test_what_a_night_archived_is_sorted_among_the_others_by_the_bytes_of_its_na
     assert list(place.rows()) == [boot, odd]
 
 
+def test_what_could_not_be_read_and_was_taken_away_after_a_night_cut_short_has_no_row(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service([fake.status(422, "damaged")]) as service:
+        with monkeypatch.context() as patch:
+            patch.setattr("garments.store.runs.Runs.finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive, batch_size=1, connections=1)
+        (place.photos / "a.png").unlink()
+        assert place.night(service).carried == 1
+    assert place.rows() == {"b.png": "accept"}
+
+
 def test_what_a_night_archived_that_ended_is_in_no_other_table(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1348,6 +1362,37 @@ def test_doubtful_photos_wait_for_people_until_they_are_decided_on(place: Place)
         (place.photos / "b.png").unlink()
         place.night(service)
     assert waiting(place) == []
+
+
+def test_a_photo_that_was_answered_for_keeps_its_place_until_that_is_settled(place: Place) -> None:
+    store, base = Store(place.settings.database_url), Database(place.settings.database_url)
+
+    def held() -> float | None:
+        (outcome,) = store.outcomes(os.fsencode(place.photos.resolve()), "")
+        return outcome.waiting
+
+    place.add("a.png", length=22)
+    with fake_service() as service:
+        place.night(service)
+        review(place, "a.png", 9)
+        place.night(service)
+        assert held() is not None
+        settle(base)
+        place.night(service)
+        assert held() is None
+    base.close()
+    store.close()
+
+
+def test_photos_wait_for_people_however_many_they_are(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.table._MOVED_AT_ONCE", 2)
+    names = [f"{number}.png" for number in range(5)]
+    place.add(*names, length=22)
+    with fake_service() as service:
+        place.night(service)
+    assert sorted(name for name, _ in waiting(place)) == names
 
 
 def test_photos_wait_for_people_in_the_archive_too(place: Place, archive: Path) -> None:

@@ -31,6 +31,7 @@ from tests.test_night import (
     failing_at,
     files,
     place,
+    review,
     stay_apart,
     waiting,
 )
@@ -449,6 +450,30 @@ def test_the_report_shows_the_most_doubtful_and_the_surest_to_be_wrong(
     assert report.review == ["b.png", "c.png"]
     assert report.mismatched == ["f.png", "e.png"]
     assert (report.night.review, report.night.mismatched) == (3, 3)
+
+
+def test_the_report_shows_first_what_a_person_found_to_be_another_item(
+    place: Place, told: list[Told]
+) -> None:
+    place.add("a.png")  # accepted, as class 1
+    place.add("b.png", length=22)
+    slips = place.output.parent / "slips.csv"
+    slips.write_text("filename,expected\na.png,Coat\nb.png,Coat\n")
+    with fake_service() as service:
+        place.night(service, expected=slips)
+        review(place, "b.png", 9)
+        place.night(service)
+    assert [report.mismatched for report in told] == [["a.png"], ["b.png", "a.png"]]
+
+
+def test_an_answer_without_any_doubt_is_counted_among_the_surest(
+    place: Place, told: list[Told]
+) -> None:
+    place.add("a.png")
+    with fake_service(otherwise=fake.odd({**fake.GOOD, "confidence": 1.0})) as service:
+        place.night(service)
+    (report,) = told
+    assert report.night.confidences == counts(20, {19: 1})
 
 
 def test_of_unreadable_photos_the_report_shows_the_first(
