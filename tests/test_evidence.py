@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from garments import evidence
+from garments.bounds import Accepted, accepted_downwards, accepted_from
 from garments.evidence import Rate
 from garments.store.reviews import Review
 from garments.web.pages import runs
@@ -116,6 +117,22 @@ def test_one_wrong_answer_among_the_surest_does_not_end_it() -> None:
     judged.append(Judged(0, 1, 1.0))
     found = evidence.threshold(judged, 0.01)
     assert (found.count, found.wrong) == (2_001, 2)
+
+
+Bounded = Callable[..., Accepted | None]
+
+
+@pytest.mark.parametrize("accepted", [accepted_from, accepted_downwards])
+def test_answers_of_one_confidence_are_accepted_together_or_not_at_all(accepted: Bounded) -> None:
+    right = [True] * 980
+    assert accepted([0.5] * 980, right, 0.01) == (0.5, 980, 0)
+    assert accepted([0.5] * 1_000, right + [False] * 20, 0.01) is None
+
+
+@pytest.mark.parametrize("accepted", [accepted_from, accepted_downwards])
+def test_who_wants_to_be_surer_needs_more_answers(accepted: Bounded) -> None:
+    assert accepted([0.5] * 400, [True] * 400, 0.01) == (0.5, 400, 0)
+    assert accepted([0.5] * 400, [True] * 400, 0.01, level=0.999) is None
 
 
 def test_answers_that_were_chosen_for_being_wrong_do_not_count_against_a_threshold() -> None:

@@ -13,7 +13,7 @@ from garments.store import Database, Store, retention
 from garments.store.desk import Desk
 from garments.store.queue import place
 from garments.store.reviews import Decision
-from garments.store.tables import answers, photos, reviews, runs
+from garments.store.tables import answers, leases, photos, reviews, runs, skips
 from tests.test_store import MODEL, answer, digest, photo
 
 NOW = datetime.now(timezone.utc)
@@ -136,6 +136,19 @@ def test_a_photo_that_waited_goes_once_an_answer_has_stood_for_long(
         connection.execute(reviews.update().values(at=at, undone=undone))
     shop.prune()
     assert shop.known(b"/gone") == ({b"a"} if stays else set())
+
+
+def test_what_tabs_had_and_people_skipped_goes_with_what_is_as_old(shop: Shop) -> None:
+    with shop.database.writing() as connection:
+        for name, then in (("old", LONG_AGO), ("new", NOW)):
+            lease = {"digest": digest(name), "tab": "tab", "until": then.timestamp()}
+            connection.execute(leases.insert().values(lease))
+            skip = {"digest": digest(name), "who": "Ana", "at": then}
+            connection.execute(skips.insert().values(skip))
+    shop.prune()
+    with shop.database.reading() as connection:
+        for table in (leases, skips):
+            assert [*connection.scalars(sa.select(table.c.digest))] == [digest("new")]
 
 
 def test_a_photo_that_comes_back_is_sent_again(shop: Shop) -> None:

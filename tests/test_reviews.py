@@ -344,6 +344,7 @@ def test_what_is_taken_back_waits_again_and_can_be_decided_anew(desk: Desk) -> N
     number = desk.decide("a", 1)
     assert desk.reviews.undo(number, "Ana") == digest("a")
     assert desk.reviews.undo(number, "Ana") == digest("a")  # as when the answer was lost
+    assert not [outcome for outcome in desk.store.outcomes(HERE, MODEL) if outcome.reviewed]
     assert desk.queue.claim("one", digest("a")) is not None
     assert desk.queue.claim("two", digest("a")) is None
     desk.decide("a", 2)
@@ -370,9 +371,9 @@ def test_an_answer_is_for_the_content_whatever_model_comes(desk: Desk) -> None:
     desk.decide("a", 7)
     newer = replace(answer("a"), model="m@2", decision="accept")
     desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"a", "a")], [newer])
-    for model in (MODEL, "m@2", "m@3"):
+    for model, told in ((MODEL, MODEL), ("m@2", "m@2"), ("m@3", MODEL)):
         (outcome,) = desk.store.outcomes(HERE, model)
-        assert (outcome.reviewed, outcome.answer) == (True, 7)
+        assert (outcome.reviewed, outcome.answer, outcome.model) == (True, 7, told)
 
 
 def test_standing_decisions_are_all_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,14 @@ def test_a_later_answer_replaces_the_earlier_one(store: Store) -> None:
     assert store.previews(HERE, [b"a.png"], MODEL) == {b"a.png": (later.top, b"small")}
 
 
+def test_a_thumbnail_that_is_drawn_later_is_of_one_model_s_answer(store: Store) -> None:
+    run = store.runs.begin(HERE)
+    store.record(run, HERE, [photo(b"a.png")], [answer(), answer(model="m@2")])
+    store.draw(MODEL, {digest("x"): b"small"})
+    drawn = [outcome.drawn for model in (MODEL, "m@2") for outcome in store.outcomes(HERE, model)]
+    assert drawn == [True, False]
+
+
 def test_the_run_that_first_saw_a_content_stays(store: Store) -> None:
     first = store.runs.begin(HERE)
     store.record(first, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
