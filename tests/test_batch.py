@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from garments import batch
+from garments.batch.client import Client
 from garments.batch.walk import EXTENSIONS, walk
 from garments.predictions import read_predictions
 from garments.settings import Settings
@@ -193,7 +194,7 @@ def test_retry_after_is_obeyed(photos: Path) -> None:
     assert counts.seconds >= 1
 
 
-@pytest.mark.parametrize("code", [302, 400, 401, 404, 405, 415, 422])
+@pytest.mark.parametrize("code", [400, 401, 404, 405, 415, 422])
 def test_a_refusal_is_never_tried_again(code: int, photos: Path) -> None:
     with fake_service([fake.status(code, "go away")] * 9) as service:
         with pytest.raises(batch.UsageError, match="refuses: go away; check GARMENTS_SERVICE_URL"):
@@ -202,12 +203,15 @@ def test_a_refusal_is_never_tried_again(code: int, photos: Path) -> None:
     assert not (photos.parent / "predictions.csv").exists()
 
 
-def test_no_photo_is_sent_to_where_a_redirect_leads(photos: Path) -> None:
+@pytest.mark.parametrize("code", [302, 307])
+def test_a_redirect_is_refused_and_no_photo_goes_where_it_leads(code: int, photos: Path) -> None:
     with fake_service() as other:
-        away = fake.status(307, "go away", Location=f"{other.url}/predict")
-        with fake_service([away]) as service, pytest.raises(batch.UsageError, match="go away"):
+        away = fake.status(code, "go away", Location=f"{other.url}/predict")
+        told = pytest.raises(batch.UsageError, match="refuses: go away")
+        with fake_service([away] * 9) as service, told:
             night(photos, service.url)
-        assert other.requests == []
+        assert service.requests == [10]
+        assert (other.requests, other.connections) == ([], 0)
 
 
 def test_a_model_that_the_service_has_not_is_told_with_the_way_out(photos: Path) -> None:
@@ -394,10 +398,29 @@ def test_a_service_that_many_pictures_end_is_given_up(photos: Path) -> None:
         night(photos, service.url, batch_size=1)
 
 
-def test_a_lost_night_sends_nothing_more(photos: Path) -> None:
-    with fake_service([fake.answer, fake.status(404)]) as service:
+def test_a_lost_night_sends_nothing_more_from_any_thread(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, lost, stop = threading.Event(), threading.Event(), Client.stop
+
+    def stopped(client: Client) -> None:
+        stop(client)
+        lost.set()
+
+    def late(handler: fake.Handler, pictures: list[bytes]) -> None:
+        asked.set()
+        lost.wait(2)
+        fake.answer(handler, pictures)
+
+    def refuse(handler: fake.Handler, pictures: list[bytes]) -> None:
+        asked.wait(2)
+        fake.status(404)(handler, pictures)
+
+    monkeypatch.setattr(Client, "stop", stopped)
+    two_groups_one_by_one = {"batch_size": 5, "batch_bytes": 1, "connections": 2}
+    with fake_service([late, refuse]) as service:
         with pytest.raises(batch.UsageError):
-            night(photos, service.url, batch_bytes=1, connections=1)
+            night(photos, service.url, **two_groups_one_by_one, timeout_seconds=9)
         assert service.requests == [1, 1]
 
 
