@@ -361,6 +361,7 @@ def test_a_folder_that_is_empty_of_a_sudden_is_told_and_nothing_is_forgotten(
         place.photos.mkdir()
         counts = place.night(service)
         assert (counts.found, counts.carried) == (0, 0)
+        assert place.output.read_text().count("\n") == 1  # the header
         assert "see that it is mounted" in caplog.text
         place.photos.rmdir()
         (tmp_path / "elsewhere").rename(place.photos)
@@ -909,6 +910,45 @@ def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
         assert place.rows() == {"e.png": "accept"}
 
 
+def test_a_night_over_another_directory_hides_none_that_was_cut_short(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place.add("a.png", "b.png")
+    here, others = place.photos, tmp_path / "others"
+    others.mkdir()
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr("garments.store.runs.Runs.finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
+        place.photos = others
+        assert place.night(service).carried == 0
+        place.photos = here
+        assert place.night(service, archive=archive).carried == 2
+    assert place.rows() == dict.fromkeys(("a.png", "b.png"), "accept")
+
+
+def test_a_night_that_was_cut_short_is_no_matter_of_another_directory(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here, others = place.photos, tmp_path / "others"
+    others.mkdir()
+    with fake_service() as service:
+        place.photos = others
+        place.add("c.png", "d.png")
+        place.night(service)
+        place.photos = here
+        place.add("a.png")
+        with monkeypatch.context() as patch:
+            patch.setattr("garments.store.runs.Runs.finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
+        place.photos = others
+        (others / "c.png").unlink()  # by a person
+        assert place.night(service).carried == 0
+    assert place.rows() == {"d.png": "accept"}
+
+
 def test_what_a_night_archived_is_sorted_among_the_others_by_the_bytes_of_its_name(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -951,6 +991,24 @@ def test_what_a_night_archived_that_ended_is_in_no_other_table(
         place.add("c.png")
         assert place.night(service).carried == 0
     assert place.rows().keys() == {"c.png"}
+
+
+def test_nor_is_it_though_the_night_was_killed_once_it_had_ended(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "forget", interrupted)  # its last step
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
+        assert not files(place.photos)
+        caplog.clear()
+        assert place.night(service, archive=archive).carried == 0
+        assert not [record for record in caplog.records if record.levelname == "WARNING"]
+        place.add("c.png")
+        assert place.night(service, archive=archive).carried == 0
+    assert place.rows() == {"c.png": "accept"}
 
 
 def test_what_was_archived_is_in_the_next_table_whatever_became_of_its_own(
@@ -1046,6 +1104,7 @@ def test_a_night_whose_lock_is_lost_archives_nothing(
     with fake_service() as service, told:
         place.night(service, archive=archive)
     assert files(place.photos).keys() == {"a.png"}
+    assert not files(archive)
 
 
 def test_an_archive_in_a_folder_that_may_not_be_listed_is_filled(
@@ -1426,6 +1485,20 @@ def test_an_answer_that_is_taken_back_puts_the_photo_back_where_it_waited(
     Reviews(base).undo(number, "Ana")
     base.close()
     assert sorted(waiting(place)) == [("a.png", "doubtful"), ("b.png", "doubtful")]
+
+
+def test_what_was_answered_for_long_ago_is_archived_like_the_others(
+    place: Place, archive: Path
+) -> None:
+    place.add("a.png", "b.png", length=22)
+    base = Database(place.settings.database_url)
+    with fake_service() as service:
+        place.night(service)
+        review(place, "a.png", 9)
+        settle(base)
+        assert place.night(service, archive=archive).archived == 2
+    base.close()
+    assert not files(place.photos)
 
 
 def test_a_night_lets_go_of_what_was_answered_for_in_the_archive_long_ago(

@@ -16,7 +16,6 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from garments.store import Answer, Busy, Photo, Stamp, Store, StoreError, database
-from garments.store.archived import Archived
 from garments.store.indexes import metadata
 from garments.store.tables import SCHEMA
 from tests.conftest import PROJECT
@@ -188,13 +187,6 @@ def test_the_last_night_is_one_over_the_same_directory_that_ended(store: Store) 
     for run in (ended, elsewhere):
         store.runs.finish(run, MODEL, night(1))
     assert store.runs.last_ended(store.runs.begin(HERE), HERE) == ended
-
-
-def test_a_night_over_one_directory_archives_nothing_of_another(store: Store) -> None:
-    Archived(store._database, b"/archive").begin(store.runs.begin(HERE))
-    now = store.runs.begin(HERE)
-    assert store.runs.archiving(0, now, HERE)
-    assert not store.runs.archiving(0, now, b"/elsewhere")
 
 
 def test_a_failed_record_leaves_nothing_of_it(store: Store) -> None:
