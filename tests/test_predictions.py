@@ -74,10 +74,13 @@ def test_every_name_survives_and_none_runs_as_a_formula(name: str) -> None:
     assert cell[0] not in "=+-@\t\r"
 
 
+@pytest.mark.parametrize("quote", ["", '"'])  # which would have it quoted anyway
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_no_formula_is_behind_what_parts_cells_elsewhere(separator: str, tmp_path: Path) -> None:
+def test_no_formula_is_behind_what_parts_cells_elsewhere(
+    separator: str, quote: str, tmp_path: Path
+) -> None:
     path = tmp_path / "predictions.csv"
-    row = Row(f'a{separator}=1+1"{separator}=2.png', error="no picture")
+    row = Row(f"a{separator}=1+1{quote}{separator}=2.png", error="no picture")
     write_predictions([row], path)
     with path.open(newline="") as file:
         cells = [cell for line in csv.reader(file, delimiter=separator) for cell in line]
