@@ -21,7 +21,7 @@ import requests
 from PIL import Image, ImageOps
 
 from benchmarks.night import our_night
-from benchmarks.service import free_port
+from benchmarks.service import free_port, memory
 from garments.card import KERAS_NAME, ONNX_NAME
 from garments.engine import Engine, Graph
 from garments.preprocess import Limits, to_array
@@ -120,6 +120,7 @@ def main() -> None:
                         ),
                     ):
                         rates.setdefault(title, []).append(found)
+                held = memory(service.pid)
                 rates["a night"] = [rate(len(photos), our_night, place / "all", url, place)]
             finally:
                 service.terminate()
@@ -127,6 +128,7 @@ def main() -> None:
     for title, measured in rates.items():
         shown = ", ".join(f"{value:,.0f}" for value in measured)
         print(f"{title:26} {statistics.median(measured):7,.0f} photos/s  ({shown})")
+    print(f"{'memory of the service':26} {held:7,.0f} MiB")
 
 
 if __name__ == "__main__":
