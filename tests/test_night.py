@@ -69,6 +69,22 @@ class Place:
         settings = replace(self.settings, service_url=service.url, **options)
         return batch.run(self.photos, self.output, settings, **chosen)
 
+    def cut_short(
+        self,
+        service: fake.FakeService,
+        step: str = "garments.store.runs.Runs.finish",
+        **options: object,
+    ) -> None:
+        """A night that is interrupted at one of its last steps."""
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(step, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                self.night(service, **options)
+
     def rows(self) -> dict[str, str]:
         """The decision on each file."""
         return {row.filename: row.decision for row in read_predictions(self.output, 10)}
@@ -911,16 +927,13 @@ def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
 
 
 def test_a_night_over_another_directory_hides_none_that_was_cut_short(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    place: Place, archive: Path, tmp_path: Path
 ) -> None:
     place.add("a.png", "b.png")
     here, others = place.photos, tmp_path / "others"
     others.mkdir()
     with fake_service() as service:
-        with monkeypatch.context() as patch:
-            patch.setattr("garments.store.runs.Runs.finish", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                place.night(service, archive=archive)
+        place.cut_short(service, archive=archive)
         place.photos = others
         assert place.night(service).carried == 0
         place.photos = here
@@ -929,7 +942,7 @@ def test_a_night_over_another_directory_hides_none_that_was_cut_short(
 
 
 def test_a_night_that_was_cut_short_is_no_matter_of_another_directory(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    place: Place, archive: Path, tmp_path: Path
 ) -> None:
     here, others = place.photos, tmp_path / "others"
     others.mkdir()
@@ -939,10 +952,7 @@ def test_a_night_that_was_cut_short_is_no_matter_of_another_directory(
         place.night(service)
         place.photos = here
         place.add("a.png")
-        with monkeypatch.context() as patch:
-            patch.setattr("garments.store.runs.Runs.finish", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                place.night(service, archive=archive)
+        place.cut_short(service, archive=archive)
         place.photos = others
         (others / "c.png").unlink()  # by a person
         assert place.night(service).carried == 0
@@ -965,14 +975,11 @@ def test_what_a_night_archived_is_sorted_among_the_others_by_the_bytes_of_its_na
 
 
 def test_what_could_not_be_read_and_was_taken_away_after_a_night_cut_short_has_no_row(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, archive: Path
 ) -> None:
     place.add("a.png", "b.png")
     with fake_service([fake.status(422, "damaged")]) as service:
-        with monkeypatch.context() as patch:
-            patch.setattr("garments.store.runs.Runs.finish", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                place.night(service, archive=archive, batch_size=1, connections=1)
+        place.cut_short(service, archive=archive, batch_size=1, connections=1)
         (place.photos / "a.png").unlink()
         assert place.night(service).carried == 1
     assert place.rows() == {"b.png": "accept"}
@@ -994,14 +1001,11 @@ def test_what_a_night_archived_that_ended_is_in_no_other_table(
 
 
 def test_nor_is_it_though_the_night_was_killed_once_it_had_ended(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.add("a.png", "b.png")
     with fake_service() as service:
-        with monkeypatch.context() as patch:
-            patch.setattr(Store, "forget", interrupted)  # its last step
-            with pytest.raises(KeyboardInterrupt):
-                place.night(service, archive=archive)
+        place.cut_short(service, "garments.store.Store.forget", archive=archive)  # its last step
         assert not files(place.photos)
         caplog.clear()
         assert place.night(service, archive=archive).carried == 0
@@ -1016,19 +1020,12 @@ def test_what_was_archived_is_in_the_next_table_whatever_became_of_its_own(
 ) -> None:
     place.add("a.png", "b.png")
     with fake_service() as service:
-        with monkeypatch.context() as patch:
-            patch.setattr("garments.store.runs.Runs.finish", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                place.night(service, archive=archive)
+        place.cut_short(service, archive=archive)
         assert not files(place.photos)
         place.output.write_text("another night's")
         monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
         assert place.night(service, archive=archive).carried == 2
     assert place.rows() == dict.fromkeys(("a.png", "b.png"), "accept")
-
-
-def interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(

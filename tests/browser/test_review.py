@@ -100,14 +100,25 @@ def seen(page: Page) -> None:
     page.wait_for_timeout(300)
 
 
-def press(page: Page, key: str) -> str:
-    """Press a key, and wait until another photo is shown; the name of the one before."""
+def another(page: Page, act: Callable[[], object]) -> str:
+    """Act, and wait until another photo is shown; the name of the one before."""
     before = photo(page)
-    if key not in "us":  # which need no photo
-        here(page)
-    page.keyboard.press(key)
+    act()
     expect(page.locator("#name")).not_to_have_text(before)
     return before
+
+
+def press(page: Page, key: str) -> str:
+    """Press a key that brings another photo; the name of the one before."""
+    if key not in "us":  # which need no photo
+        here(page)
+    return another(page, lambda: page.keyboard.press(key))
+
+
+def click(page: Page, act: Callable[[], object]) -> str:
+    """Have seen the photo, and click for another; the name of the one before."""
+    seen(page)
+    return another(page, act)
 
 
 def saved(page: Page) -> None:
@@ -139,16 +150,10 @@ def test_keys_answer_confirm_skip_and_take_back(shop: Shop, reviewer) -> None:
 
 def test_buttons_do_all_that_keys_do(shop: Shop, reviewer) -> None:
     page = reviewer().page
-    name = photo(page)
-    seen(page)
-    page.get_by_role("button", name="Coat", exact=True).last.click()
-    expect(page.locator("#name")).not_to_have_text(name)
+    click(page, page.get_by_role("button", name="Coat", exact=True).last.click)
     # The focus is not left on that button, where Enter would press it again.
     press(page, "Enter")
-    other = photo(page)
-    seen(page)
-    page.get_by_role("button", name="Skip").click()
-    expect(page.locator("#name")).not_to_have_text(other)
+    click(page, page.get_by_role("button", name="Skip").click)
     seen(page)
     page.get_by_role("button", name="None of these").click()
     seen(page)
@@ -165,18 +170,9 @@ def test_the_second_click_of_two_does_not_answer_a_photo_that_nobody_saw(
     shop: Shop, reviewer
 ) -> None:
     page = reviewer().page
-    seen(page)
-    first = photo(page)
-    page.locator("[data-answer='4']").dblclick()
-    expect(page.locator("#name")).not_to_have_text(first)
-    seen(page)
-    second = photo(page)
-    page.locator("[data-answer='5']").click()
-    expect(page.locator("#name")).not_to_have_text(second)
-    seen(page)
-    third = photo(page)
-    page.locator("#skip").dblclick()
-    expect(page.locator("#name")).not_to_have_text(third)
+    first = click(page, page.locator("[data-answer='4']").dblclick)
+    second = click(page, page.locator("[data-answer='5']").click)
+    third = click(page, page.locator("#skip").dblclick)
     seen(page)
     fourth = photo(page)
     page.locator("#undo").dblclick()
@@ -993,10 +989,7 @@ def test_photo_and_buttons_are_seen_together(wide: int, high: int, reviewer) -> 
         button = page.locator(f"[data-answer='{number}']")
         button.scroll_into_view_if_needed()
         expect(page.locator("#photo")).to_be_in_viewport(ratio=0.99)
-        seen(page)
-        name = photo(page)
-        button.click()
-        expect(page.locator("#name")).not_to_have_text(name)
+        click(page, button.click)
         expect(page.locator("#photo")).to_be_in_viewport(ratio=0.99)
     if high >= 768:
         for button in page.locator("[data-answer]").all():
