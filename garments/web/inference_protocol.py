@@ -128,16 +128,20 @@ def _read(card: Card, max_images: int) -> dict[str, Any]:
     if request.mimetype not in ("application/json", ""):
         raise Refusal("unsupported_media_type", "send JSON with Content-Type: application/json")
     pixels = card.height * card.width
-    most = {
-        b",": max_images * pixels * card.channels + 1000,
+
+    def most(length: int) -> dict[bytes, int]:
         # Around each picture, each of its rows and each pixel, where a tensor is nested.
-        b"[": max_images * (1 + card.height + pixels) + 1000,
-        b"{": 1000,
-        b'"': 2 * max_images + 1000,
-    }
-    # A list around a pixel has digits and commas in it; there are few around rows and pictures.
-    shortest = 2 * card.channels + 1
-    asked = read_json(request, max_images=max_images, most=most, shortest_list=shortest)
+        lists = max_images * (1 + card.height + pixels)
+        # Nearly all are around pixels, with digits and commas in them.
+        of_that_length = length // (2 * card.channels + 1)
+        return {
+            b",": max_images * pixels * card.channels + 1000,
+            b"[": min(lists, of_that_length) + 1000,
+            b"{": 1000,
+            b'"': 2 * max_images + 1000,
+        }
+
+    asked = read_json(request, max_images=max_images, most=most)
     if not isinstance(asked, dict) or not isinstance(asked.get("id", ""), str):
         raise _malformed(
             'the JSON must be {"inputs": [{…}]}, with an "id" that is a string, if any'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +129,7 @@ def _parts(
 
 def _read_json(request: Request, max_images: int) -> list[Upload]:
     most = dict.fromkeys((b",", b"[", b"{"), 2 * max_images + 1000)
-    body = read_json(request, max_images=max_images, most=most)
+    body = read_json(request, max_images=max_images, most=lambda _: most)
     images = body.get("images") if isinstance(body, dict) else None
     if not isinstance(images, list) or not images:
         raise Refusal(
@@ -142,17 +142,15 @@ def _read_json(request: Request, max_images: int) -> list[Upload]:
 
 
 def read_json(
-    request: Request, *, max_images: int, most: Mapping[bytes, int], shortest_list: int = 2
+    request: Request, *, max_images: int, most: Callable[[int], Mapping[bytes, int]]
 ) -> Any:
     """The body as JSON. Raises Refusal, also where it has more of a sign than `most` says.
 
     A list takes two bytes as text and forty times as many in memory, so what begins values and
-    what stands between them is counted first. There are fewer lists the longer the `shortest_list`
-    is, in bytes.
+    what stands between them is counted first. `most` is asked for a body of so many bytes.
     """
     body = _body(request)
-    lists = len(body) // shortest_list + 1000
-    if body.count(b"[") > lists or any(body.count(sign) > count for sign, count in most.items()):
+    if any(body.count(sign) > count for sign, count in most(len(body)).items()):
         detail = f"too many values for {max_images} pictures, the most that a request may have"
         raise Refusal("too_many_images", detail)
     try:
