@@ -244,8 +244,8 @@ class Review {
   showTheirs() {
     const told = [...new Set(this.theirs.map((one) => one.who))].map((who) => {
       const steps = this.theirs.filter((one) => one.who === who);
-      const kept = answersIn(steps) > 1 ? "they are" : "it is";
-      return `${notSaved(steps, who)}: ${kept} kept in this tab until ${who} signs in here again.`;
+      const they = answersIn(steps) > 1 ? "they are" : "it is";
+      return `${notSaved(steps, who)}: ${they} kept in this tab until ${who} signs in here again.`;
     });
     at("theirs").hidden = !told.length;
     at("theirs").textContent = told.join(" ");
@@ -460,8 +460,8 @@ function start() {
 
   addEventListener("online", () => { review.go?.(); review.loadAgain(); });
   addEventListener("beforeunload", (event) => {
-    const kept = review.unsent.length + review.theirs.length; // with a tab that is closed they are lost
-    if (kept && !review.leaving) event.preventDefault();
+    const waiting = review.unsent.length + review.theirs.length; // with a tab that is closed they are lost
+    if (waiting && !review.leaving) event.preventDefault();
   });
   // Whoever leaves lets others have the photos at once; a reload of this tab gets them again.
   addEventListener("pagehide", () => {
