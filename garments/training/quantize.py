@@ -8,14 +8,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from garments.training import first_layers
 from garments.training.learner import AT_ONCE
 
 # What the picture passes through; the few sums that make probabilities of it stay in float32,
@@ -45,51 +46,38 @@ def quantize(path: Path, pictures: npt.NDArray[np.uint8], name: str) -> None:
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-        first = _fold_rescaling(prepared)
+        in_floats, steps = _rewritten(prepared)
         quantize_static(
             str(prepared),
             str(path),
             _Batches(pictures, name),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_IN_INTEGERS,
-            # It has so few channels to add up that integers take twice as long.
-            nodes_to_exclude=[first],
+            nodes_to_exclude=in_floats,
             per_channel=True,
             # Weights of seven bits: processors without VNNI add two products in sixteen bits,
             # which those of eight would overflow, and so answer differently.
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            extra_options={"TensorQuantOverrides": steps},
         )
 
 
-def _fold_rescaling(path: Path) -> str:
-    """Put the factor for the pixels into the first convolution, and return that one's name.
-
-    To multiply every pixel takes longer than the convolution.
-    """
+def _rewritten(path: Path) -> tuple[list[str], dict[str, list[dict[str, Any]]]]:
+    """Have the graph at `path` begin otherwise; what is to stay in floats, and steps by tensor."""
     model = onnx.load(path)
-    graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    first = next(node for node in graph.node if node.op_type == "Conv")
-    makers = {node.output[0]: node for node in graph.node}
-    node = makers.get(first.input[0])
-    while node is not None and node.op_type in ("Reshape", "Transpose"):
-        node = makers.get(node.input[0])
-    if node is not None and node.op_type == "Mul" and node.input[1] in weights:
-        factor = numpy_helper.to_array(weights[node.input[1]])
-        if factor.size == 1:
-            kernel = weights[first.input[1]]
-            scaled = numpy_helper.to_array(kernel) * factor.reshape(())
-            kernel.CopyFrom(numpy_helper.from_array(scaled, kernel.name))
-            for reader in graph.node:
-                reader.input[:] = [
-                    node.input[0] if name == node.output[0] else name for name in reader.input
-                ]
-            graph.node.remove(node)
-            graph.initializer.remove(weights[node.input[1]])
-            onnx.save(model, path)
-    return str(first.name)
+    if pixels := first_layers.take_pixels(model.graph):
+        first_layers.take_several(model.graph)
+        step = {"scale": pixels.scale, "zero_point": pixels.zero_point}
+        in_floats, steps = [], {pixels.tensor: [{"quant_type": QuantType.QUInt8, **step}]}
+    else:
+        first_layers.fold_factor(model.graph)
+        # Of the one channel of Fashion-MNIST there is so little to add up that integers take
+        # twice as long.
+        in_floats, steps = [first_layers.first_convolution(model.graph).name], {}
+    onnx.save(model, path)
+    return in_floats, steps
 
 
 @contextmanager
