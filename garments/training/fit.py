@@ -115,6 +115,11 @@ def fit(
     return Fitted(learner.network(), history, backends)
 
 
+def is_finished(state: Path, recipe: Recipe) -> bool:
+    """Whether `fit` has nothing to do any more for what it keeps in `state`."""
+    return state.exists() and len(checkpoint.load(state).get("backends", ())) >= recipe.epochs
+
+
 def _train_an_epoch(
     learner: Learner,
     recipe: Recipe,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -13,12 +14,14 @@ from garments.dataset import Dataset
 from garments.network import ARCHITECTURES
 from garments.training import checkpoint
 from garments.training.checkpoint import checkpoint_path
-from garments.training.fit import fit
+from garments.training.fit import fit, is_finished
 from garments.training.kinds import Kind
+from garments.training.learner import Floats
 from garments.training.photos import Photo, digest_of
 from garments.training.recipe import Recipe
 from garments.training.scenes import Size
 from garments.training.shown import Photos
+from garments.training.side_by_side import pays, side_by_side
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,33 @@ class PhotoFit:
 
         Where an earlier call was interrupted, it goes on.
         """
-        examples = Photos(photos, self.trained_size, self.shots, self.catalogue, self.kinds)
-        digest = trained_on(photos, self.kinds, self.catalogue, self.trained_size, self.shots)
-        weights, backends = [], []
-        for seed in range(self.seed, self.seed + self.recipe.averaged):
-            state = checkpoint_path(
-                self.data_directory, self.architecture, self.recipe, digest, seed
-            )
-            with checkpoint.locked(state):
-                found = fit(
-                    self.architecture, self.recipe, examples, None, seed, self.backend, state
-                )
-            weights.append(found.network.get_weights())
-            backends += found.backends
-            keras.utils.clear_session()
+        seeds = range(self.seed, self.seed + self.recipe.averaged)
+        if self.backend == "torch" and len(seeds) > 1 and pays():
+            left = [
+                seed for seed in seeds if not is_finished(self._state(photos, seed), self.recipe)
+            ]
+            side_by_side([partial(self._fit, photos, seed) for seed in left], share=len(seeds))
+        found = [self._fit(photos, seed) for seed in seeds]
         network = ARCHITECTURES[self.architecture]((*self.size, 3), len(self.kinds))
         # From the same pretrained weights they end so near to each other that the mean is nearly
         # as good as asking all of them: "model soups" of Wortsman et al., arXiv 2203.05482.
-        network.set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
-        return network, backends
+        weights = zip(*(weights for weights, _ in found), strict=True)
+        network.set_weights([np.mean(same, axis=0) for same in weights])
+        return network, [backend for _, backends in found for backend in backends]
+
+    def _fit(self, photos: Sequence[Photo], seed: int) -> tuple[list[Floats], list[str]]:
+        examples = Photos(photos, self.trained_size, self.shots, self.catalogue, self.kinds)
+        state = self._state(photos, seed)
+        with checkpoint.locked(state):
+            found = fit(self.architecture, self.recipe, examples, None, seed, self.backend, state)
+        weights = found.network.get_weights()
+        keras.utils.clear_session()
+        return weights, found.backends
+
+    def _state(self, photos: Sequence[Photo], seed: int) -> Path:
+        digest = trained_on(photos, self.kinds, self.catalogue, self.trained_size, self.shots)
+        place = self.data_directory, self.architecture, self.recipe, digest, seed
+        return checkpoint_path(*place)
 
 
 def trained_on(

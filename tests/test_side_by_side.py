@@ -1,0 +1,151 @@
+"""Networks are fitted in processes of their own, which end with the one that waits for them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from garments.dataset import LABELS, Dataset
+from garments.settings import PROJECT
+from garments.training import photo_fit
+from garments.training.kinds import kinds_of
+from garments.training.learner import Floats
+from garments.training.photo_fit import PhotoFit
+from garments.training.photos import read_photos
+from garments.training.recipe import RECIPES
+from garments.training.side_by_side import side_by_side
+from garments.training_request import TrainingError
+from tests.test_photos import take
+
+torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
+
+SOON = 60.0  # seconds, in which a process has begun on a busy machine
+
+
+def tell(folder: Path, number: int) -> None:
+    """Leave word of the process that this is done in, and of its threads; and wait for two."""
+    logging.getLogger("tell").info("work %d", number)
+    told = f"{os.getpid()} {torch.get_num_threads()}"
+    (folder / f"{number}.part").write_text(told)
+    (folder / f"{number}.part").rename(folder / str(number))
+    until(lambda: len(found(folder)) == 2)
+
+
+def fail() -> None:
+    raise TrainingError("the disk is full")
+
+
+def wait(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(10 * SOON)
+
+
+def found(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.suffix]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_works_are_done_at_the_same_time_each_with_its_share_of_the_threads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    side_by_side([partial(tell, tmp_path, number) for number in (1, 2)], share=2)
+    told = [(tmp_path / str(number)).read_text().split() for number in (1, 2)]
+    assert len({os.getpid(), *(int(pid) for pid, _ in told)}) == 3
+    assert {int(threads) for _, threads in told} == {max(1, torch.get_num_threads() // 2)}
+    assert sorted(record.getMessage() for record in caplog.records) == ["work 1", "work 2"]
+
+
+def test_what_fails_is_left_to_the_caller(capfd: pytest.CaptureFixture[str]) -> None:
+    side_by_side([fail], share=1)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: Path) -> None:
+    program = (
+        "from functools import partial; from pathlib import Path\n"
+        "from garments.training.side_by_side import side_by_side\n"
+        "from tests.test_side_by_side import wait\n"
+        "if __name__ == '__main__':\n"
+        "    work = partial(wait, Path(__import__('sys').argv[1]))\n"
+        "    side_by_side([work, work], share=2)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    (folder := tmp_path / "begun").mkdir()
+    command = [sys.executable, str(tmp_path / "program.py"), str(folder)]
+    paths = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(
+        command, env=paths, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        until(lambda: len(found(folder)) == 2)
+        if ends == signal.SIGINT:  # as from a terminal, to all of them
+            os.killpg(process.pid, ends)
+        else:
+            process.send_signal(ends)
+        _, errors = process.communicate(timeout=SOON)
+    until(lambda: not any(is_alive(int(path.name)) for path in found(folder)))
+    assert errors.count("Traceback") == (ends == signal.SIGINT)
+
+
+@pytest.mark.long
+def test_networks_fitted_side_by_side_are_as_if_fitted_one_after_the_other(
+    sample: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for number in range(12):
+        take(tmp_path / "photos" / LABELS[3 if number % 2 else 8] / f"{number}.png")
+    photos = read_photos([tmp_path / "photos"])
+
+    def fitted(*, beside: bool) -> list[Floats]:
+        monkeypatch.setattr(photo_fit, "pays", lambda: beside)
+        how = PhotoFit(
+            architecture="reference",
+            recipe=replace(RECIPES["reference"], epochs=2, averaged=2),
+            seed=0,
+            backend="torch",
+            data_directory=tmp_path / f"beside {beside}",
+            kinds=kinds_of(photos),
+            catalogue=sample,
+            shots=10,
+            size=(28, 28),
+            trained_size=(28, 28),
+        )
+        return how.fitted(photos)[0].get_weights()
+
+    caplog.set_level(logging.INFO)
+    apart = fitted(beside=True)
+    trained_in = {entry.processName for entry in caplog.records if "epoch 2" in entry.getMessage()}
+    assert len(trained_in - {"MainProcess"}) == 2
+    caplog.clear()
+    for one, other in zip(apart, fitted(beside=False), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert {entry.processName for entry in caplog.records} == {"MainProcess"}
+    caplog.clear()
+    again = fitted(beside=True)
+    assert not [entry for entry in caplog.records if "SpawnProcess" in str(entry.processName)]
+    assert all(map(np.array_equal, again, apart))
