@@ -709,7 +709,6 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
             architecture="reference",
             epochs=2,
             size=(28, 24),
-            trained_size=(28, 24),
             shots=20,
             validation=40,
         )

@@ -133,7 +133,6 @@ def test_networks_fitted_side_by_side_are_as_if_fitted_one_after_the_other(
             catalogue=sample,
             shots=10,
             size=(28, 28),
-            trained_size=(28, 28),
         )
         return how.fitted(photos)[0].get_weights()
 

@@ -39,11 +39,9 @@ class PhotoFit:
     """What shots are drawn from."""
     shots: int
     size: Size
-    """Of the pictures that it is served."""
-    trained_size: Size
 
     def fitted(self, photos: Sequence[Photo]) -> tuple[keras.Model, list[str]]:
-        """The network for pictures as they are served, and what trained it. Raises TrainingError.
+        """The network, and what trained it. Raises TrainingError.
 
         Where an earlier call was interrupted, it goes on.
         """
@@ -62,7 +60,7 @@ class PhotoFit:
         return network, [backend for _, backends in found for backend in backends]
 
     def _fit(self, photos: Sequence[Photo], seed: int) -> tuple[list[Floats], list[str]]:
-        examples = Photos(photos, self.trained_size, self.shots, self.catalogue, self.kinds)
+        examples = Photos(photos, self.size, self.shots, self.catalogue, self.kinds)
         state = self._state(photos, seed)
         with checkpoint.locked(state):
             found = fit(self.architecture, self.recipe, examples, None, seed, self.backend, state)
@@ -71,7 +69,7 @@ class PhotoFit:
         return weights, found.backends
 
     def _state(self, photos: Sequence[Photo], seed: int) -> Path:
-        digest = trained_on(photos, self.kinds, self.catalogue, self.trained_size, self.shots)
+        digest = trained_on(photos, self.kinds, self.catalogue, self.size, self.shots)
         place = self.data_directory, self.architecture, self.recipe, digest, seed
         return checkpoint_path(*place)
 

@@ -47,11 +47,8 @@ from garments.training.scenes import Size
 from garments.training.shown import Photos, check_photos
 from garments.training_request import BACKENDS, TrainingError
 
-# Height and width in pixels, upright as phones are held. Items look larger in what training cuts
-# from its photos, so a network answers best when it is served more pixels than it was trained on:
-# Touvron et al., arXiv 1906.06423. And it costs less.
-SIZE = (256, 192)
-TRAINED_SIZE = (224, 168)
+# Height and width in pixels, upright as phones are held.
+SIZE = (224, 168)
 FOLDS = 3
 # Catalogue shots that an epoch shows beside the photos, a tenth of them of each class.
 SHOTS = 400
@@ -74,7 +71,6 @@ def train_on_photos(
     backend: str = BACKENDS[0],
     folds: int = FOLDS,
     size: Size = SIZE,
-    trained_size: Size = TRAINED_SIZE,
     shots: int = SHOTS,
     validation: int = VALIDATION,
 ) -> tuple[Card, Judged]:
@@ -109,7 +105,6 @@ def train_on_photos(
         catalogue=catalogue,
         shots=shots,
         size=size,
-        trained_size=trained_size,
     )
     networks, logits = _unseen(how, photos, parts)
     # Kinds for which the same classes are right need not be told apart to be answered.
