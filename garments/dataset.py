@@ -171,18 +171,27 @@ def read_idx(part: str, folder: Path) -> Dataset:
 
 
 def write_csv(dataset: Dataset, path: Path) -> None:
-    """Write the Kaggle form: `label,pixel1,…,pixel784`, a picture a line, row by row."""
+    """Write the Kaggle form: `label,pixel1,…,pixel784`, a picture a line, row by row.
+
+    The file appears whole or not at all. Raises DatasetError where it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own, since another process may be making the same CSV.
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = np.array(_NUMBERS, dtype=object)
-    with partial.open("w", encoding="ascii", newline="\n") as file:
-        file.write(",".join(HEADER) + "\n")
-        for label, image in zip(dataset.labels, dataset.images, strict=True):
-            file.write(f"{label},{','.join(text[image.ravel()])}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="ascii", newline="\n") as file:
+            file.write(",".join(HEADER) + "\n")
+            for label, image in zip(dataset.labels, dataset.images, strict=True):
+                file.write(f"{label},{','.join(text[image.ravel()])}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        # No later process would write over it, and it may be what fills the disk.
+        partial.unlink(missing_ok=True)
 
 
 def read_csv(path: Path) -> Dataset:

@@ -1,3 +1,4 @@
+import errno
 import gzip
 import http.server
 import shutil
@@ -84,6 +85,30 @@ def test_surplus_cells_in_every_row_are_refused_too(csv: Path) -> None:
     csv.write_text("\n".join([header, *(f"{row},0" for row in rows)]))
     with pytest.raises(DatasetError, match="line 2: 785 pixels"):
         dataset.read_csv(csv)
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), DatasetError, "few.csv cannot .*No space left"),
+        (KeyboardInterrupt("by hand"), KeyboardInterrupt, "by hand"),
+    ],
+)
+def test_a_csv_that_is_not_written_to_its_end_leaves_nothing(
+    fault: BaseException,
+    raised: type[BaseException],
+    told: str,
+    few: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(_: int) -> None:
+        raise fault
+
+    monkeypatch.setattr(dataset.os, "fsync", failing)
+    with pytest.raises(raised, match=told):
+        dataset.write_csv(few, tmp_path / "few.csv")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_csv_is_told_by_name(tmp_path: Path) -> None:
