@@ -575,6 +575,7 @@ def test_a_state_is_replaced_whole_or_not_at_all(
     with pytest.raises(Killed):
         checkpoint.save(path, {"epoch": np.array(2)})
     assert checkpoint.load(path) == {"epoch": np.array(1)}
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_disk_without_room_for_a_state_is_named_and_keeps_nothing_of_it(
@@ -592,6 +593,16 @@ def test_a_disk_without_room_for_a_state_is_named_and_keeps_nothing_of_it(
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and then nothing", b"no archive at all"])
 def test_a_damaged_state_is_named_with_the_way_out(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match="state.npz cannot be read .* delete it"):
+        checkpoint.load(path)
+
+
+def test_a_state_that_seems_to_want_a_password_is_named_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, {"epoch": np.array(1)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1  # a bit of the archive's directory
     path.write_bytes(content)
     with pytest.raises(TrainingError, match="state.npz cannot be read .* delete it"):
         checkpoint.load(path)

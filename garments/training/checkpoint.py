@@ -79,11 +79,12 @@ def save(path: Path, state: State) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise TrainingError(
             f"{path} cannot be written ({error.strerror}): mend that, and the same command goes "
             "on after the epoch before"
         ) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load(path: Path) -> State:
@@ -91,7 +92,8 @@ def load(path: Path) -> State:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    # A RuntimeError is of an archive that seems to be encrypted, or packed in some other way.
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise TrainingError(
             f"{path} cannot be read ({error}): delete it, and the same command makes it anew"
         ) from error
