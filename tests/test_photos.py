@@ -236,6 +236,7 @@ def test_a_photo_in_two_classes_of_a_folder_is_refused(tmp_path: Path) -> None:
         ([("a.png", "", "11", "7")], r"photos.csv, line 2: '11' is no class; .*Ankle boot, none"),
         ([("gone.png", "", "3", "7")], "gone.png cannot be read"),
         ([("a.png", "", "3;none", "7")], "'3;none' is at once a class and none of them"),
+        ([("a.png", "", "-1", "7")], r"photos.csv, line 2: '-1' is no class"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_named(

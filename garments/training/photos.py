@@ -218,14 +218,15 @@ def _classes_of(names: str) -> frozenset[int]:
 
 def _class_of(name: str) -> int:
     """The number of a class from its number or name, as a folder may spell it."""
+    numbers = {str(number): number for number in range(len(LABELS))}
     names = {_plain(label): number for number, label in enumerate(LABELS)}
-    names |= {str(number): number for number in range(len(LABELS))}
     names |= {_plain(none): NONE for none in _NONE_NAMES}
-    try:
-        return names[_plain(name)]
-    except KeyError:
+    # Of a number every sign counts: -1, as other data sets call what is of no class, is no 1.
+    found = numbers.get(name.strip(), names.get(_plain(name)))
+    if found is None:
         known = ", ".join([*LABELS, _NONE_NAMES[0]])
-        raise ValueError(f"{name!r} is no class; the classes are {known}") from None
+        raise ValueError(f"{name!r} is no class; the classes are {known}")
+    return found
 
 
 def _plain(name: str) -> str:
