@@ -258,7 +258,8 @@ HEAD = "file,accepted,sender\n"
         (HEAD + "a.png,3,7\nb.png,3,Anna,Berlin\n", "line 3: it has 4 cells"),
         (HEAD + 'a.png,3,7\n"b.png,3,7\n', "line 3: unexpected end of data"),
         (HEAD[:-1] + ",sender\n", "has the column sender twice"),
-        ("\n", "lacks the column accepted and file and sender"),
+        ("\n", "lacks the column accepted and file and sender; .* the first line is empty"),
+        (HEAD.replace(",", ";"), "lacks .* the first line is 'file;accepted;sender'$"),
     ],
 )
 def test_a_table_that_is_not_regular_is_refused_with_its_line(
@@ -278,6 +279,13 @@ def test_a_table_may_have_blank_lines_short_ones_and_columns_of_its_own(tmp_path
     assert {name: (photo.sender, set(photo.accepted)) for name, photo in found.items()} == {
         "a": ("Zoë", {3}), "b": ("7", {5, 7}),
     }  # fmt: skip
+
+
+def test_blanks_around_the_names_of_columns_do_not_count(tmp_path: Path) -> None:
+    take(tmp_path / "a.png")
+    (tmp_path / "photos.csv").write_text("file, accepted, sender\na.png, 3, 7\n")
+    (found,) = read_photos([tmp_path])
+    assert (found.accepted, found.sender) == ({3}, "7")
 
 
 @pytest.mark.parametrize("name", ["trousers and more", ""])

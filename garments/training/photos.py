@@ -162,10 +162,14 @@ def _rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         _checked(path, [])
 
 
-def _checked(path: Path, head: list[str]) -> list[str]:
+def _checked(path: Path, cells: list[str]) -> list[str]:
     """The names of the columns, with those that must be there, each once."""
+    head = [cell.strip() for cell in cells]
     if missing := {"file", "accepted", "sender"} - set(head):
-        raise DatasetError(f"{path} lacks the column {' and '.join(sorted(missing))}")
+        raise DatasetError(
+            f"{path} lacks the column {' and '.join(sorted(missing))}; parted at its commas, the "
+            f"first line is {', '.join(map(repr, head)) or 'empty'}"
+        )
     for column in ("file", "accepted", "sender", "source_label"):
         if head.count(column) > 1:
             raise DatasetError(f"{path} has the column {column} twice")
