@@ -288,6 +288,18 @@ def test_blanks_around_the_names_of_columns_do_not_count(tmp_path: Path) -> None
     assert (found.accepted, found.sender) == ({3}, "7")
 
 
+def test_a_link_to_a_senders_folder_is_not_followed_but_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    take(tmp_path / "photos" / "Dress" / "anna" / "a.png")
+    take(tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "photos" / "Dress" / "berta").symlink_to(tmp_path / "elsewhere")
+    (found,) = read_photos([tmp_path / "photos"])
+    assert found.sender == "anna"
+    (told,) = caplog.messages
+    assert "Dress/berta is left out: it is a link to a folder" in told
+
+
 @pytest.mark.parametrize("name", ["trousers and more", ""])
 def test_a_folder_without_photos_of_a_class_is_named_with_the_way_out(
     name: str, tmp_path: Path

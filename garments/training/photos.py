@@ -195,11 +195,13 @@ def _by_class(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
             raise DatasetError(f"{named}: {error}") from error
         for path in sorted(named.rglob("*")):
             inside = path.relative_to(named).parts
-            if any(map(_is_no_photo, inside)) or not path.is_file():
+            if any(map(_is_no_photo, inside)):
                 continue
-            if path.suffix.lower() in _EXTENSIONS:
+            if path.is_symlink() and path.is_dir():
+                log.warning("%s is left out: it is a link to a folder, not one itself", path)
+            elif path.is_file() and path.suffix.lower() in _EXTENSIONS:
                 yield path, classes, inside[0] if len(inside) > 1 else "", ""
-            else:
+            elif path.is_file():
                 log.warning("%s is left out: training reads %s", path, " ".join(_EXTENSIONS))
 
 
