@@ -4,11 +4,10 @@ import logging
 import os
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every device it lacks
-
-from garments.dataset import DatasetError
 from garments.settings import Settings, SettingsError
 from garments.training_request import TrainingError, check, how_to_install, parser
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every device it lacks
 
 
 def main() -> None:
@@ -18,7 +17,9 @@ def main() -> None:
     try:
         check(**given)
         own = Settings.from_environment()
-        from garments import training  # loads TensorFlow, which help and refusals do without
+        # Not above: it loads TensorFlow, which help and refusals do without, and an interrupt while
+        # anything loads that takes its time is to be answered below.
+        from garments import training
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         print(training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, **given))
@@ -26,7 +27,7 @@ def main() -> None:
         asked.exit(130, "interrupted: the same command goes on after the last epoch\n")
     except ModuleNotFoundError as error:
         asked.error(f"{error.name} is not installed: {how_to_install(**given)}")
-    except (DatasetError, SettingsError, TrainingError, OSError) as error:
+    except (SettingsError, TrainingError, OSError) as error:
         asked.error(str(error))
 
 

@@ -23,6 +23,7 @@ from garments.preprocess.photo import photo as as_served
 from garments.training import (
     RECIPES,
     TrainingError,
+    carry_out,
     judge,
     photo_run,
     pretrained,
@@ -36,6 +37,7 @@ from garments.training.photo_run import parted
 from garments.training.photos import NONE, Photo, as_they_came, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, check_photos
+from garments.training_request import parser
 from tests.conftest import PROJECT, SHARED
 from tests.pictures import encoded
 
@@ -308,6 +310,12 @@ def test_a_folder_without_photos_of_a_class_is_named_with_the_way_out(
         take(tmp_path / name / "a.png")
     with pytest.raises(DatasetError, match="the classes are T-shirt/top|one folder a class"):
         read_photos([tmp_path])
+
+
+def test_whoever_asks_for_training_is_told_of_data_that_cannot_be_used(tmp_path: Path) -> None:
+    asked = vars(parser(None).parse_args(["--photos", str(tmp_path / "none"), "--name", "x"]))
+    with pytest.raises(TrainingError, match="none is no folder: give a folder with photos.csv"):
+        carry_out(tmp_path / "model", tmp_path, None, **asked)
 
 
 # The network

@@ -213,8 +213,11 @@ def test_an_interrupted_training_says_that_it_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_training_that_is_interrupted_while_its_packages_load_says_so(tmp_path: Path) -> None:
-    (tmp_path / "tensorflow.py").write_text("raise KeyboardInterrupt")
+@pytest.mark.parametrize("package", ["numpy", "tensorflow"])
+def test_a_training_that_is_interrupted_while_its_packages_load_says_so(
+    package: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"{package}.py").write_text("raise KeyboardInterrupt")
     paths = f"{tmp_path}:{PROJECT}"
     done = script("train_model.py", "--quick", cwd=tmp_path, PYTHONPATH=paths)
     assert done.returncode == 130
