@@ -32,6 +32,14 @@ def size(path: Path) -> tuple[int, int]:
         return picture.size
 
 
+def test_a_confusion_matrix_is_drawn_in_the_very_file_that_is_named(tmp_path: Path) -> None:
+    names = {"matrix", "matrix.PNG", "matrix.svg"}
+    for name in names:
+        report.plot_confusion([[1]], LABELS[:1], tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert size(tmp_path / "matrix") == size(tmp_path / "matrix.PNG")
+
+
 def test_a_confusion_matrix_has_the_true_classes_as_rows(
     figures: list[Figure], tmp_path: Path
 ) -> None:
