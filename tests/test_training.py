@@ -501,7 +501,9 @@ def test_a_folder_that_cannot_be_replaced_stays(made: bool, tmp_path: Path) -> N
                 (place / WHOLE).mkdir()
                 raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full" if made else WHOLE):
+    what = "the disk is full" if made else f"No such file .*{WHOLE}"
+    told = rf"no model was put into {folder} \(.*{what}.*\): .* of what was trained"
+    with pytest.raises(training.TrainingError, match=told):
         replace()
     assert [path.name for path in folder.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -24,6 +24,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 
     Other processes that replace a folder beside it wait. Where the block raises, or makes no
     such folder, the old one stays. Of a link it is the folder behind it that is replaced.
+    Raises TrainingError where something cannot be written or read, in the block too.
     """
     folder = folder.resolve()
     # The service passes over folders whose name begins with a dot.
@@ -41,6 +42,11 @@ def replacing(folder: Path) -> Iterator[Path]:
                 folder.rename(old)
             (partial / WHOLE).rename(folder)
             os.fsync(parent)
+        except OSError as error:
+            raise TrainingError(
+                f"no model was put into {folder} ({error}): mend that, and the same command makes "
+                "it of what was trained, which is kept"
+            ) from error
         finally:
             if old.exists() and not folder.exists():
                 old.rename(folder)
