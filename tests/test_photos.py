@@ -25,13 +25,14 @@ from garments.training import (
     TrainingError,
     carry_out,
     judge,
+    photo_fit,
     photo_run,
     pretrained,
     train_on_photos,
 )
-from garments.training.fit import fit
+from garments.training.fit import Fitted, fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
-from garments.training.photo_fit import trained_on
+from garments.training.photo_fit import PhotoFit, trained_on
 from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted
 from garments.training.photos import NONE, Photo, as_they_came, read_photos, targets_of
@@ -665,6 +666,25 @@ def test_of_a_handful_of_photos_it_is_told_before_training_that_nothing_could_be
     assert read_card(tmp_path / "model" / "photo") == read_card(PHOTO)
     with pytest.raises(LookupError):
         train_on_photos(tmp_path / "model" / "other", [tmp_path / "photos"], tmp_path)
+
+
+def test_the_seed_after_the_last_one_is_the_first(
+    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    def fitted(*given: Any) -> Fitted:
+        seeds.append(given[4])
+        return Fitted(ARCHITECTURES["reference"]((28, 24, 3), 11), {}, ["tensorflow"])
+
+    monkeypatch.setattr(photo_fit, "fit", fitted)
+    recipe = replace(RECIPE, averaged=2)
+    how = PhotoFit(
+        *("reference", recipe, 2**32 - 1, "tensorflow", tmp_path),
+        *(CLASSES_ALONE, sample, 10, (28, 24)),
+    )
+    how.fitted([Photo(take(tmp_path / "a.png"), frozenset({DRESS}), "7", "a")])
+    assert seeds == [2**32 - 1, 0]
 
 
 def test_photos_are_too_few_where_even_right_answers_could_not_be_accepted() -> None:
