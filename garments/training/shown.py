@@ -27,6 +27,7 @@ class Photos:
 
     The targets are the `kinds` that each may be. A row of a shot always shows an item of its
     class, and another one every time: Fashion-MNIST has more items than an epoch has room for.
+    Raises DatasetError where `catalogue` has none of a class that is to be shown.
     """
 
     def __init__(
@@ -45,6 +46,12 @@ class Photos:
         if catalogue is not None:
             numbers = range(len(LABELS))
             self._of_class = [catalogue.images[catalogue.labels == number] for number in numbers]
+            for number in sorted(set(classes.tolist())):
+                if not len(self._of_class[number]):
+                    raise DatasetError(
+                        f"of the {len(catalogue):,} pictures that shots are drawn from none is of "
+                        f"the class {LABELS[number]}: use a CSV of Fashion-MNIST with more rows"
+                    )
         self._classes = classes
         labels = [*map(kind_of, photos), *(CLASSES_ALONE[number] for number in classes)]
         self.targets: Floats = kind_targets(labels, kinds)
