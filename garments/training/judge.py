@@ -145,7 +145,10 @@ def _answers(probabilities: Floats, targets: Floats) -> tuple[Floats, Truths, Tr
 
 def _per_class(probabilities: Floats, targets: Floats, threshold: float) -> dict[str, Any]:
     """Of each class: its photos, how many are answered rightly and accepted, and of the answers
-    that name it how many are right. A photo of several classes counts for each of them."""
+    that name it how many are right. A photo of several classes counts for each of them.
+
+    One of none of the ten counts as wrong only among the accepted, as in what is promised of them.
+    """
     confidence, right, of_ten = _answers(probabilities, targets)
     named = probabilities[:, :NONE].argmax(axis=1)
     accepted = confidence >= threshold
