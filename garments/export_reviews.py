@@ -64,28 +64,38 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
     """
     _require_outside(folder, {review.directory for review in desk.reviews.standing()})
     folder.mkdir(parents=True, exist_ok=True)
-    before, told, rows = _files_of_before(folder), Exported(), []
-    for review in desk.reviews.standing():
-        places = [*_places_of(review, archives), *before.get(review.digest.hex(), ())]
-        found = _photo(review, places, most_bytes)
-        source = "photo" if found else "thumbnail"
-        content, extension = found or _thumbnail(desk, review.digest)
-        if content is None:
-            told.missing += 1
-            continue
-        name = f"{_folder_of(review.answer)}/{review.digest.hex()}{extension}"
-        _keep(folder / name, content)
-        told.photos += source == "photo"
-        told.thumbnails += source == "thumbnail"
-        rows.append(_row(name, source, review))
-    written, own = {folder / row[0] for row in rows}, _told_of_by(folder / TABLE)
-    for path in {path for paths in before.values() for path in paths} - written:
-        if path.name.encode() in own:  # others may name their files by what they hold, too
-            path.unlink(missing_ok=True)
-            told.dropped += 1
+    before, own = _files_of_before(folder), _told_of_by(folder / TABLE)
+    # Others may name their files by what they hold, too.
+    ours = {path for paths in before.values() for path in paths if path.name.encode() in own}
+    told, rows = Exported(), list[tuple[str, ...]]()
+    try:
+        for review in desk.reviews.standing():
+            places = [*_places_of(review, archives), *before.get(review.digest.hex(), ())]
+            found = _photo(review, places, most_bytes)
+            source = "photo" if found else "thumbnail"
+            content, extension = found or _thumbnail(desk, review.digest)
+            if content is None:
+                told.missing += 1
+                continue
+            name = f"{_folder_of(review.answer)}/{review.digest.hex()}{extension}"
+            rows.append(_row(name, source, review))
+            _keep(folder / name, content)
+            told.photos += source == "photo"
+            told.thumbnails += source == "thumbnail"
+    except BaseException:
+        # The next export drops what was taken back only where it knows that the file is its own.
+        _write_table(folder, [*rows, *((str(path.relative_to(folder)),) for path in ours)])
+        raise
+    for path in ours - {folder / row[0] for row in rows}:
+        path.unlink(missing_ok=True)
+        told.dropped += 1
+    _write_table(folder, rows)
+    return told
+
+
+def _write_table(folder: Path, rows: Iterable[tuple[str, ...]]) -> None:
     with replacing(folder / TABLE) as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    return told
 
 
 def _require_outside(folder: Path, directories: Iterable[bytes | None]) -> None:

@@ -188,6 +188,29 @@ def test_what_was_taken_back_is_dropped_and_nothing_else(shop: Shop) -> None:
     assert (shop.photos / "a.jpg").exists()
 
 
+def test_what_was_taken_back_after_an_interrupted_export_is_dropped_by_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [shop.add("a.jpg", 3)]
+    keep = export_reviews._keep
+
+    def interrupted_at_coats(path: Path, content: bytes) -> None:
+        keep(path, content)
+        if path.parent.name == "Coat":
+            raise KeyboardInterrupt
+
+    shop.export()
+    numbers += [shop.add("b.jpg", 6), shop.add("c.jpg", 4)]
+    monkeypatch.setattr(export_reviews, "_keep", interrupted_at_coats)
+    with pytest.raises(KeyboardInterrupt):
+        shop.export()
+    assert len(shop.files()) == 4
+    for number in numbers:
+        shop.desk.reviews.undo(number, "Ana")
+    assert shop.export() == "0 photos, 0 thumbnails, 3 of before dropped"
+    assert shop.files() == {"reviews.csv"}
+
+
 def test_a_link_in_the_place_of_a_photo_makes_room_and_what_it_leads_to_stays(
     shop: Shop, tmp_path: Path
 ) -> None:
