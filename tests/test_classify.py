@@ -43,7 +43,7 @@ def in_the_loop(work: Callable[[], Any]) -> Any:
     return asyncio.run(inside())
 
 
-PACKED = hostile.chunk(b"zTXt", b"k\0\0x")
+PACKED = {b"zTXt": b"k\0\0x", b"iTXt": b"k\0\1\0\0\0x", b"iCCP": b"k\0\0x"}
 HEAD = hostile.chunk(b"IHDR", struct.pack(">IIBBBBB", 5000, 5000, 1, 0, 0, 0, 0))
 
 
@@ -54,11 +54,21 @@ HEAD = hostile.chunk(b"IHDR", struct.pack(">IIBBBBB", 5000, 5000, 1, 0, 0, 0, 0)
         [encoded(Image.new("1", (5000, 5000)), "PNG")],
         [encoded(Image.new("L", (28, 28)), "GIF")],
         [hostile.png(28, 28, HEAD)],
-        [hostile.png(28, 28, PACKED)],
+        *([hostile.png(28, 28, hostile.chunk(*part))] for part in PACKED.items()),
         [encoded(Image.new("L", (60, 60)), "PNG")] * 20,
         [hostile.BOOT] * 60,
     ],
-    ids=["WebP", "PNG", "another format", "two heads", "packed text", "together", "many"],
+    ids=[
+        "WebP",
+        "PNG",
+        "another format",
+        "two heads",
+        "packed text",
+        "packed Unicode",
+        "packed profile",
+        "together",
+        "many",
+    ],
 )
 def test_what_may_be_much_work_is_not_done_where_others_wait(
     pictures: list[bytes], engine: Engine

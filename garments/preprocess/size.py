@@ -25,8 +25,9 @@ def pixels_of_png(data: bytes) -> int | None:
     """The pixels of a PNG that is no more work than they are; None for all else."""
     size = _in_head(data)
     rest = data[len(_PNG) :]
-    # Pillow believes the second of two heads. A kilobyte of packed text takes milliseconds.
-    if size is None or b"IHDR" in rest or b"zTXt" in rest or b"iTXt" in rest:
+    # Pillow believes the second of two heads. A kilobyte of a packed text or profile takes
+    # milliseconds.
+    if size is None or b"IHDR" in rest or b"zTXt" in rest or b"iTXt" in rest or b"iCCP" in rest:
         return None
     return size[0] * size[1]
 
