@@ -1,5 +1,6 @@
 """What a file may ask of its decoder, and what large and odd ones cost."""
 
+import struct
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from PIL import Image
 
 from garments.engine import Engine
 from garments.preprocess import BadImage, Limits, picture, to_array
+from garments.preprocess.frames import count_frames
 from garments.preprocess.scans import count_scans
 from garments.preprocess.size import size_of
 from tests import hostile
@@ -88,10 +90,37 @@ def test_a_jpeg_of_a_million_segments_is_not_counted_to_the_end() -> None:
     assert time.thread_time() - started < 0.5
 
 
+def test_what_looks_like_a_scan_in_a_thousand_notes_is_none() -> None:
+    notes = b"\xff\xfe\0\4\xff\xda" * 1000
+    photo = encoded(hostile.SHOT, "JPEG")
+    assert count_scans(photo[:2] + notes + photo[2:], 100) == 1
+
+
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "HEIF", "MPO"])
 def test_the_bound_on_frames_is_exact_in_every_format_that_has_them(kind: str) -> None:
     assert shaped(hostile.animated(kind, 4), frames=4).shape == (28, 28, 1)
     assert refusal(hostile.animated(kind, 5), frames=4) == "too_many_frames"
+
+
+@pytest.mark.parametrize("form", ["big-endian", "BigTIFF"])
+def test_the_pages_of_a_tiff_of_any_form_are_counted(form: str) -> None:
+    page = Image.new("I;16B" if form == "big-endian" else "L", (8, 8))
+    pages = {"save_all": True, "append_images": [page, page], "big_tiff": form == "BigTIFF"}
+    data = encoded(page, "TIFF", **pages)
+    assert data[:3] == {"big-endian": b"MM\0", "BigTIFF": b"II+"}[form]
+    assert count_frames(picture.open_picture(data), data, 10) == 3
+
+
+def test_a_gif_that_breaks_off_after_its_first_frame_is_read() -> None:
+    whole = hostile.animated("GIF", 2)
+    data = whole[: whole.rindex(b"!\xf9") + 20]
+    assert (shaped(data)[..., 0] == hostile.ITEM).all()
+
+
+def test_a_gif_of_as_many_blocks_as_64_mib_have_is_counted_to_its_end() -> None:
+    whole = hostile.gif_of(1)
+    data = whole[:29] + b"\2" + b"\1D" * 263_000 + b"\0;"
+    assert count_frames(picture.open_picture(data), data, 10) == 1
 
 
 def test_a_million_frames_are_not_counted_to_the_end() -> None:
@@ -108,6 +137,19 @@ def test_a_file_of_millions_of_parts_is_given_up_soon(name: str) -> None:
     size_of(data)
     assert refusal(data) in ("unreadable_image", "too_many_frames")
     assert time.thread_time() - started < 1
+
+
+@pytest.mark.parametrize("name", ["chunks.png", "pixels.png", "segments.jpg"])
+def test_a_file_of_as_many_parts_as_64_mib_have_is_read(name: str) -> None:
+    assert shaped(hostile.of_many_parts(100_000)[name]).shape == (28, 28, 1)
+
+
+def test_a_jpeg_with_the_resources_that_photoshop_writes_is_read() -> None:
+    resources = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\0" * 100
+    photo = encoded(hostile.SHOT, "JPEG")
+    head = b"\xff\xed" + struct.pack(">H", 2 + len(resources)) + resources
+    # What is appended makes it large enough for its resources to be counted.
+    assert (shaped(photo[:2] + head + photo[2:] + bytes(70_000)) == shaped(photo)).all()
 
 
 @pytest.mark.parametrize("name", ["runs.bmp", "chunks.png", "pixels.png", "resources.jpg"])
