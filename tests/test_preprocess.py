@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from garments.dataset import Dataset
 from garments.engine import Engine
@@ -140,6 +140,34 @@ def test_an_odd_tag_does_not_keep_a_picture_from_being_turned(item: np.ndarray) 
     exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + width_as_text + orientation + bytes(4)
     sheet, _ = pictures.turned(pictures.catalogue_shot(item), 6)
     data = pictures.encoded(sheet, "JPEG", exif=exif)
+    assert np.corrcoef(shaped(data).ravel(), item.ravel())[0, 1] > 0.9
+
+
+def in_png(name: str, text: str) -> dict[str, object]:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(name, text)
+    return {"pnginfo": info}
+
+
+SIDEWAYS = '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+EXIF_SIDEWAYS = pictures.turned(Image.new("L", (1, 1)), 6)[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("JPEG", {"xmp": SIDEWAYS.encode()}),
+        ("WEBP", {"xmp": SIDEWAYS.encode()}),
+        ("PNG", in_png("XML:com.adobe.xmp", SIDEWAYS)),
+        ("PNG", in_png("Raw profile type exif", f"\nexif\n      42\n{EXIF_SIDEWAYS.hex()}")),
+    ],
+    ids=["XMP of JPEG", "XMP of WebP", "XMP of PNG", "text of PNG"],
+)
+def test_a_turn_that_is_told_elsewhere_than_in_exif_is_made_too(
+    kind: str, told: dict[str, object], item: np.ndarray
+) -> None:
+    sheet, _ = pictures.turned(pictures.catalogue_shot(item), 6)
+    data = pictures.encoded(sheet, kind, **told)
     assert np.corrcoef(shaped(data).ravel(), item.ravel())[0, 1] > 0.9
 
 
