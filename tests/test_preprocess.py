@@ -46,6 +46,12 @@ def test_a_28_by_28_grey_picture_may_be_stored_in_any_mode(mode: str, item: np.n
     assert (shaped(pictures.encoded(stored))[..., 0] == item).all()
 
 
+def test_a_28_by_28_picture_in_colour_may_stray_from_grey_by_two_steps() -> None:
+    shades = np.asarray(Image.linear_gradient("L").resize((28, 28)))
+    stored = Image.fromarray(np.stack([shades, shades, np.minimum(shades, 253) + 2], axis=-1))
+    assert (shaped(pictures.encoded(stored))[..., 0] == np.asarray(stored.convert("L"))).all()
+
+
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
 def test_every_lossless_format_gives_the_same_array(kind: str, item: np.ndarray) -> None:
     stored = pictures.encoded(
@@ -126,6 +132,19 @@ def test_a_speck_of_dust_does_not_move_the_item(item: np.ndarray) -> None:
     assert np.abs(shaped(pictures.encoded(sheet)).astype(int) - plain).mean() < 3
 
 
+def test_an_item_of_one_line_is_no_speck_of_dust() -> None:
+    sheet = Image.new("L", (200, 200), "white")
+    sheet.paste("black", (50, 100, 150, 101))
+    assert shaped(pictures.encoded(sheet))[:, [0, -1]].max(axis=0).min() > 200
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_colour_that_a_picture_says_is_no_colour_is_laid_on_white(mode: str) -> None:
+    sheet = Image.new(mode, (40, 30), "gray")
+    photo = pictures.encoded(sheet, transparency=sheet.getpixel((0, 0)))
+    assert (to_array(photo, 24, 32, "photo", limits=Limits()) == 255).all()
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 def test_broken_exif_does_not_lose_the_picture(kind: str, item: np.ndarray) -> None:
@@ -197,6 +216,14 @@ def test_real_numbers_are_of_the_usual_range_that_they_hardly_leave(
     top = next((top for top in (1, 255, 65535) if most <= 1.5 * top), most)
     found = shaped(pictures.encoded(Image.fromarray(samples.astype(np.float32)), "TIFF"))[..., 0]
     assert np.abs(found - np.clip(samples / top, 0, 1) * 255).max() < 1.01
+
+
+def test_samples_that_are_no_numbers_are_black_and_harm_no_other(item: np.ndarray) -> None:
+    samples = (item / 255).astype(np.float32)
+    samples[0, :3] = np.nan, np.inf, -np.inf
+    found = shaped(pictures.encoded(Image.fromarray(samples), "TIFF"))[..., 0]
+    assert not found[0, :3].any()
+    assert np.abs(found[1:].astype(int) - item[1:]).max() <= 1
 
 
 def test_the_first_frame_of_an_animation_counts(item: np.ndarray) -> None:
