@@ -59,6 +59,13 @@ def test_a_flat_picture_is_never_accepted(folder: Path) -> None:
     assert {answer.decision for answer in Engine(folder).predict(flat)} == {"review"}
 
 
+def test_a_pale_item_may_be_accepted(folder: Path) -> None:
+    change(folder, accept_threshold=0.0)
+    pale = np.full((2, 28, 28, 1), 200, dtype=np.uint8)
+    pale[:, 5, 5, 0] = 200 - 31, 200 - 32
+    assert [answer.decision for answer in Engine(folder).predict(pale)] == ["review", "accept"]
+
+
 def test_the_batch_does_not_change_the_answer(engine: Engine, test_set: Dataset) -> None:
     pictures = test_set.images[:64, ..., None]
     alone = np.concatenate([engine.probabilities(pictures[i : i + 1]) for i in range(64)])
@@ -144,6 +151,7 @@ def test_a_wrong_golden_answer_is_refused(folder: Path) -> None:
         {"accept_threshold": None},
         {"accept_threshold": "0.9"},
         {"golden_probabilities": []},
+        {"golden_probabilities": [float("nan")] * 10},
         {"height": -1},
     ],
 )
@@ -151,6 +159,19 @@ def test_a_card_that_cannot_serve_is_refused(fields: dict[str, object], folder: 
     change(folder, **fields)
     with pytest.raises(EngineError):
         Engine(folder)
+
+
+def test_a_card_with_more_labels_or_fewer_probabilities_than_classes_is_refused(
+    folder: Path,
+) -> None:
+    card = read_card(folder)
+    for changes in (
+        {"labels": [*card.labels, "Hat"]},
+        {"labels": card.labels, "golden_probabilities": card.golden_probabilities[:9]},
+    ):
+        change(folder, **changes)
+        with pytest.raises(EngineError, match="labels and probabilities are not of one number"):
+            Engine(folder)
 
 
 def test_a_golden_input_of_another_size_is_refused(folder: Path) -> None:
