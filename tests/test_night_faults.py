@@ -120,6 +120,16 @@ def test_a_file_that_vanishes_while_its_folder_is_listed_hides_no_other(
     assert found == {b"a.png", b"b/2.png"}
 
 
+def test_a_folder_that_vanishes_before_it_is_listed_hides_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b/1.png", "c/2.png")
+    gone = failing_at(place.photos / "b", FileNotFoundError(errno.ENOENT, "gone"), os.scandir)
+    monkeypatch.setattr("garments.batch.walk.os.scandir", gone)
+    found = {each.name for each in walk(os.fsencode(place.photos))}
+    assert found == {b"a.png", b"c/2.png"}
+
+
 # The archive
 
 
