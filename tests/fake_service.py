@@ -117,11 +117,14 @@ def swapped(handler: Handler, pictures: list[bytes]) -> None:
 GOOD = {"prediction": 1, "label": "x", "confidence": 0.9, "decision": "accept", "top": []}
 ODDITIES: list[dict[str, object]] = [
     {**GOOD, "prediction": None},
+    {**GOOD, "prediction": True},
+    {**GOOD, "label": None},
     {**GOOD, "confidence": "0.9"},
     {**GOOD, "confidence": float("nan")},
     {**GOOD, "confidence": 1.1},
     {**GOOD, "decision": "maybe"},
     {**GOOD, "top": [{"label": 1, "confidence": 0.9}]},
+    {**GOOD, "top": [{"label": "x", "confidence": 1.1}]},
     {"error": "boom"},
     {"error": {"detail": None}},
     {},

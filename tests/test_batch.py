@@ -1,4 +1,6 @@
 import fcntl
+import io
+import json
 import os
 import pty
 import re
@@ -15,9 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
+from requests.structures import CaseInsensitiveDict
 
 from garments import batch
 from garments.batch.client import Client
+from garments.batch.replies import answers, retry_after
 from garments.batch.walk import EXTENSIONS, walk
 from garments.predictions import read_predictions
 from garments.settings import Settings
@@ -192,6 +197,35 @@ def test_retry_after_is_obeyed(photos: Path) -> None:
     with fake_service([fake.status(429, Retry_After="1")]) as service:
         counts, _ = night(photos, service.url)
     assert counts.seconds >= 1
+
+
+@pytest.mark.parametrize("entry", [*fake.ODDITIES, {**fake.GOOD, "model": {"name": "x"}}])
+def test_an_answer_of_another_form_is_taken_for_none(entry: dict[str, object]) -> None:
+    body = {"model": fake.MODEL, "predictions": [{"filename": "0", **entry}]}
+    response = requests.Response()
+    response.raw = io.BytesIO(json.dumps(body).encode())
+    with pytest.raises(requests.exceptions.InvalidJSONError):
+        answers(response, 1)
+
+
+@pytest.mark.parametrize(
+    ("wish", "seconds"),
+    [
+        ("7", 7),
+        ("3600", 30),
+        ("-1", 0),
+        ("1.5", 0),
+        ("٣", 0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 0),
+        (None, 0),
+    ],
+)
+def test_half_a_minute_is_the_longest_that_a_service_is_left_alone(
+    wish: str | None, seconds: float
+) -> None:
+    response = requests.Response()
+    response.headers = CaseInsensitiveDict({} if wish is None else {"Retry-After": wish})
+    assert retry_after(response) == seconds
 
 
 @pytest.mark.parametrize("code", [400, 401, 404, 405, 415, 422])
