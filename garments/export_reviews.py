@@ -154,11 +154,15 @@ def _content(path: Path, most: int) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
+        # Asked before it is opened as a file, which a folder of that name cannot be.
         if not stat.S_ISREG(status.st_mode) or status.st_size > most:
             return None
-        return file.read()
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _thumbnail(desk: Desk, digest: bytes) -> tuple[bytes | None, str]:

@@ -92,16 +92,27 @@ def test_a_correction_wins_over_the_photo_that_it_corrects(shop: Shop, tmp_path:
 
 
 def test_a_photo_that_is_gone_or_changed_goes_in_little(shop: Shop) -> None:
-    for name in ("gone.jpg", "changed.jpg", "link.jpg"):
+    for name in ("gone.jpg", "changed.jpg", "link.jpg", "pipe.jpg", "folder.jpg"):
         shop.add(name, 3)
     (shop.photos / "gone.jpg").unlink()
     (shop.photos / "changed.jpg").write_bytes(b"another")
     (shop.photos / "link.jpg").rename(shop.photos / "target.jpg")
     (shop.photos / "link.jpg").symlink_to("target.jpg")
-    assert shop.export() == "0 photos, 3 thumbnails"
-    assert len(shop.labels()) == 3
+    (shop.photos / "pipe.jpg").unlink()
+    os.mkfifo(shop.photos / "pipe.jpg")
+    (shop.photos / "folder.jpg").unlink()
+    (shop.photos / "folder.jpg").mkdir()
+    assert shop.export() == "0 photos, 5 thumbnails"
+    assert len(shop.labels()) == 5
     text = (shop.folder / "reviews.csv").read_text()
-    assert text.count(",thumbnail,Ana,") == 3
+    assert text.count(",thumbnail,Ana,") == 5
+
+
+def test_a_photo_that_is_larger_than_a_request_may_be_goes_in_little(shop: Shop) -> None:
+    shop.add("a.jpg", 3)
+    size = (shop.photos / "a.jpg").stat().st_size
+    found = [str(export(shop.desk, shop.folder, (), most)) for most in (size - 1, size)]
+    assert found == ["0 photos, 1 thumbnails", "1 photos, 0 thumbnails"]
 
 
 def test_a_photo_of_a_phone_goes_as_it_is(shop: Shop) -> None:
