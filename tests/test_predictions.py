@@ -50,6 +50,13 @@ def test_answers_of_people_are_read_back(tmp_path: Path) -> None:
     assert read_predictions(path, 10) == [coat, none]
 
 
+def test_a_table_that_a_spreadsheet_marks_as_utf_8_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    write_predictions([BOOT], path)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert read_predictions(path, 10) == [BOOT]
+
+
 @pytest.mark.parametrize("rows", [[JUNK, BOOT], [BOOT, BOOT]])
 def test_rows_that_are_not_in_order_are_refused(rows: list[Row], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="comes twice, or too late"):
@@ -102,8 +109,9 @@ def test_two_cannot_write_one_file_at_once(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [path.name]
 
 
+@pytest.mark.parametrize("another", [False, True], ids=["and gone", "and another is begun"])
 def test_a_file_that_is_put_in_its_place_before_it_is_locked_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    another: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, partial = tmp_path / "predictions.csv", tmp_path / ".predictions.csv.part"
     flock, locks = fcntl.flock, itertools.count()
@@ -111,6 +119,8 @@ def test_a_file_that_is_put_in_its_place_before_it_is_locked_is_made_anew(
     def late(file: int, how: int) -> None:
         if next(locks) == 0:  # between the moments that it is opened and locked
             partial.replace(path)
+            if another:
+                partial.touch()
         flock(file, how)
 
     def rows() -> Iterator[Row]:
@@ -120,6 +130,14 @@ def test_a_file_that_is_put_in_its_place_before_it_is_locked_is_made_anew(
 
     monkeypatch.setattr(predictions.fcntl, "flock", late)
     write_predictions(rows(), path)
+    assert read_predictions(path, 10) == [BOOT]
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_what_a_killed_process_left_behind_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    (tmp_path / ".predictions.csv.part").write_text("half a table")
+    write_predictions([BOOT], path)
     assert read_predictions(path, 10) == [BOOT]
     assert os.listdir(tmp_path) == [path.name]
 
