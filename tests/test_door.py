@@ -14,6 +14,7 @@ from garments.settings import Settings
 from garments.web.door import Door
 from garments.web.headers import DROPPED
 from garments.web.lifecycle import UNTIL, Lifecycle
+from garments.web.line import Line
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems
 from garments.web.together import TooMuch, others_wait
@@ -359,6 +360,31 @@ def test_what_never_reaches_the_application_counts_for_its_endpoint() -> None:
     assert world.number('garments_requests_total{code="408",endpoint="/work"}') == 1
     assert world.number('garments_requests_total{code="408",endpoint="other"}') == 1
     assert world.number('garments_request_seconds_count{endpoint="/work"}') == 4
+
+
+def test_the_place_goes_to_whoever_has_waited_longest_and_is_free_after_the_last() -> None:
+    served: list[int] = []
+
+    async def inside() -> Line:
+        line = Line(3, lambda: None)
+        line.taken = True
+
+        async def take_its_turn(number: int) -> None:
+            await line.wait(10)
+            served.append(number)
+            line.leave()
+
+        waiting = [asyncio.ensure_future(take_its_turn(number)) for number in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal, match="too many requests at once"):
+            line.require_room()
+        line.leave()
+        await asyncio.gather(*waiting)
+        return line
+
+    line = asyncio.run(inside())
+    assert served == [0, 1, 2]
+    assert not line.taken
 
 
 def test_the_bodies_of_large_requests_are_bounded_together() -> None:

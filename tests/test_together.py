@@ -134,6 +134,18 @@ def test_no_more_than_sixteen_are_worked_on_together() -> None:
     assert engine.runs == [16, 16, 8]
 
 
+@pytest.mark.usefixtures("unhurried")
+def test_whoever_watches_the_line_hears_after_each_group_how_many_still_wait() -> None:
+    heard: list[int] = []
+
+    async def inside() -> None:
+        group = Group(64, 10, lambda: heard.append(len(group)))
+        await asyncio.gather(*[working(group, lambda: "done") for _ in range(40)])
+
+    asyncio.run(inside())
+    assert heard == [24, 8, 0]
+
+
 def test_after_a_slow_one_no_other_is_begun_before_it_is_answered() -> None:
     engine: Any = Engine()
 
@@ -174,6 +186,23 @@ def test_who_would_wait_for_more_than_half_of_its_time_is_refused_at_once() -> N
     found, refused = asyncio.run(inside())
     assert refused < 0.05
     assert found[-1] == "in time"
+
+
+def test_hours_in_which_nobody_asks_do_not_count_as_time_that_a_request_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("garments.web.together.time.monotonic", lambda: now)
+
+    async def inside() -> list[str]:
+        nonlocal now
+        group = Group(64, 10, lambda: None)
+        for _ in range(2):
+            await working(group, lambda: "done")
+            now += 3600
+        return await asyncio.gather(*[working(group, lambda: "done") for _ in range(2)])
+
+    assert asyncio.run(inside()) == ["done"] * 2
 
 
 def test_who_is_gone_is_passed_over() -> None:
