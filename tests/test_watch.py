@@ -8,13 +8,17 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from garments.web.metrics import own_folder
+from garments.settings import Settings
+from garments.web import create_app
+from garments.web.metrics import Metrics, own_folder
+from garments.web.watch import Watch
 from tests.conftest import serving
 from tests.test_server import children
 from tests.test_web import form
@@ -66,6 +70,16 @@ def test_the_log_can_be_turned_off(
     assert lines(capsys) == []
 
 
+def test_a_log_that_nobody_reads_any_more_fails_no_request(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("garments.web.watch.sys.stderr", SimpleNamespace(write=broken))
+    assert client.get("/health", buffered=True).status_code == 200
+
+
 def test_an_id_is_given_back_or_made(client: FlaskClient) -> None:
     given = client.get("/health", headers={"X-Request-ID": "a-b.c:1"})
     assert given.headers["X-Request-ID"] == "a-b.c:1"
@@ -107,6 +121,25 @@ def test_numbers_tell_requests_predictions_and_rejections(client: FlaskClient, b
     assert found["garments_rejections_total,reason=unsupported_media_type"] == 1
     assert 0 < found[f"garments_model_load_seconds,{model}"] < 60
     assert found["garments_queue_depth"] == 0
+
+
+def test_numbers_tell_of_what_is_asked_by_the_protocol_of_inference_too(
+    client: FlaskClient,
+) -> None:
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [2, 28, 28, 1], "data": [0] * 1568}
+    client.post("/v2/models/fashion-mnist/infer", json={"inputs": [tensor]}, buffered=True)
+    found = numbers(client.get("/metrics").text)
+    assert found["garments_request_pictures_sum"] == 2
+    told = [value for name, value in found.items() if name.startswith("garments_predictions_total")]
+    assert told == [2]
+
+
+def test_the_page_of_numbers_tells_of_every_request_before_it(models: Path) -> None:
+    watch = Watch(Metrics(), log=False, later=lambda _: None)
+    client = create_app(Settings(model_dir=models), watch=watch).test_client()
+    client.get("/health", buffered=True)
+    found = numbers(client.get("/metrics").text)
+    assert found["garments_requests_total,code=200,endpoint=/health"] == 1
 
 
 def test_what_the_token_keeps_out_is_counted_as_what_was_asked(make_client: MakeClient) -> None:
