@@ -313,7 +313,7 @@ def test_with_a_token_they_answer_to_any_name(closed: FlaskClient) -> None:
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/static/site.js"])
 def test_a_page_may_load_and_run_only_what_the_service_has(path: str, client: FlaskClient) -> None:
     with client.get(path) as answer:
-        policy = answer.headers["Content-Security-Policy"]
+        (policy,) = answer.headers.getlist("Content-Security-Policy")
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
     assert directives.pop("img-src") == "'self' blob: data:"
     assert directives.pop("default-src") == "'none'"
