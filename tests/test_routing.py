@@ -120,6 +120,15 @@ def test_pictures_of_one_request_go_each_to_its_own_model(
         assert entry["confidence"] == pytest.approx(expected["confidence"], abs=1e-3)
 
 
+def test_the_model_of_an_answer_is_that_of_the_first_picture_that_has_one(
+    client: FlaskClient, photo: bytes
+) -> None:
+    body = client.post("/predict", **as_json(text(b"no picture"), text(BOOT), text(photo))).json
+    assert body["model"]["name"] == "fashion-mnist"
+    named = [entry.get("model", {}).get("name") for entry in body["predictions"]]
+    assert named == [None, None, "photo"]
+
+
 @pytest.mark.parametrize("bad", [b"no picture", None])
 def test_a_bad_picture_harms_no_other_whichever_model_it_is_for(
     bad: bytes | None, client: FlaskClient
