@@ -132,6 +132,25 @@ def test_a_speck_of_dust_does_not_move_the_item(item: np.ndarray) -> None:
     assert np.abs(shaped(pictures.encoded(sheet)).astype(int) - plain).mean() < 3
 
 
+def test_a_background_that_is_not_lit_evenly_is_black_and_a_spot_on_it_moves_nothing(
+    item: np.ndarray,
+) -> None:
+    lit = np.asarray(pictures.catalogue_shot(item)) - np.linspace(0, 45, 560)[:, None]
+    sheet = Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+    plain = shaped(pictures.encoded(sheet)).astype(int)
+    assert np.percentile(plain[item == 0], 75) == 0  # at its edge the item may be spread a little
+    sheet.paste("black", (20, 400, 40, 420))
+    assert np.abs(shaped(pictures.encoded(sheet)).astype(int) - plain).mean() < 3
+
+
+def test_an_item_that_is_cut_off_by_the_border_is_no_background() -> None:
+    sheet = Image.new("L", (100, 100), "white")
+    sheet.paste("black", (0, 60, 80, 100))
+    found = shaped(pictures.encoded(sheet))
+    assert found[14].min() > 200
+    assert found[[0, -1]].max() == 0
+
+
 def test_an_item_of_one_line_is_no_speck_of_dust() -> None:
     sheet = Image.new("L", (200, 200), "white")
     sheet.paste("black", (50, 100, 150, 101))
@@ -146,10 +165,11 @@ def test_the_colour_that_a_picture_says_is_no_colour_is_laid_on_white(mode: str)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"II*\0\x08\0\0\0\xff\xff junk", b"nothing but junk"])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
-def test_broken_exif_does_not_lose_the_picture(kind: str, item: np.ndarray) -> None:
+def test_broken_exif_does_not_lose_the_picture(kind: str, exif: bytes, item: np.ndarray) -> None:
     sheet = pictures.catalogue_shot(item)
-    data = pictures.encoded(sheet, kind, exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff junk")
+    data = pictures.encoded(sheet, kind, exif=b"Exif\0\0" + exif)
     assert np.corrcoef(shaped(data).ravel(), item.ravel())[0, 1] > 0.9
 
 
@@ -190,6 +210,15 @@ def test_a_turn_that_is_told_elsewhere_than_in_exif_is_made_too(
     assert np.corrcoef(shaped(data).ravel(), item.ravel())[0, 1] > 0.9
 
 
+def test_a_turn_is_made_that_stands_behind_the_pixels(item: np.ndarray) -> None:
+    sheet, exif = pictures.turned(pictures.catalogue_shot(item), 6)
+    data = pictures.encoded(sheet, exif=exif)
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    moved = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    assert (shaped(moved) == shaped(data)).all()
+
+
 def test_a_sixteen_bit_picture_is_turned_too(item: np.ndarray) -> None:
     stored, exif = pictures.turned(Image.fromarray(item), 6)
     wide = Image.fromarray(np.asarray(stored).astype(np.uint16) * 257)
@@ -216,6 +245,13 @@ def test_real_numbers_are_of_the_usual_range_that_they_hardly_leave(
     top = next((top for top in (1, 255, 65535) if most <= 1.5 * top), most)
     found = shaped(pictures.encoded(Image.fromarray(samples.astype(np.float32)), "TIFF"))[..., 0]
     assert np.abs(found - np.clip(samples / top, 0, 1) * 255).max() < 1.01
+
+
+def test_the_range_of_real_numbers_is_told_by_all_of_a_picture() -> None:
+    samples = np.zeros((10, 1200), np.float32)
+    samples[:, 600:] = 128
+    photo = pictures.encoded(Image.fromarray(samples), "TIFF")
+    assert (to_array(photo, 10, 1200, "photo", limits=Limits())[:, -1] == 128).all()
 
 
 def test_samples_that_are_no_numbers_are_black_and_harm_no_other(item: np.ndarray) -> None:
@@ -259,6 +295,7 @@ def test_a_twelve_megapixel_jpeg_is_decoded_at_a_reduced_scale(
         ((400, 534), (200, 267)),
         ((534, 400), (267, 200)),
         ((380, 505), (380, 505)),  # half of it would have to be made larger again
+        ((800, 600), (400, 300)),  # a quarter would, once it is turned
         ((100, 2000), (25, 500)),
         ((150, 100), (150, 100)),
     ],
