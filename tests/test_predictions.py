@@ -97,15 +97,16 @@ def test_no_formula_is_behind_what_parts_cells_elsewhere(
 
 def test_two_cannot_write_one_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
+    many = [Row(f"{number}.png", error="no picture") for number in range(1000, 2000)]
 
     def rows() -> Iterator[Row]:
-        yield BOOT
+        yield from many  # some of which are in the file by then
         with pytest.raises(BlockingIOError, match="another process"):
             write_predictions([JUNK], path)
         yield JUNK
 
     write_predictions(rows(), path)
-    assert read_predictions(path, 10) == [BOOT, JUNK]
+    assert read_predictions(path, 10) == [*many, JUNK]
     assert os.listdir(tmp_path) == [path.name]
 
 
