@@ -115,6 +115,40 @@ def test_a_photo_that_is_larger_than_a_request_may_be_goes_in_little(shop: Shop)
     assert found == ["0 photos, 1 thumbnails", "1 photos, 0 thumbnails"]
 
 
+def test_what_has_neither_a_photo_nor_a_thumbnail_is_told(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.add("a.jpg", 3)
+    (shop.photos / "a.jpg").unlink()
+    monkeypatch.setattr(shop.desk.queue, "thumbnail", lambda _: None)
+    assert shop.export() == "0 photos, 0 thumbnails, 1 without a picture"
+    assert shop.files() == {"reviews.csv"}
+
+
+@pytest.mark.parametrize(("form", "extension"), [("PNG", ".png"), ("JPEG", ".jpg")])
+def test_a_thumbnail_is_named_by_what_it_is(
+    form: str, extension: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.add("a.webp", 3)
+    (shop.photos / "a.webp").unlink()
+    small = encoded(Image.new("RGB", (8, 8)), form)
+    monkeypatch.setattr(shop.desk.queue, "thumbnail", lambda _: small)
+    shop.export()
+    (name,) = shop.files() - {"reviews.csv"}
+    assert Path(name).suffix == extension
+
+
+def test_an_export_leaves_no_file_open(shop: Shop) -> None:
+    for name in ("whole.jpg", "folder.jpg"):
+        shop.add(name, 3)
+    (shop.photos / "folder.jpg").unlink()
+    (shop.photos / "folder.jpg").mkdir()
+    shop.export()  # the database stays open from here on
+    before = os.listdir("/dev/fd")
+    shop.export()
+    assert os.listdir("/dev/fd") == before
+
+
 def test_a_photo_of_a_phone_goes_as_it_is(shop: Shop) -> None:
     shop.add("phone.HEIC", 3, form="HEIF")
     assert shop.export() == "1 photos, 0 thumbnails"
@@ -277,9 +311,10 @@ def test_the_command_says_what_it_did(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop.add("a.jpg", 3)
+    folder = shop.folder / "a new one"
     monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
-    assert export_reviews.main([str(shop.folder)]) == 0
-    assert capsys.readouterr().out == f"{shop.folder}: 1 photos, 0 thumbnails\n"
+    assert export_reviews.main([str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder}: 1 photos, 0 thumbnails\n"
 
 
 def test_the_command_says_how_to_have_archived_photos_whole(
