@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from garments.engine import Engine
 from garments.web.problems import PROBLEMS
+from garments.web.uploads import BODY
 from tests.conftest import IMAGES, MODEL
 from tests.pictures import encoded
 
@@ -74,9 +75,32 @@ def test_any_number_of_files_comes_as_a_form_in_the_order_sent(
 
 def test_base64_comes_as_json(client: FlaskClient, boot: bytes) -> None:
     lines = base64.encodebytes(boot).decode()
-    sent = as_json(text(boot), f"data:image/png;base64,{text(boot)}", lines)
+    urls = [f"{scheme}:image/png;base64,{text(boot)}" for scheme in ("data", "DATA")]
+    sent = as_json(text(boot), *urls, lines)
     found = client.post("/predict", **sent).json["predictions"]
-    assert [row["prediction"] for row in found] == [9, 9, 9]
+    assert [row["prediction"] for row in found] == [9, 9, 9, 9]
+
+
+def test_as_many_data_urls_are_taken_as_a_request_may_have_pictures(
+    make_client: MakeClient,
+) -> None:
+    response = make_client(max_images=1500).post("/predict", **as_json(*["data:,"] * 1500))
+    assert len(response.json["predictions"]) == 1500
+
+
+def test_a_file_field_that_was_left_empty_is_passed_over(client: FlaskClient, boot: bytes) -> None:
+    sent = form(("a", b"", ""), ("a", boot, "boot.png"), ("b", boot, ""), ("b", b"", ""))
+    found = client.post("/predict", **sent).json["predictions"]
+    assert [(row["filename"], row["prediction"]) for row in found] == [("boot.png", 9), ("", 9)]
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity"])
+def test_a_body_that_says_it_is_as_it_is_is_taken(
+    coding: str, client: FlaskClient, boot: bytes
+) -> None:
+    headers = {"Content-Encoding": coding}
+    response = client.post("/predict", data=boot, content_type="image/png", headers=headers)
+    assert response.status_code == 200
 
 
 def test_every_form_gives_the_same_answer(client: FlaskClient, boot: bytes) -> None:
@@ -299,7 +323,8 @@ def test_another_method_is_not_allowed(client: FlaskClient) -> None:
 
 def test_too_many_bytes_are_too_large(make_client: MakeClient, boot: bytes) -> None:
     client = make_client(max_request_bytes=len(boot) - 1)
-    for sent in ({"data": boot, "content_type": "image/png"}, form(("f", boot, "x.png"))):
+    one = {"data": boot, "content_type": "image/png"}
+    for sent in (one, {**one, "environ_overrides": {BODY: boot}}, form(("f", boot, "x.png"))):
         detail = assert_problem(client.post("/predict", **sent), 413, "request_too_large")
         assert f"at most {len(boot) - 1} bytes" in detail
 
@@ -374,6 +399,8 @@ def test_too_many_bytes_without_a_length_are_too_large(kind: str, make_client: M
             b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n' + b"x" * 5000
         ),
         content_type=kind,
+        # Else the length that the test's client tells would count.
+        headers={"Transfer-Encoding": "chunked"},
         environ_overrides={"wsgi.input_terminated": True},
     )
     assert_problem(response, 413, "request_too_large")
