@@ -15,7 +15,10 @@ from tritonclient.utils import InferenceServerException
 from werkzeug.test import TestResponse
 
 from garments.engine import Engine
+from garments.settings import Settings
+from garments.web import create_app
 from garments.web.inference_protocol import OUTPUTS
+from garments.web.lifecycle import Lifecycle
 from tests.hostile import BOOT, ITEM
 
 MODEL = "fashion-mnist"
@@ -132,6 +135,13 @@ def test_data_may_be_nested(client: FlaskClient) -> None:
     assert flat["outputs"][1]["data"] == ["Ankle boot"]
 
 
+def test_files_may_stand_in_a_column(client: FlaskClient) -> None:
+    column = [[base64.b64encode(BOOT).decode()]] * 2
+    given = {"name": "images", "datatype": "BYTES", "shape": [2, 1], "data": column}
+    found = {one["name"]: one["data"] for one in post(client, given).json["outputs"]}
+    assert found["label"] == ["Ankle boot"] * 2
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -213,6 +223,14 @@ def test_a_string_among_pixels_takes_no_memory_for_each_of_them(
     assert most < 50 * len(body)
 
 
+def test_as_many_files_as_a_request_may_have_are_no_swelling(
+    make_client: Callable[..., FlaskClient],
+) -> None:
+    given = {"name": "images", "datatype": "BYTES", "shape": [1500], "data": [""] * 1500}
+    told = assert_error(post(make_client(max_images=1500), given), 422)
+    assert told.startswith("picture 0, counted from 0: the picture has no bytes")
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
@@ -265,6 +283,13 @@ def test_everything_below_v2_has_the_error_body_of_the_protocol(
     assert_error(post(client, tensor()), 413)
     assert_error(make_client(model_dir=tmp_path).get("/v2/health/ready"), 503)
     assert make_client(model_dir=tmp_path).get("/v2/health/live").status_code == 200
+
+
+def test_a_service_that_is_about_to_stop_lives_but_is_not_ready(models: Path) -> None:
+    leaving = Lifecycle(draining=True)
+    client = create_app(Settings(model_dir=models), lifecycle=leaving).test_client()
+    assert "ask another one" in assert_error(client.get("/v2/health/ready"), 503)
+    assert client.get("/v2/health/live").status_code == 200
 
 
 def test_more_pictures_than_the_limit_are_refused(make_client: Callable[..., FlaskClient]) -> None:

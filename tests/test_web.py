@@ -3,6 +3,7 @@ import gzip
 import io
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from garments.engine import Engine
+from garments.web.lifecycle import UNTIL
+from garments.web.models import Models, read_folders
 from garments.web.problems import PROBLEMS
 from garments.web.uploads import BODY
 from tests.conftest import IMAGES, MODEL
@@ -329,6 +332,17 @@ def test_too_many_bytes_are_too_large(make_client: MakeClient, boot: bytes) -> N
         assert f"at most {len(boot) - 1} bytes" in detail
 
 
+@pytest.mark.parametrize("path", ["/predict", "/process_batch", INFER])
+def test_a_request_whose_time_is_up_is_refused(path: str, client: FlaskClient, boot: bytes) -> None:
+    picture = text(boot)
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "data": [picture]}
+    too_late = {UNTIL: time.monotonic() - 1}
+    sent = {"images": [picture], "inputs": [tensor]}
+    response = client.post(path, json=sent, environ_overrides=too_late)
+    assert response.status_code == 503
+    assert "this took longer than a request may" in response.text
+
+
 def test_too_many_pictures_are_too_many(make_client: MakeClient, boot: bytes) -> None:
     client = make_client(max_images=2)
     assert client.post("/predict", **as_json(*[text(boot)] * 2)).status_code == 200
@@ -409,7 +423,8 @@ def test_too_many_bytes_without_a_length_are_too_large(kind: str, make_client: M
 def test_without_the_token_only_health_answers(make_client: MakeClient, boot: bytes) -> None:
     client = make_client(api_token="secret")
     assert client.get("/health").status_code == 200
-    for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+    for wrong in (None, "Bearer wrong", "Basic secret", "Bearer sécret"):
+        sent = {} if wrong is None else {"Authorization": wrong}
         response = client.get("/ready", headers=sent)
         assert_problem(response, 401, "unauthorized")
         assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -418,9 +433,10 @@ def test_without_the_token_only_health_answers(make_client: MakeClient, boot: by
     )
 
 
-def test_with_the_token_all_answers(make_client: MakeClient, boot: bytes) -> None:
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
+def test_with_the_token_all_answers(scheme: str, make_client: MakeClient, boot: bytes) -> None:
     client = make_client(api_token="secret")
-    token = {"Authorization": "Bearer secret"}
+    token = {"Authorization": f"{scheme} secret"}
     assert client.get("/ready", headers=token).status_code == 200
     response = client.post("/predict", data=boot, content_type="image/png", headers=token)
     assert response.status_code == 200
@@ -434,8 +450,17 @@ def test_without_a_model_the_service_lives_but_is_not_ready(
     assert_problem(client.get("/ready"), 503, "not_ready")
     response = client.post("/predict", data=boot, content_type="image/png")
     detail = assert_problem(response, 503, "not_ready")
+    assert int(response.headers["Retry-After"]) >= 1
     assert str(tmp_path) not in detail
     assert "make one with train_model.py" in caplog.text
+
+
+def test_a_folder_that_training_has_not_finished_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / MODEL.name).symlink_to(MODEL)
+    (tmp_path / ".next.part").mkdir()
+    (tmp_path / ".next.part" / "card.json").write_text("{")
+    models = Models(read_folders(tmp_path, MODEL.name), MODEL.name)
+    assert ([engine.card.name for engine in models.all()], models.faults) == ([MODEL.name], [])
 
 
 def test_a_model_with_an_unknown_preprocessing_is_not_served(
