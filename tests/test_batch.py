@@ -11,8 +11,9 @@ import sys
 import termios
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from requests.structures import CaseInsensitiveDict
 from garments import batch
 from garments.batch.client import Client
 from garments.batch.replies import answers, retry_after
-from garments.batch.walk import EXTENSIONS, walk
+from garments.batch.walk import EXTENSIONS, Findings, Found, tell_left_out, walk
 from garments.predictions import read_predictions
 from garments.settings import Settings
+from garments.store import Stamp
 from tests import fake_service as fake
 from tests.conftest import PROJECT, free_port, script
 from tests.fake_service import fake_service
@@ -115,6 +117,24 @@ def test_what_is_no_image_is_told(photos: Path, caplog: pytest.LogCaptureFixture
     assert {*line.removeprefix(told).split(", ")} == {
         *("2 .avif", "1 .pdf", "1 link", "3 of other names"),
     }
+
+
+def test_of_very_many_kinds_the_most_frequent_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for kinds in ("abcde", "abcdef"):
+        tell_left_out(Counter({f".{kind}": 1000 - ord(kind) for kind in kinds}))
+    few, many = (message.partition(": ")[2] for message in caplog.messages)
+    assert few == "903 .a, 902 .b, 901 .c, 900 .d, 899 .e"
+    assert many == f"{few}, …"
+
+
+def test_slips_are_given_back_of_what_was_found_alone() -> None:
+    with closing(Findings()) as findings:
+        findings.add([Found(b"b.png", Stamp(1, 2, 3)), Found(b"a.png", Stamp(1, 2, 3))])
+        for name in (b"c.png", b"b.png", b"a.png"):
+            findings.expect(name, 7)
+        assert list(findings.slips()) == [(b"a.png", 7), (b"b.png", 7)]
+        assert findings.slips_without_photo() == (1, b"c.png")
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "a\nb.png", 'q"uote.png', "ü 🥾.png", "a,b.png"])
