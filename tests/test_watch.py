@@ -44,7 +44,8 @@ def numbers(page: str) -> dict[str, float]:
 def test_each_request_is_one_line_of_json(
     client: FlaskClient, boot: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sent = form(("a", boot, "a.png"), ("b", b"#!/bin/sh", "b.png"))
+    script = b"#!/bin/sh"
+    sent = form(("a", boot, "a"), ("b", script, "b"), ("c", b"", "c"), ("d", script, "d"))
     client.post("/predict", **sent, headers={"X-Request-ID": "night-7/1"}, buffered=True)
     (line,) = lines(capsys)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(line.pop("time")))
@@ -58,8 +59,8 @@ def test_each_request_is_one_line_of_json(
         "method": "POST",
         "path": "/predict",
         "status": 200,
-        "pictures": 2,
-        "refused": ["unsupported_type"],
+        "pictures": 4,
+        "refused": ["empty_image", "unsupported_type"],
     }
 
 
