@@ -387,6 +387,19 @@ def test_the_place_goes_to_whoever_has_waited_longest_and_is_free_after_the_last
     assert not line.taken
 
 
+def test_whoever_gives_up_leaves_the_line() -> None:
+    async def inside() -> Line:
+        line = Line(3, lambda: None)
+        line.taken = True
+        with pytest.raises(Refusal, match="longer than a request may"):
+            await line.wait(0.001)
+        assert len(line) == 0
+        line.leave()
+        return line
+
+    assert not asyncio.run(inside()).taken
+
+
 def test_the_bodies_of_large_requests_are_bounded_together() -> None:
     world = World(max_queue_bytes=2 * LARGE + 1, deadline_seconds=0.1)
     many = [asked(b"x" * LARGE) for _ in range(3)]
@@ -445,6 +458,14 @@ def test_the_large_body_of_whoever_is_refused_is_not_read() -> None:
     many = (stranger, in_chunks, nowhere, health)
     assert [each.status for each in many] == [401, 401, 404, 200]
     assert [each.read for each in many] == [0] * 4
+
+
+def test_the_large_body_of_what_takes_none_is_not_read() -> None:
+    world, page = World(), asked(b"x" * LARGE, path="/review")
+    page.method = "GET"
+    world.go.set()
+    world.run(all_of(page))
+    assert (page.status, page.read) == (200, 0)
 
 
 def test_what_is_open_to_all_takes_a_little_in_chunks_and_no_more() -> None:
