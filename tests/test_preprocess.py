@@ -157,6 +157,12 @@ def test_an_item_of_one_line_is_no_speck_of_dust() -> None:
     assert shaped(pictures.encoded(sheet))[:, [0, -1]].max(axis=0).min() > 200
 
 
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_photo_is_laid_on_white(mode: str) -> None:
+    photo = pictures.encoded(Image.new(mode, (40, 30)))
+    assert (to_array(photo, 24, 32, "photo", limits=Limits()) == 255).all()
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_the_colour_that_a_picture_says_is_no_colour_is_laid_on_white(mode: str) -> None:
     sheet = Image.new(mode, (40, 30), "gray")

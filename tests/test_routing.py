@@ -1,5 +1,6 @@
 """Which model answers, in the service and in a night."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,9 +16,10 @@ from garments.batch.answers import updated
 from garments.card import read_card
 from garments.predictions import read_predictions
 from garments.preprocess.size import size_of
-from garments.routing import model_for
+from garments.routing import from_header, in_header, model_for
 from garments.settings import Settings
 from garments.web import create_app
+from garments.web.lifecycle import UNTIL
 from tests import fake_service as fake
 from tests.conftest import IMAGES, MODEL, PROJECT, serving
 from tests.fake_service import fake_service
@@ -141,6 +143,14 @@ def test_a_bad_picture_harms_no_other_whichever_model_it_is_for(
         400 if bad is None else 415,
         *["malformed_base64" if bad is None else "unsupported_type"],
     )
+
+
+def test_a_request_for_two_models_whose_time_is_up_is_refused_as_a_whole(
+    client: FlaskClient, photo: bytes
+) -> None:
+    too_late = {UNTIL: time.monotonic() - 1}
+    sent = as_json(text(BOOT), text(photo))
+    assert_problem(client.post("/predict", **sent, environ_overrides=too_late), 503, "out_of_time")
 
 
 def test_the_older_interface_chooses_too(client: FlaskClient, photo: bytes) -> None:
@@ -317,3 +327,11 @@ def test_a_night_may_name_the_model(both: Path, tmp_path: Path, photo: bytes) ->
 def test_the_models_of_a_service_are_named_together_in_one_order() -> None:
     assert updated("b@1+a@2", "a@2") == "a@2+b@1"
     assert updated("a@1+b@2", "a@3") == "a@3+b@2"
+
+
+def test_a_header_carries_the_name_of_any_folder() -> None:
+    named = "a@1+mäntel, 100 %@2"
+    assert in_header(named).isascii()
+    assert "," not in in_header(named)
+    assert from_header(in_header(named)) == named
+    assert in_header("a-b@1+c_d@2") == "a-b@1+c_d@2"
