@@ -32,7 +32,7 @@ def side_by_side(works: Sequence[Work], share: int) -> None:
     one each are trained in little more than half of the time of one after the other.
 
     A work that fails is left to the caller, who fails at it in the same way, unless it was for want
-    of memory. What is logged is logged by this process, and no other outlives it.
+    of memory. What they log is logged by this process, and none outlives it.
     """
     context = get_context("spawn")
     told = context.Queue()
