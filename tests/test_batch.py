@@ -695,6 +695,15 @@ def test_code_3_and_a_trace_where_the_program_itself_is_at_fault(tmp_path: Path)
 
 
 @scripts
+def test_garbage_is_looked_for_again_once_all_is_loaded_but_not_among_that() -> None:
+    program = "import batch_request, gc; print(gc.isenabled(), len(gc.get_objects()) < 10_000)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "True True\n"
+
+
+@scripts
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_code_130_where_it_is_interrupted(
     number: signal.Signals, photos: Path, tmp_path: Path
