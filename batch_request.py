@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 
-gc.disable()  # nothing that a module makes is garbage, and to look for it takes a third of the time
+gc.disable()  # modules make no garbage: to look for it takes a third of a night without photos
 from garments import batch
 from garments.batch.command import parser
 from garments.settings import Settings

@@ -63,7 +63,7 @@ def test_pixels_that_are_multiplied_and_shifted_are_taken_as_integers(tmp_path: 
 
 
 @pytest.mark.parametrize("offset", [0.0, -0.3, 0.5, -2.5])
-def test_a_shift_by_no_whole_pixels_between_0_and_255_stays_as_it_is(
+def test_without_a_shift_by_whole_pixels_from_0_to_255_all_stays_as_it_is(
     offset: float, tmp_path: Path
 ) -> None:
     model = graph_of(network(offset=offset), tmp_path)
