@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "routing": set(),
     "card": set(),
     "bounds": set(),
+    "child": set(),
     "evidence": {"bounds"},
     "export_reviews": {"dataset", "predictions", "settings", "store"},
     "prune": {"settings", "store"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "answering": {"engine", "preprocess"},
     "training_request": set(),
     "training": {
-        *{"bounds", "card", "dataset", "engine"},
+        *{"bounds", "card", "child", "dataset", "engine"},
         *{"network", "preprocess", "report", "training_request"},
     },
     "web": {
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         "answering",
         "batch",
         "card",
+        "child",
         "engine",
         "predictions",
         "preprocess",

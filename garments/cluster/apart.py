@@ -6,10 +6,7 @@ It runs in a process of its own, whose one listener is `garments.cluster.engine`
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from collections.abc import Iterator
-from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,6 +17,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
 from garments.batch.errors import ServiceError
+from garments.child import end_with_parent
 from garments.cluster.connect import cluster
 from garments.cluster.sorter import Sorter, Work
 
@@ -30,7 +28,7 @@ def serve(connection: Connection, work: Work) -> None:
     When all of a list are sent None is, and when no more can be had a ServiceError. It ends with
     SIGTERM, which Ray hears, and with the process that has started it.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # with which Ray's own processes here end, too
     some = connection.recv()
     try:
         with cluster():
@@ -47,13 +45,6 @@ def serve(connection: Connection, work: Work) -> None:
         connection.send(ServiceError(f"the cluster failed: {told}"))
     except ServiceError as error:
         connection.send(error)
-
-
-def _end_with_parent() -> None:
-    """Leave at once when nobody listens any more: Ray's own processes here end with this one."""
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
 
 
 class _Holder(Sorter):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
+from garments import child
 from garments.batch.errors import ServiceError
 from garments.cluster.parts import Part, Parts, packed
 from garments.cluster.sorter import Work
@@ -84,12 +84,7 @@ def _started(work: Work) -> Iterator[_Ray]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(theirs, work), name="ray", daemon=True)
-    # A terminal sends Ctrl-C to both; only this one says what became of it, and ends the other.
-    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process.start()
-    finally:
-        signal.signal(signal.SIGINT, on_interrupt)
+    child.start(process)
     theirs.close()
     try:
         yield _Ray(process, ours)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from logging.handlers import QueueHandler, QueueListener
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.queues import Queue
 
+from garments import child
 from garments.dataset import DatasetError
 from garments.training_request import TrainingError
 
@@ -43,7 +41,7 @@ def side_by_side(works: Sequence[Work], share: int) -> None:
     listener.start()
     try:
         for process in processes:
-            _start_deaf(process.start)
+            child.start(process)
         for process in processes:
             process.join()
     finally:
@@ -53,17 +51,8 @@ def side_by_side(works: Sequence[Work], share: int) -> None:
         listener.stop()
 
 
-def _start_deaf(start: Callable[[], None]) -> None:
-    """`start` a process that does not hear Ctrl-C, which is for the one that waits for it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _carry_out(work: Work, share: int, told: Queue[logging.LogRecord]) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    child.end_with_parent()
     log = logging.getLogger()
     log.addHandler(QueueHandler(told))
     log.setLevel(logging.INFO)
@@ -72,9 +61,3 @@ def _carry_out(work: Work, share: int, told: Queue[logging.LogRecord]) -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() // share))
     with suppress(TrainingError, DatasetError):
         work()
-
-
-def _end_with_parent() -> None:
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
