@@ -56,7 +56,7 @@ class Card:
     """Of every seed that was trained alike: its seed, validation and test scores; of photos the
     scores of each fold of contributors."""
     averaged: int = 1
-    """Networks, of this seed and of those after it, whose weights were averaged."""
+    """Networks whose weights were averaged."""
     taught_by: list[str] = field(default_factory=list)
     """Versions of the models whose answers it learnt beside the labels."""
     kinds: list[str] = field(default_factory=list)

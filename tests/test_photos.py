@@ -686,7 +686,7 @@ def test_without_what_reads_the_imagenet_weights_no_photo_is_opened(
         train_on_photos(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path)
 
 
-def test_the_seed_after_the_last_one_is_the_first(
+def test_seeds_share_no_network(
     sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds: list[int] = []
@@ -697,12 +697,14 @@ def test_the_seed_after_the_last_one_is_the_first(
 
     monkeypatch.setattr(photo_fit, "fit", fitted)
     recipe = replace(RECIPE, averaged=2)
-    how = PhotoFit(
-        *("reference", recipe, 2**32 - 1, "tensorflow", tmp_path),
-        *(CLASSES_ALONE, sample, 10, (28, 24)),
-    )
-    how.fitted([Photo(take(tmp_path / "a.png"), frozenset({DRESS}), "7", "a")])
-    assert seeds == [2**32 - 1, 0]
+    photos = [Photo(take(tmp_path / "a.png"), frozenset({DRESS}), "7", "a")]
+    for seed in (0, 1, 2**32 - 1):
+        how = PhotoFit(
+            *("reference", recipe, seed, "tensorflow", tmp_path),
+            *(CLASSES_ALONE, sample, 10, (28, 24)),
+        )
+        how.fitted(photos)
+    assert seeds == [0, 1, 2, 3, 2**32 - 2, 2**32 - 1]
 
 
 def test_photos_are_too_few_where_even_right_answers_could_not_be_accepted() -> None:

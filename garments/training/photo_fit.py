@@ -45,8 +45,9 @@ class PhotoFit:
 
         Where an earlier call was interrupted, it goes on.
         """
-        # 2**32 is no seed any more.
-        seeds = [(self.seed + number) % 2**32 for number in range(self.recipe.averaged)]
+        # No network of one run is one of another's, and 2**32 is no seed any more.
+        first = self.seed * self.recipe.averaged
+        seeds = [(first + number) % 2**32 for number in range(self.recipe.averaged)]
         if self.backend == "torch" and len(seeds) > 1 and pays():
             left = [
                 seed for seed in seeds if not is_finished(self._state(photos, seed), self.recipe)
