@@ -200,6 +200,8 @@ class TorchLearner:
                 return functional.hardtanh(x, 0.0, layer.max_value)
             case layers.Add():
                 return x + given[1]
+            case layers.Concatenate(axis=-1):
+                return torch.cat(given, dim=1)
             case layers.MaxPooling2D():
                 return functional.max_pool2d(x, layer.pool_size, layer.strides)
             case layers.GlobalMaxPooling2D():
