@@ -400,6 +400,34 @@ def test_whoever_gives_up_leaves_the_line() -> None:
     assert not asyncio.run(inside()).taken
 
 
+@pytest.mark.parametrize("cancelled", ["before", "with", "after"])
+def test_whoever_is_cancelled_in_the_line_keeps_the_place_from_nobody(cancelled: str) -> None:
+    async def inside() -> tuple[Line, list[bool | BaseException]]:
+        line = Line(3, lambda: None)
+        line.taken = True
+
+        async def take_its_turn() -> bool:
+            await line.wait(1)
+            line.leave()
+            return True
+
+        gone, next_one = (asyncio.ensure_future(take_its_turn()) for _ in range(2))
+        await asyncio.sleep(0)
+        if cancelled != "after":
+            gone.cancel()
+        if cancelled == "before":
+            await asyncio.sleep(0)
+            assert len(line) == 1
+        line.leave()
+        gone.cancel()
+        return line, await asyncio.gather(gone, next_one, return_exceptions=True)
+
+    line, (gone, next_one) = asyncio.run(inside())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert next_one is True
+    assert not line.taken
+
+
 def test_the_bodies_of_large_requests_are_bounded_together() -> None:
     world = World(max_queue_bytes=2 * LARGE + 1, deadline_seconds=0.1)
     many = [asked(b"x" * LARGE) for _ in range(3)]

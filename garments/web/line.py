@@ -40,19 +40,31 @@ class Line:
         timer = self._loop.call_later(seconds, self._give_up, turn)
         try:
             await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._remove(turn)
+            elif turn.exception() is None:  # its turn had come: it is somebody else's now
+                self.leave()
+            raise
         finally:
             timer.cancel()
 
     def leave(self) -> None:
         """Give the place to whoever has waited longest."""
-        if self._waiting:
-            self._waiting.popleft().set_result(None)
+        while self._waiting:
+            turn = self._waiting.popleft()
             self._changed()
-        else:
-            self.taken = False
+            if not turn.done():  # else it was cancelled a moment ago, and does not know of it yet
+                turn.set_result(None)
+                return
+        self.taken = False
+
+    def _remove(self, turn: asyncio.Future[None]) -> None:
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+            self._changed()
 
     def _give_up(self, turn: asyncio.Future[None]) -> None:
         if not turn.done():
-            self._waiting.remove(turn)
-            self._changed()
+            self._remove(turn)
             turn.set_exception(Refusal("out_of_time", OUT_OF_TIME))
