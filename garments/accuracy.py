@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from garments.predictions import NONE, Row, TableError, numbers_of, plain, read_table
+from garments.predictions import COLUMNS, NONE, Row, TableError, numbers_of, plain, read_table
 from garments.report import Scores, mcnemar, score
 
 Right = tuple[int, ...]
@@ -125,8 +125,10 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
     """Read a CSV of `filename,label`, or of `filename,expected` as the return slips have it.
 
     A label is a number or one of `labels`, several joined by semicolons, any of which is right, or
-    `none of these`. Case and spaces do not count. Raises TableError.
+    `none of these`. Case and spaces do not count. A table of predictions is refused. Raises
+    TableError.
     """
+    _require_no_predictions(path)
     numbers = numbers_of(labels)
     found: dict[str, Right] = {}
     for line, cells in read_table(path, ("filename", "label"), {"label": "expected"}):
@@ -138,6 +140,18 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
                 f"{', '.join(labels)}, or {NONE}; several are joined by ;"
             ) from error
     return found
+
+
+def _require_no_predictions(path: Path) -> None:
+    """Refuse a table whose labels are answers: held against themselves, all of them are right."""
+    try:
+        read_table(path, COLUMNS)
+    except TableError:
+        return  # what else is wrong with it is told to whoever reads it as labels
+    raise TableError(
+        f"{path} is a table of predictions: its labels are what was answered, not what is right; "
+        "name a CSV of filename,label with the right ones"
+    )
 
 
 def _right(label: str, numbers: Mapping[str, int]) -> Right:

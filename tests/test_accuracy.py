@@ -5,7 +5,7 @@ import pytest
 
 from garments import accuracy, report
 from garments.dataset import LABELS
-from garments.predictions import Row, TableError
+from garments.predictions import Row, TableError, write_predictions
 
 
 def row(name: str, prediction: int | None, decision: str = "accept") -> Row:
@@ -122,6 +122,13 @@ def test_labels_may_be_the_return_slips(tmp_path: Path) -> None:
     assert accuracy.read_labels(path, LABELS) == {"a.png": (1,)}
     path.write_text("filename,class\na.png,9\n")
     with pytest.raises(TableError, match="line 1: there is no column expected or label; .*must"):
+        accuracy.read_labels(path, LABELS)
+
+
+def test_predictions_are_not_taken_for_labels(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    write_predictions([row("a.png", 3), row("b.png", 4)], path)
+    with pytest.raises(TableError, match="is a table of predictions: .*name a CSV of filename,lab"):
         accuracy.read_labels(path, LABELS)
 
 
