@@ -217,11 +217,16 @@ def read_table(
             reader = csv.DictReader(file, strict=True)
             there = reader.fieldnames or ()
             names = {name: own for name, own in choices if own in there}
-            missing = [own for name, own in choices if name not in names]
+            missing = [
+                " or ".join(own for name, own in choices if name == column)
+                for column in columns
+                if column not in names
+            ]
             if missing:
                 raise TableError(
-                    f"{path}, line 1: there is no column {' or '.join(missing)}; "
-                    f"the header must name {','.join(columns)}"
+                    f"{path}, line 1: there is no column {', '.join(missing)}; "
+                    f"the header must name {','.join(columns)}, with commas between them; "
+                    f"it is {','.join(there)[:80]!r}"
                 )
             for cells in reader:
                 line = reader.line_num
@@ -235,7 +240,9 @@ def read_table(
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise TableError(f"{path} is no CSV in UTF-8: {error}") from error
+        raise TableError(
+            f"{path} is no CSV in UTF-8 ({error}): save it as one, with commas"
+        ) from error
     if not rows:
         raise TableError(f"{path} has no rows below its header")
     return rows

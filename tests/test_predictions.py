@@ -228,8 +228,12 @@ def test_a_link_is_followed_and_stays(there: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "line 1: there is no column filename or prediction"),
+        ("", "line 1: there is no column filename, prediction, label, "),
         ("a,b\n1,2\n", "line 1: there is no column filename"),
+        (
+            ";".join(predictions.COLUMNS) + "\n",
+            "commas between them; it is 'filename;prediction;lab",
+        ),
         (",".join(predictions.COLUMNS) + "\n", "has no rows below its header"),
         (",".join(predictions.COLUMNS) + "\nx.png,1\n", "line 2: more or fewer cells"),
         (",".join(predictions.COLUMNS) + "\nx.png,1,a,1,accept,m,,,,\n", "line 2: more or fewer"),
@@ -256,7 +260,7 @@ def test_a_foreign_file_is_refused_with_the_line(text: str, told: str, tmp_path:
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes("filename,é".encode("latin-1"))
-    with pytest.raises(TableError, match="is no CSV in UTF-8"):
+    with pytest.raises(TableError, match=r"is no CSV in UTF-8 \(.*\): save it as one, with commas"):
         read_predictions(path, 10)
 
 
