@@ -25,6 +25,8 @@ def main() -> None:
         )
         rows = dataset.first_rows(pictures, given.limit, given.per_class)
         dataset.write_images(pictures, tqdm(rows, unit="image", disable=None), given.output)
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted: the same command writes all pictures anew\n")
     except (dataset.DatasetError, SettingsError, OSError) as error:
         parser.error(str(error))
     print(f"{len(rows):,} pictures are in {given.output}")

@@ -57,6 +57,21 @@ def test_generating_refuses_what_it_cannot_use(arguments: list[str], told: str) 
     assert told in done.stderr
 
 
+def test_generating_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from garments import dataset\n"
+        "def write_images(*_): raise KeyboardInterrupt\n"
+        "dataset.write_images = write_images\n"
+    )
+    header = ",".join(["label", *(f"pixel{n}" for n in range(1, 785))])
+    (tmp_path / "one.csv").write_text(f"{header}\n{'0,' * 784}0\n")
+    paths = f"{tmp_path}:{PROJECT}"
+    done = script("generate_image.py", "--csv", "one.csv", cwd=tmp_path, PYTHONPATH=paths)
+    assert done.returncode == 130
+    assert done.stderr.endswith("interrupted: the same command writes all pictures anew\n")
+    assert "Traceback" not in done.stderr
+
+
 def test_accuracy_is_told_with_table_and_plot(tmp_path: Path) -> None:
     lines = ["filename,prediction,label,confidence,decision,model,expected,error"]
     lines += [f"image_{n}_label_{n}.png,{n},x,0.9,accept,m@1,," for n in range(10)]
