@@ -13,7 +13,9 @@ def main() -> None:
     """Write the pictures; exit with 2 for bad data or settings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=Path, help="default: the test set in Data/, made if missing")
-    parser.add_argument("--output", type=Path, default=Path("images"))
+    parser.add_argument(
+        "--output", type=Path, default=Path("images"), help="folder; default: %(default)s"
+    )
     parser.add_argument("--limit", type=int, help="write only this many rows")
     parser.add_argument("--per-class", type=int, help="write only this many a class")
     given = parser.parse_args()

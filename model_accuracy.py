@@ -13,7 +13,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("predictions", nargs="?", type=Path, default=Path("predictions.csv"))
     parser.add_argument("--labels", type=Path, help="CSV of filename,label; default: the names")
-    parser.add_argument("--plot", type=Path, default=Path("confusion_matrix.png"))
+    parser.add_argument(
+        "--plot", type=Path, default=Path("confusion_matrix.png"), help="default: %(default)s"
+    )
     parser.add_argument("--against", type=Path, help="what another model said of the same files")
     given = parser.parse_args()
     try:
@@ -28,8 +30,7 @@ def main() -> None:
         if given.against:
             others = read_predictions(given.against, len(LABELS))
             text += "\n\n" + accuracy.against(rows, others, truth)
-        of_all = scores.right, scores.count
-        report.plot_confusion(scores.confusion, LABELS, given.plot, of_all)
+        report.plot_confusion(scores.confusion, LABELS, given.plot, (scores.right, scores.count))
     except (TableError, OSError, ValueError) as error:  # a plot of an unknown format
         parser.error(str(error))
     print(f"{text}\n\nThe confusion matrix is drawn in {given.plot}.")

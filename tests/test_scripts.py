@@ -23,6 +23,18 @@ def test_a_script_explains_itself(name: str) -> None:
     assert "usage:" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("batch_request.py", "in the place of another table's"),
+        ("generate_image.py", "--output OUTPUT folder; default: images"),
+        ("model_accuracy.py", "--plot PLOT default: confusion_matrix.png"),
+    ],
+)
+def test_what_a_script_writes_is_told_by_its_help(name: str, told: str) -> None:
+    assert told in " ".join(script(name, "--help").stdout.split())
+
+
 def test_images_are_generated_from_a_csv(test_set: Dataset, tmp_path: Path) -> None:
     dataset.write_csv(test_set.take(range(5)), tmp_path / "five.csv")
     done = script("generate_image.py", "--csv", tmp_path / "five.csv", "--output", tmp_path / "out")

@@ -22,7 +22,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--output",
         type=_place,
         default="predictions.csv",
-        help="the table; report.html goes beside it; default: %(default)s",
+        help="the table; report.html goes beside it, in the place of another table's; "
+        "default: %(default)s",
     )
     made.add_argument(
         "--engine",
