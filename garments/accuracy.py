@@ -125,10 +125,10 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
     """Read a CSV of `filename,label`, or of `filename,expected` as the return slips have it.
 
     A label is a number or one of `labels`, several joined by semicolons, any of which is right, or
-    `none of these`. Case and spaces do not count. A table of predictions is refused. Raises
-    TableError.
+    `none of these`. Case and spaces do not count. Of a table of predictions some label must be
+    corrected. Raises TableError.
     """
-    _require_no_predictions(path)
+    _require_no_answers(path, labels)
     numbers = numbers_of(labels)
     found: dict[str, Right] = {}
     for line, cells in read_table(path, ("filename", "label"), {"label": "expected"}):
@@ -142,16 +142,18 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
     return found
 
 
-def _require_no_predictions(path: Path) -> None:
-    """Refuse a table whose labels are answers: held against themselves, all of them are right."""
+def _require_no_answers(path: Path, labels: Sequence[str]) -> None:
+    """Refuse a table of predictions in which no label is corrected: all answers would be right."""
+    names = {str(number): label for number, label in enumerate(labels)}
     try:
-        read_table(path, COLUMNS)
+        rows = read_table(path, COLUMNS)
     except TableError:
         return  # what else is wrong with it is told to whoever reads it as labels
-    raise TableError(
-        f"{path} is a table of predictions: its labels are what was answered, not what is right; "
-        "name a CSV of filename,label with the right ones"
-    )
+    if all(names.get(cells["prediction"], cells["label"]) == cells["label"] for _, cells in rows):
+        raise TableError(
+            f"{path} is a table of predictions: its labels are what was answered, not what is "
+            "right; correct them, or name a CSV of filename,label"
+        )
 
 
 def _right(label: str, numbers: Mapping[str, int]) -> Right:

@@ -125,11 +125,14 @@ def test_labels_may_be_the_return_slips(tmp_path: Path) -> None:
         accuracy.read_labels(path, LABELS)
 
 
-def test_predictions_are_not_taken_for_labels(tmp_path: Path) -> None:
+def test_predictions_are_taken_for_labels_only_where_some_are_corrected(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
-    write_predictions([row("a.png", 3), row("b.png", 4)], path)
+    answers = [Row(f"{n}.png", str(n), LABELS[n], decision="accept") for n in (3, 4)]
+    write_predictions(answers, path)
     with pytest.raises(TableError, match="is a table of predictions: .*name a CSV of filename,lab"):
         accuracy.read_labels(path, LABELS)
+    path.write_text(path.read_text().replace("Coat", "Shirt"))
+    assert accuracy.read_labels(path, LABELS) == {"3.png": (3,), "4.png": (6,)}
 
 
 @pytest.mark.parametrize(
