@@ -86,10 +86,12 @@ def test_what_fails_is_left_to_the_caller(capfd: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: Path) -> None:
     program = (
-        "from functools import partial; from pathlib import Path\n"
+        "import signal; from functools import partial; from pathlib import Path\n"
         "from garments.training.side_by_side import side_by_side\n"
         "from tests.test_side_by_side import wait\n"
         "if __name__ == '__main__':\n"
+        # What a shell starts in the background is deaf to Ctrl-C, and so are its children.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    work = partial(wait, Path(__import__('sys').argv[1]))\n"
         "    side_by_side([work, work], share=2)\n"
     )
@@ -100,12 +102,15 @@ def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: 
     with subprocess.Popen(
         command, env=paths, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        until(lambda: len(found(folder)) == 2)
-        if ends == signal.SIGINT:  # as from a terminal, to all of them
-            os.killpg(process.pid, ends)
-        else:
-            process.send_signal(ends)
-        _, errors = process.communicate(timeout=SOON)
+        try:
+            until(lambda: len(found(folder)) == 2)
+            if ends == signal.SIGINT:  # as from a terminal, to all of them
+                os.killpg(process.pid, ends)
+            else:
+                process.send_signal(ends)
+            _, errors = process.communicate(timeout=SOON)
+        finally:
+            process.kill()
     until(lambda: not any(is_alive(int(path.name)) for path in found(folder)))
     assert errors.count("Traceback") == (ends == signal.SIGINT)
 
