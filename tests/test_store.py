@@ -63,6 +63,7 @@ def test_an_answer_is_for_a_content_whatever_its_name(store: Store) -> None:
     store.record(run, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
     assert [outcome.decision for outcome in store.outcomes(HERE, MODEL)] == ["accept", "accept"]
     assert store.answered([digest("x"), digest("y")], MODEL) == {digest("x")}
+    assert store.answered([digest("y")], MODEL) == set()
 
 
 def test_an_answer_is_of_one_version_of_a_model(store: Store) -> None:
@@ -116,10 +117,11 @@ def test_a_later_answer_replaces_the_earlier_one(store: Store) -> None:
 
 def test_a_thumbnail_that_is_drawn_later_is_of_one_model_s_answer(store: Store) -> None:
     run = store.runs.begin(HERE)
-    store.record(run, HERE, [photo(b"a.png")], [answer(), answer(model="m@2")])
+    said = [answer(), answer(model="m@2"), answer("y")]
+    store.record(run, HERE, [photo(b"a.png"), photo(b"b.png", "y")], said)
     store.draw(MODEL, {digest("x"): b"small"})
     drawn = [outcome.drawn for model in (MODEL, "m@2") for outcome in store.outcomes(HERE, model)]
-    assert drawn == [True, False]
+    assert drawn == [True, False, False, False]
 
 
 def test_the_run_that_first_saw_a_content_stays(store: Store) -> None:
@@ -176,6 +178,8 @@ def night(posted: int) -> dict[str, object]:
 def test_earlier_nights_are_told_the_oldest_first(store: Store) -> None:
     for posted in (3, 0, 5):  # a night without new photos says nothing of them
         store.runs.finish(store.runs.begin(HERE), MODEL, night(posted))
+    unreadable = night(2) | {"reviewed": 0, "confidence": None}  # all that this one sent
+    store.runs.finish(store.runs.begin(HERE), MODEL, unreadable)
     store.runs.finish(store.runs.begin(b"/elsewhere"), MODEL, night(7))
     now = store.runs.begin(HERE)
     assert [night["classes"] for night in store.runs.earlier(now, HERE, 30)] == [[3], [5]]
@@ -183,8 +187,9 @@ def test_earlier_nights_are_told_the_oldest_first(store: Store) -> None:
 
 
 def test_the_last_night_is_one_over_the_same_directory_that_ended(store: Store) -> None:
-    ended, _, elsewhere = (store.runs.begin(place) for place in (HERE, HERE, b"/elsewhere"))
-    for run in (ended, elsewhere):
+    places = (HERE, HERE, HERE, b"/elsewhere")
+    first, ended, _, elsewhere = (store.runs.begin(place) for place in places)
+    for run in (first, ended, elsewhere):
         store.runs.finish(run, MODEL, night(1))
     assert store.runs.last_ended(store.runs.begin(HERE), HERE) == ended
 
@@ -195,6 +200,12 @@ def test_a_failed_record_leaves_nothing_of_it(store: Store) -> None:
     with pytest.raises(StoreError):
         store.record(run, HERE, [broken], [answer()])
     assert store.answered([digest("x")], MODEL) == set()
+
+
+def test_nothing_is_kept_of_a_night_that_never_began(store: Store) -> None:
+    with pytest.raises(StoreError):
+        store.record(99, HERE, [photo(b"a.png")], [answer()])
+    assert list(store.known(HERE, MODEL)) == []
 
 
 def test_the_tables_are_as_the_migrations_make_them(store: Store) -> None:
@@ -240,6 +251,17 @@ def test_a_migration_that_is_cut_leaves_nothing_behind(
         patch.setattr("alembic.runtime.migration.HeadMaintainer.update_to_step", broken)
         with pytest.raises(RuntimeError, match="cut"):
             store.open()
+    store.open()
+    assert list(store.known(HERE, MODEL)) == []
+    store.close()
+
+
+def test_a_program_in_a_folder_of_any_name_makes_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "100%(here)s").symlink_to(database._MIGRATIONS)
+    monkeypatch.setattr(database, "_MIGRATIONS", tmp_path / "100%(here)s")
+    store = Store(f"sqlite:///{tmp_path}/p.db")
     store.open()
     assert list(store.known(HERE, MODEL)) == []
     store.close()
@@ -322,6 +344,12 @@ def test_a_url_of_no_such_database_is_refused_with_a_way_out(url: str) -> None:
         Store(url)
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_server_is_named_in_either_way(scheme: str) -> None:
+    told = str(database.Database(f"{scheme}://me@127.0.0.1/none"))
+    assert told == "postgresql+psycopg://me@127.0.0.1/none"
+
+
 def test_a_password_is_not_told() -> None:
     store = Store("postgresql://me:secret@127.0.0.1:1/none")
     with pytest.raises(StoreError) as refused:
@@ -349,6 +377,13 @@ def test_a_place_where_sqlite_cannot_be_kept_safe_is_refused(tmp_path: Path) -> 
     url = f"sqlite:///file:{tmp_path}/p.db?vfs=unix-dotfile&uri=true"
     with pytest.raises(StoreError, match="cannot be kept safe there .*: put it on a local disk"):
         Store(url).open()
+
+
+def test_all_that_may_lie_beside_a_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to("p.db")
+    names = [file.name for file in Store(f"sqlite:///{tmp_path}/link.db").files]
+    assert names == ["p.db", "p.db-wal", "p.db-shm", "p.db-journal", "p.db.lock"]
+    assert Store("postgresql://127.0.0.1/none").files == []
 
 
 def test_nothing_is_left_beside_the_database(tmp_path: Path) -> None:
