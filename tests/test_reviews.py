@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -94,16 +95,36 @@ def test_the_most_doubtful_comes_first(desk: Desk) -> None:
     assert desk.taken("tab", 9, kind="wrong") == ["w"]
 
 
-def test_an_item_says_what_the_last_model_said(desk: Desk) -> None:
+@pytest.mark.parametrize("last", ["m@2", "a@1"])  # by its name after the first, and before it
+def test_an_item_says_what_the_last_model_said(last: str, desk: Desk) -> None:
     desk.add("a")
-    desk.store.record(
-        desk.store.runs.begin(HERE), HERE, [], [answer("a", model="m@2", label="Coat")]
-    )
+    run = desk.store.runs.begin(HERE)
+    desk.store.record(run, HERE, [], [answer("a", model=last, label="Coat")])
     desk.store.expect(1, HERE, [(b"a", 4)])
     (item,) = desk.queue.take("tab", "Ana", 1)
-    assert (item.kind, item.expected, item.model, item.label) == ("doubtful", 4, "m@2", "Coat")
+    assert (item.kind, item.expected, item.model, item.label) == ("doubtful", 4, last, "Coat")
     assert (item.directory, item.top) == (HERE, [["Dress", 0.9], ["Coat", 0.1]])
     assert desk.queue.thumbnail(item.digest) == b"small"
+
+
+def test_an_item_and_a_decision_name_the_one_of_several_models_that_answered(desk: Desk) -> None:
+    desk.add("a", model="m@1+n@1", answered_by="n@1")
+    (item,) = desk.queue.take("tab", "Ana", 1)
+    desk.decide("a")
+    (review,) = desk.reviews.standing()
+    assert (item.model, review.model) == ("n@1", "n@1")
+
+
+def test_an_item_whose_likeliest_classes_were_not_kept_has_none(desk: Desk) -> None:
+    desk.add("a", top=None)
+    (item,) = desk.queue.take("tab", "Ana", 1)
+    assert item.top == []
+
+
+def test_what_no_model_could_read_is_not_shown(desk: Desk) -> None:
+    desk.add("a", decision="unreadable", prediction=None)
+    desk.add("b")
+    assert desk.taken("tab", 9) == ["b"]
 
 
 def test_what_the_last_model_could_not_read_is_shown_as_the_one_before_read_it(desk: Desk) -> None:
@@ -148,11 +169,12 @@ def test_whoever_asks_for_more_keeps_what_they_have(desk: Desk) -> None:
 
 
 def test_what_is_released_is_there_for_others(desk: Desk) -> None:
-    desk.add("a", "b")
-    desk.taken("one", 2)
+    desk.add("a", "b", "c")
+    until = [item.until for item in desk.queue.take("one", "Ana", 3)]
     desk.queue.release("one", [digest("a")])
     desk.queue.release("three", [digest("b")])  # which is not theirs
-    assert desk.taken("two", 2) == ["a"]
+    desk.queue.release("one", [digest("c")], until[2])
+    assert desk.taken("two", 3) == ["a", "c"]
 
 
 def test_what_is_skipped_comes_again_at_the_end(desk: Desk) -> None:
@@ -179,6 +201,13 @@ def test_what_one_skipped_and_decided_on_after_all_comes_in_its_turn_when_taken_
     desk.queue.skip("one", "Ana", digest("a"))
     desk.reviews.undo(desk.decide("a"), "Ana")
     assert desk.taken("one", 2) == ["a", "b"]
+
+
+def test_what_one_decided_on_and_took_back_is_there_for_others(desk: Desk) -> None:
+    desk.add("a")
+    desk.taken("one")
+    desk.reviews.undo(desk.decide("a"), "Ana")
+    assert desk.taken("two", who="Ben") == ["a"]
 
 
 def test_a_content_with_several_files_is_looked_at_once(desk: Desk) -> None:
@@ -224,6 +253,32 @@ def test_a_photo_that_moves_elsewhere_keeps_its_place(desk: Desk) -> None:
         desk.store.wait(HERE, [(b"a", 0), (b"b", 0.1)])  # the night was cut short, and begins again
     desk.store.forget(HERE, list(moved))
     assert desk.taken("tab", 9) == ["old/a", "old/b"]
+
+
+def test_what_waits_for_nobody_leaves_no_trace_in_the_archive(desk: Desk) -> None:
+    desk.add("a", "b")
+    desk.store.wait(HERE, [(b"b", None)])
+    Archived(desk.database, b"/there").follow(HERE, {b"a": b"a", b"b": b"b"})
+    assert [known.name for known in desk.store.known(b"/there", MODEL)] == [b"a"]
+
+
+def test_a_photo_that_moves_again_waits_as_it_did_last(desk: Desk) -> None:
+    desk.add("a")
+    archived = Archived(desk.database, b"/there")
+    archived.follow(HERE, {b"a": b"a"})
+    desk.store.expect(1, HERE, [(b"a", 4)])
+    desk.store.wait(HERE, [(b"a", place("wrong", 0.5))])
+    archived.follow(HERE, {b"a": b"a"})
+    (item,) = desk.queue.take("tab", "Ana", 9)
+    assert (item.directory, item.kind, item.expected) == (b"/there", "wrong", 4)
+
+
+def test_a_name_that_is_taken_elsewhere_is_free_in_the_archive(desk: Desk) -> None:
+    desk.add("a")
+    run = desk.store.runs.begin(b"/zoo")
+    desk.store.record(run, b"/zoo", [photo(b"a", "another")], [answer("another")])
+    Archived(desk.database, b"/there").follow(HERE, {b"a": b"a"})
+    assert desk.taken("tab", 9) == ["a"]
 
 
 def test_a_photo_does_not_take_the_place_of_another_of_its_name(desk: Desk) -> None:
@@ -273,7 +328,11 @@ def test_a_place_is_read_as_it_was_written(desk: Desk) -> None:
 
 
 def test_the_progress_counts_what_is_left_and_the_last_hour(desk: Desk) -> None:
-    desk.add("a", "b", "c", "d")
+    desk.add("a", "b", "c", "d", "e")
+    desk.decide("e")
+    with desk.database.writing() as connection:
+        long_ago = datetime.now(timezone.utc) - timedelta(minutes=61)
+        connection.execute(sa.update(reviews).values(at=long_ago))
     desk.decide("a")
     desk.decide("b", who="Ben")
     desk.reviews.undo(desk.decide("c"), "Ana")
@@ -343,7 +402,9 @@ def test_what_is_taken_back_waits_again_and_can_be_decided_anew(desk: Desk) -> N
     desk.add("a", "b")
     number = desk.decide("a", 1)
     assert desk.reviews.undo(number, "Ana") == digest("a")
+    undone = when_undone(desk.database)
     assert desk.reviews.undo(number, "Ana") == digest("a")  # as when the answer was lost
+    assert when_undone(desk.database) == undone
     assert not [outcome for outcome in desk.store.outcomes(HERE, MODEL) if outcome.reviewed]
     assert desk.queue.claim("one", digest("a")) is not None
     assert desk.queue.claim("two", digest("a")) is None
@@ -355,6 +416,11 @@ def test_what_is_taken_back_waits_again_and_can_be_decided_anew(desk: Desk) -> N
     assert refused.value.review.answer == 2
     with desk.database.reading() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM reviews")) == 2
+
+
+def when_undone(database: Database) -> list[datetime | None]:
+    with database.reading() as connection:
+        return list(connection.scalars(sa.select(reviews.c.undone)))
 
 
 def test_nobody_takes_back_what_another_has_said(desk: Desk) -> None:
@@ -615,6 +681,19 @@ def test_what_people_say_is_on_the_disk_once_it_is_kept(tmp_path: Path) -> None:
     assert desk.reviews._database is desk.queue._database is desk.database
     with desk.database.connect() as connection:
         assert connection.scalar(sa.text("PRAGMA synchronous")) == 2  # FULL
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_server_that_started_anew_between_two_questions_is_asked_again(database_url: str) -> None:
+    desk = RealDesk(database_url)
+    desk.open()
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    assert desk.reviews.recent(1) == []
+    desk.database.close()
 
 
 def test_what_is_kept_by_a_durable_database_is_on_the_disk(tmp_path: Path) -> None:
