@@ -1,3 +1,4 @@
+import base64
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
 
 from garments.dataset import LABELS
-from garments.morning import page
+from garments.morning import homogeneity, page
 from garments.morning.drift import THRESHOLD, Shift, shift
 from garments.morning.homogeneity import _missed
+from garments.morning.moved import Moved
 from garments.morning.page import Night, Photo, Tally, render
 
 IMAGES = Path(__file__).parent.parent / "images"
@@ -202,8 +204,16 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize(("data", "kind"), [(PNG, "png"), (JPEG, "jpeg")])
 def test_a_thumbnail_is_told_by_its_content(data: bytes, kind: str) -> None:
     (image, _) = page_of(photos=[replace(PHOTO, thumbnail=data)]).all("img")
-    assert str(image["src"]).startswith(f"data:image/{kind};base64,")
+    how, _, told = str(image["src"]).partition(",")
+    assert (how, base64.b64decode(told)) == (f"data:image/{kind};base64", data)
     assert ("coarse" in str(image["class"])) == (kind == "png")
+
+
+@pytest.mark.parametrize(("width", "coarse"), [(63, True), (64, False), (256, False)])
+def test_a_thumbnail_of_few_pixels_is_shown_with_each_of_them(width: int, coarse: bool) -> None:
+    data = PNG[:16] + width.to_bytes(4, "big") + PNG[20:]
+    (image, _) = page_of(photos=[replace(PHOTO, thumbnail=data)]).all("img")
+    assert ("coarse" in str(image["class"])) == coarse
 
 
 @pytest.mark.parametrize("data", [None, b"", b"GIF89a", b"<svg onload='alert(1)'/>", PNG[:7]])
@@ -248,6 +258,10 @@ def of_new(readable: int) -> Tally:
     [
         (replace(NOTHING, found=3, unreadable=3), "No photo could be read. 3 of 3 photos found"),
         (
+            replace(NOTHING, found=13, unreadable=10, left=3),
+            "No photo could be read. 10 of 10 photos found",
+        ),
+        (
             replace(NIGHT, found=2_120, unreadable=120, left=0),
             "Many photos could not be read. 120 of 2,120 photos found could not: a camera",
         ),
@@ -286,6 +300,13 @@ def test_classes_and_confidences_are_counted_in_words() -> None:
     words = page_of().words
     assert "T-shirt/top 280 14.0 %" in words
     assert f"95–100 % {NIGHT.confidences[-1]} " in words
+    assert words.index("95–100 %") < words.index("90–95 %")  # the surest first
+
+
+def test_the_longest_bar_has_all_the_room() -> None:
+    rows = (replace(NIGHT, classes=(40, 20, *[0] * 8), confidences=(0,) * 20), [], [], [])
+    lengths = [bar["style"] for bar in Page("".join(render(*rows))).all("span") if "style" in bar]
+    assert lengths == ["--of: 1.0000", "--of: 0.5000"]
 
 
 def test_of_a_long_list_as_much_is_shown_as_was_asked_for() -> None:
@@ -372,6 +393,16 @@ def test_a_shift_is_told_first_with_what_moved_most() -> None:
     assert "Shifted: p < 0.0001, against 19 nights before. Pearson’s chi-squared test" in words
     assert f"p < {THRESHOLD}: were nights all alike, about one comparison in 1,000" in words
     assert "The confidence has shifted" not in words
+    assert "T-shirt/top 12.6 % 14.0 % −1.4" in words
+    assert "Bag 17.2 % 8.0 % +9.2" in words
+    assert "95–100 % 28.3 % 28.3 % 0.0" in words
+
+
+def test_of_all_that_moved_the_three_that_did_most_are_named() -> None:
+    moved = Moved("abcd", [300, 100, 250, 350], [[250, 250, 250, 250]])
+    assert [change.name for change in moved.farthest] == ["b", "d", "a"]
+    moved = Moved("abcde", [100, 200, 300, 400, 500], [[500, 400, 300, 200, 100]])
+    assert [change.name for change in moved.farthest] == ["a", "e", "b"]
 
 
 def test_of_many_nights_of_one_class_no_excuse_is_made_for_a_shift() -> None:
@@ -411,8 +442,16 @@ def test_a_shift_of_confidence_is_told_in_sure_answers() -> None:
     assert "With so few nights before, it may be nothing out of the ordinary." in words
 
 
-def test_nights_of_other_classes_are_passed_over() -> None:
-    other = Tally("2025-02-01", (2_000,) * 3, (100,) * 20)
+@pytest.mark.parametrize(
+    "other",
+    [
+        Tally("2025-02-01", (2_000,) * 3, (100,) * 20),
+        Tally("2025-02-01", counts(tuple(MIX), 2_000), (200,) * 10),
+        Tally("2025-02-01", (49, *[0] * 9), (*[0] * 19, 49)),
+    ],
+    ids=["classes", "bins", "few photos"],
+)
+def test_nights_of_other_classes_and_of_few_photos_are_passed_over(other: Tally) -> None:
     page = page_of(replace(NIGHT, earlier=(other, *NIGHT.earlier)))
     assert "Before: 19 nights, from 2025-03-01 to 2025-03-19" in page.words
 
@@ -511,6 +550,16 @@ def test_odd_nights_do_not_hide_the_next(nights: int, odd: int) -> None:
     assert hits >= 48
 
 
+def test_nights_that_differ_as_always_are_not_odd() -> None:
+    random = np.random.default_rng(0)
+    odd = 0
+    for _ in range(500):
+        found = shift(MIX * 2_000, [clumped(random, MIX, 2_000) for _ in range(30)])
+        assert found is not None
+        odd += bool(found.odd)
+    assert odd <= 2  # the farthest of thirty is far more often than one of a thousand
+
+
 def test_a_lasting_fault_is_told_for_three_nights() -> None:
     random = np.random.default_rng(0)
     for _ in range(50):
@@ -543,12 +592,37 @@ def test_what_is_left_out_is_made_up_for(freedom: int) -> None:
     assert whole == pytest.approx(freedom, rel=0.05)
 
 
+def test_two_nights_before_are_few_and_three_are_not() -> None:
+    assert [Shift(0.5, nights, None).few for nights in (2, 3)] == [True, False]
+
+
 def test_two_nights_are_compared_by_pearsons_test() -> None:
     tonight, before = [30, 40, 50], [60, 50, 45]
     found = shift(tonight, [before])
     assert found is not None
     assert found.p == pytest.approx(chi2_contingency([tonight, before], correction=False).pvalue)
     assert (found.nights, found.dispersion) == (1, None)
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_of_two_tests_the_smaller_p_counts_twice(
+    odd: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    earlier = [alike(random, MIX, 2_000) for _ in range(14)]
+    if odd:
+        earlier[4] = alike(random, moved(0.6, 8), 2_000)
+    tonight = alike(random, moved(0.01, 9), 2_000)
+    found, past = shift(tonight, earlier), np.array(earlier, float)
+    left_out = homogeneity._farthest(past)
+    kept = np.delete(past, left_out, axis=0)
+    without, _ = homogeneity._without_odd(tonight.astype(float), kept, left_out)
+    monkeypatch.setattr(homogeneity, "_farthest", lambda _: [])
+    with_all = shift(tonight, earlier)
+    assert found is not None
+    assert with_all is not None
+    assert (without < with_all.p) == odd
+    assert found.p == pytest.approx(2 * min(without, with_all.p))
 
 
 def test_the_dispersion_is_that_of_a_night_of_as_many_photos() -> None:
@@ -592,6 +666,10 @@ def test_rare_classes_are_counted_together() -> None:
 )
 def test_too_little_is_not_compared(tonight: list[int], earlier: list[list[int]]) -> None:
     assert shift(tonight, earlier) is None
+
+
+def test_fifty_photos_are_enough_to_be_compared() -> None:
+    assert shift([25, 25], [[24, 26]]) is not None
 
 
 NUMBERS = st.sampled_from([0, 0, 1, 5, 50, 1_000, 10**6]) | st.integers(0, 10**9)
