@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import termios
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def test_as_many_requests_are_under_way_as_there_are_connections(photos: Path) -
 
 def test_a_request_holds_only_so_many_bytes(photos: Path) -> None:
     with fake_service() as service:
-        night(photos, service.url, batch_bytes=50)  # the files have 20, 21, …, 29 bytes
+        night(photos, service.url, batch_bytes=49)  # the files have 20, 21, …, 29 bytes
         assert service.requests == [2, 2, 2, 1, 1, 1, 1]
 
 
@@ -197,7 +198,7 @@ def test_the_token_is_sent(photos: Path) -> None:
     [
         fake.status(429),
         fake.status(429, Retry_After="0"),
-        *map(fake.status, (502, 503, 504)),
+        *map(fake.status, (408, 502, 503, 504)),
         fake.cut,
         fake.cut_in_the_body,
         fake.junk,
@@ -303,12 +304,14 @@ def test_what_is_too_much_at_once_is_sent_in_halves(
     assert counts.unreadable == 0
 
 
-def on(lengths: set[int], behaviour: fake.Behaviour) -> fake.Behaviour:
-    """Behave so where a picture has one of these lengths, and answer where none has."""
+def on(
+    lengths: set[int], behaviour: fake.Behaviour, otherwise: fake.Behaviour = fake.answer
+) -> fake.Behaviour:
+    """Behave so where a picture has one of these lengths, and `otherwise` where none has."""
 
     def behave(handler: fake.Handler, pictures: list[bytes]) -> None:
         poisoned = not lengths.isdisjoint(map(len, pictures))
-        (behaviour if poisoned else fake.answer)(handler, pictures)
+        (behaviour if poisoned else otherwise)(handler, pictures)
 
     return behave
 
@@ -317,6 +320,15 @@ def test_one_picture_that_makes_the_service_fail_costs_no_other(photos: Path) ->
     with fake_service(otherwise=on({27}, fake.status(500, "the service failed"))) as service:
         counts, decisions = night(photos, service.url)
     assert (counts.unreadable, decisions["7.png"]) == (1, "unreadable")
+
+
+@contextmanager
+def asking(service: fake.FakeService) -> Iterator[Client]:
+    """A client that the service has answered once."""
+    settings = Settings(service_url=service.url, retry_seconds=0.5, timeout_seconds=0.4)
+    with closing(Client(settings)) as client:
+        list(client.classify([b"x" * 21]))
+        yield client
 
 
 @pytest.mark.parametrize(
@@ -374,7 +386,7 @@ def test_a_picture_that_is_sent_beside_one_that_hangs_is_not_taken_for_it(photos
 
     def hang(handler: fake.Handler, pictures: list[bytes]) -> None:
         nonlocal silent
-        silent = 4 if len(pictures[0]) == 27 else max(0, silent - 1)
+        silent = 5 if len(pictures[0]) == 27 else max(0, silent - 1)
         (fake.out_of_time if silent else fake.answer)(handler, pictures)
 
     with fake_service(otherwise=hang) as service:
@@ -420,6 +432,32 @@ def test_what_was_too_much_for_a_limit_is_asked_again_next_night(
     assert counts.unreadable == 0
 
 
+def test_what_was_read_and_is_not_too_long_proves_that_the_service_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("garments.batch.client._LONGEST_PROOF", 30)
+    sent: Counter[int] = Counter()
+
+    def behave(handler: fake.Handler, pictures: list[bytes]) -> None:
+        (length,) = map(len, pictures)
+        sent[length] += 1
+        behaviours = {27: fake.cut, 29: refuse_for_a_limit}
+        behaviours.get(length, fake.answer)(handler, pictures)
+
+    with fake_service(otherwise=behave) as service, asking(service) as client:
+        for length in (25, 29, 31, 23, 27):
+            list(client.classify([b"x" * length]))
+    assert sent[25] > 1
+    assert [sent[length] for length in (21, 23, 29, 31)] == [1] * 4
+
+
+def test_a_service_that_refuses_what_it_answered_before_proves_nothing() -> None:
+    refuse = on({27}, fake.cut, otherwise=fake.status(401))
+    told = pytest.raises(batch.ServiceError, match="gave no answer in time")
+    with fake_service([fake.answer], otherwise=refuse) as service, asking(service) as client, told:
+        list(client.classify([b"x" * 27]))
+
+
 def test_answers_that_came_before_a_night_was_lost_are_kept(photos: Path) -> None:
     with (
         fake_service(otherwise=on({20}, fake.status(503))) as service,
@@ -442,6 +480,28 @@ def test_answers_of_a_request_that_lost_the_night_are_kept(photos: Path) -> None
     with fake_service() as service:
         night(photos, service.url)
         assert service.requests == [1]
+
+
+def test_five_pictures_that_end_the_service_cost_no_other(photos: Path) -> None:
+    with fake_service(otherwise=on(set(range(20, 25)), fake.cut)) as service:
+        counts, _ = night(photos, service.url, batch_size=1)
+    assert (counts.unreadable, counts.accept + counts.review) == (5, 5)
+
+
+def test_a_picture_that_ended_the_service_is_not_sent_to_it_again() -> None:
+    with fake_service(otherwise=on({27}, fake.cut)) as service, asking(service) as client:
+        (first,) = client.classify([b"x" * 27])
+        sent = len(service.requests)
+        (second,) = client.classify([b"x" * 27])
+        assert len(service.requests) == sent
+    assert first == second
+
+
+def test_the_time_between_two_requests_is_not_that_of_the_service() -> None:
+    with fake_service([fake.answer, fake.status(503)]) as service, asking(service) as client:
+        time.sleep(0.6)  # as long as a slow disk takes to read a photo
+        (answer,) = client.classify([b"x" * 21])
+    assert answer["decision"] == "accept"
 
 
 def test_a_service_that_many_pictures_end_is_given_up(photos: Path) -> None:
@@ -476,6 +536,9 @@ def test_a_lost_night_sends_nothing_more_from_any_thread(
         with pytest.raises(batch.UsageError):
             night(photos, service.url, **two_groups_one_by_one, timeout_seconds=9)
         assert service.requests == [1, 1]
+    with fake_service() as service:
+        night(photos, service.url)
+        assert service.requests == [9]  # what was answered late is kept
 
 
 def vanish(path: Path) -> None:
@@ -512,16 +575,27 @@ def test_a_file_that_cannot_be_read_any_more_becomes_a_row(
     assert row.error.startswith("the file cannot be read: ")
 
 
-def test_a_service_that_is_starting_is_waited_for(photos: Path) -> None:
+def test_a_service_that_is_starting_is_waited_for_and_that_is_told_once(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     with fake_service(ready=[503, 503]) as service:
         counts, _ = night(photos, service.url)
     assert counts.found == 10
+    assert sum(message.startswith("waiting for ") for message in caplog.messages) == 1
 
 
 def test_a_service_that_is_not_there_is_given_up(photos: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(batch.ServiceError, match="was not ready within 0.5 s: the .* --url"):
         night(photos, url, wait_seconds=0.5)
+
+
+def test_a_service_that_says_nothing_is_given_up(photos: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(batch.ServiceError, match="was not ready within 0.5 s"):
+            night(photos, url, wait_seconds=0.5)
 
 
 @pytest.mark.parametrize(
