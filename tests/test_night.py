@@ -536,6 +536,14 @@ def test_a_link_to_where_no_table_can_be_is_refused(target: str, told: str, plac
     assert (place.photos / "a.png").read_bytes().startswith(b"a.png")
 
 
+def test_so_is_one_that_has_the_name_of_an_image_wherever_it_leads(place: Place) -> None:
+    link = place.output.with_name("table.png")
+    link.symlink_to(place.output.name)
+    told = pytest.raises(batch.UsageError, match="table.png has the name of an image")
+    with fake_service() as service, told:
+        batch.run(place.photos, link, replace(place.settings, service_url=service.url))
+
+
 @pytest.mark.parametrize(
     ("target", "told"),
     [
@@ -641,6 +649,7 @@ def test_a_disk_that_is_full_ends_the_night_and_the_next_has_all(tmp_path: Path)
 
 
 SHOE = int(np.argmax(fake.CARD.golden_probabilities))
+SURE = max(fake.CARD.golden_probabilities)
 
 
 def golden(**changes: object) -> fake.Behaviour:
@@ -654,7 +663,7 @@ def golden(**changes: object) -> fake.Behaviour:
             "label": fake.CARD.labels[SHOE],
             "decision": "accept",
         }
-        entry |= {"confidence": max(fake.CARD.golden_probabilities), "top": [], **changes}
+        entry |= {"confidence": SURE, "top": [], **changes}
         fake.send_json(handler, {"model": model, "predictions": [entry]})
 
     return behave
@@ -669,6 +678,7 @@ def unreadable(handler: fake.Handler, _: list[bytes]) -> None:
     [
         (golden(prediction=3, label="Dress"), "takes a picture of '.*' for 'Dress'"),
         (golden(confidence=0.4), "its confidence is off by 0.6"),
+        (golden(confidence=SURE - 0.02), "its confidence is off by 0.02"),
         (golden(name="shoes"), "answers with the model 'shoes'.*set GARMENTS_MODEL"),
         (golden(version="0", prediction=3, label="Dress"), "takes a picture of '.*' for 'Dress'"),
         (unreadable, "answers with 'no picture'"),
@@ -688,6 +698,12 @@ def test_a_service_that_answers_nonsense_ends_the_night(
 def test_another_version_may_be_less_sure_of_the_picture_that_tests_it(place: Place) -> None:
     place.add("a.png")
     with fake_service(golden=golden(version="0", confidence=0.4)) as service:
+        assert place.night(service).accept == 1
+
+
+def test_the_same_version_may_differ_in_the_last_digits(place: Place) -> None:
+    place.add("a.png")
+    with fake_service(golden=golden(confidence=SURE - 0.005)) as service:
         assert place.night(service).accept == 1
 
 
@@ -740,6 +756,7 @@ def test_what_a_slip_says_is_remembered(place: Place) -> None:
         ([",Dress"], "line 2: there must be a filename"),
         (['"a.png,Dress'], "is no CSV in UTF-8"),
         (["a.png,Hat", "b.png,Dress", "c.png,Cap"], "line 2: 'Hat' is no.*; line 4: 'Cap' is no"),
+        ([f"{n}.png,Hat" for n in range(5)], "line 6: 'Hat' is no category: a category is"),
         ([f"{n}.png,Hat" for n in range(1_006)], "line 6: 'Hat' .*; and 1,001 lines more: a cat"),
     ],
 )
@@ -760,6 +777,27 @@ def test_slips_that_name_no_photo_are_told(place: Place, caplog: pytest.LogCaptu
         place.night(service, expected=slips(place, "b.png,Dress", "a.png,Dress", "B.png,Coat"))
     told = "2 return slips name no photo that is there, the first 'B.png'"
     assert told in caplog.messages
+
+
+def test_slips_are_remembered_however_many_they_are(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.night._SLIPS_AT_ONCE", 2)
+    names = [f"{number}.png" for number in range(5)]
+    place.add(*names)
+    with fake_service() as service:
+        place.night(service, expected=slips(place, *(f"{name},Coat" for name in names)))
+    assert expected(place) == dict.fromkeys(names, "Coat")
+
+
+def test_slips_as_a_spreadsheet_saves_them_are_understood(place: Place) -> None:
+    place.add("a.png", "b\r\nc.png")
+    path = place.output.parent / "returns.csv"
+    lines = ("filename,expected", "a.png,Dress", '"b\r\nc.png",Coat', "")
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    with fake_service() as service:
+        place.night(service, expected=path)
+    assert sorted(expected(place).values()) == ["Coat", "Dress"]
 
 
 def test_slips_without_the_columns_are_refused(place: Place) -> None:
@@ -1281,14 +1319,16 @@ def test_what_fails_after_the_table_is_told_so(place: Place) -> None:
 
 def test_a_photo_for_review_is_kept_in_little(place: Place) -> None:
     (place.photos / "a.bin").touch()
-    place.add("a.png", length=22)
+    picture = encoded(Image.new("L", (80, 81)), "BMP")  # of even length
+    (place.photos / "a.png").write_bytes(picture)
     with fake_service() as service:
-        place.night(service)
+        assert place.night(service).review == 1
     store = Store(place.settings.database_url)
     model = f"{fake.MODEL['name']}@{fake.MODEL['version']}"
-    (top, _) = store.previews(os.fsencode(place.photos.resolve()), [b"a.png"], model)[b"a.png"]
+    (top, small) = store.previews(os.fsencode(place.photos.resolve()), [b"a.png"], model)[b"a.png"]
     store.close()
     assert top == [["class 0", 0.3], ["class 1", 0.3], ["class 2", 0.3]]
+    assert small == thumbnail(picture) is not None
 
 
 def test_a_thumbnail_is_small_upright_and_on_white() -> None:
