@@ -150,15 +150,21 @@ def move(
 NEW = b"new.png".ljust(30, b".")
 
 
-def replace_by_new(place: Place, name: str) -> None:
-    """Put another file in the place of a photo at once, as whoever copies with care does."""
-    place.add("new.png", length=len(NEW))
-    (place.photos / "new.png").replace(place.photos / name)
+def replace_by_new(place: Place, name: str, length: int = len(NEW)) -> None:
+    """Put another file in the place of a photo at once, as whoever copies with care does.
+
+    It has the time of the old one.
+    """
+    new, time = place.photos / "new.png", (place.photos / name).stat().st_mtime_ns
+    place.add(new.name, length=length)
+    os.utime(new, ns=(time, time))
+    new.replace(place.photos / name)
 
 
+@pytest.mark.parametrize("length", [len(NEW), 21])  # or as the one before
 @pytest.mark.parametrize("when", ["once it is kept", "once the queue knows"])
 def test_a_new_photo_that_comes_while_the_old_one_is_archived_stays(
-    when: str, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+    when: str, length: int, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png")
     old, keep = files(place.photos), archives._keep
@@ -166,17 +172,17 @@ def test_a_new_photo_that_comes_while_the_old_one_is_archived_stays(
     def kept(*given: Any) -> bytes:
         target = keep(*given)
         if when == "once it is kept":
-            replace_by_new(place, "a.png")
+            replace_by_new(place, "a.png", length)
         return target
 
     def told(_: Mapping[bytes, bytes]) -> None:
         if when == "once the queue knows":
-            replace_by_new(place, "a.png")
+            replace_by_new(place, "a.png", length)
 
     monkeypatch.setattr(archives, "_keep", kept)
     assert move(place, archive, classified(place, "a.png"), told) == (0, 0)
     assert files(archive) == old
-    assert files(place.photos) == {"a.png": NEW}
+    assert files(place.photos) == {"a.png": b"new.png".ljust(length, b".")}
 
 
 @pytest.mark.parametrize("before", [{}, {"a.png": b"a.png".ljust(21, b".")}])
@@ -247,11 +253,14 @@ def test_a_copy_is_on_the_disk_before_it_has_its_name(
     monkeypatch.setattr("garments.batch.archive.os.link", stay_apart)
     monkeypatch.setattr("garments.batch.archive.os.rename", renamed)
     monkeypatch.setattr(
-        "garments.batch.archive.os.fsync", lambda file: steps.append(os.fstat(file).st_ino)
+        "garments.batch.archive.os.fsync", lambda file: steps.append(os.fstat(file))
     )
     move(place, tmp_path / "archive", classified(place, "a.png"))
-    copy = (tmp_path / "archive" / "a.png").stat().st_ino
-    assert steps[:2] == [copy, "renamed"]
+    synced, then, *_ = steps
+    copy = (tmp_path / "archive" / "a.png").stat()
+    assert isinstance(synced, os.stat_result)
+    assert (synced.st_ino, synced.st_size) == (copy.st_ino, copy.st_size)  # all of it
+    assert then == "renamed"
 
 
 def test_a_photo_is_found_in_the_archive_under_its_other_name_too(
@@ -264,6 +273,34 @@ def test_a_photo_is_found_in_the_archive_under_its_other_name_too(
     move(place, archive, known)
     (archive / "a.png").unlink()
     assert archives.is_moved(os.fsencode(place.photos), os.fsencode(archive), known)
+
+
+def test_photos_are_moved_however_many_they_are(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "_AT_ONCE", 2)
+    names = [f"{number}.png" for number in range(5)]
+    place.add(*names)
+    known = [classified(place, name) for name in names]
+    here, there = os.fsencode(place.photos), os.fsencode(archive)
+    assert archives.archive(here, there, known, lambda _: None) == (5, 0)
+    assert files(archive).keys() == {*names}
+    assert files(place.photos) == {}
+
+
+def test_a_photo_whose_names_in_the_archive_are_taken_stays_and_is_told(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png")
+    known = classified(place, "a.png")
+    assert known.digest is not None
+    archive.mkdir()
+    there = {"a.png": b"another", f"a-{known.digest.hex()[:12]}.png": b"a third"}
+    for name, content in there.items():
+        (archive / name).write_bytes(content)
+    assert move(place, archive, known) == (0, 1)
+    assert "a.png stays: its names in the archive are taken by other files" in caplog.messages
+    assert (files(archive), files(place.photos).keys()) == (there, {"a.png"})
 
 
 def test_a_photo_whose_copy_is_cut_short_stays(
