@@ -176,7 +176,7 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], token: str = ""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         assert process.poll() is None, "the service ended instead of starting"
-        with suppress(requests.ConnectionError):
+        with suppress(requests.ConnectionError, requests.Timeout):  # nobody may answer yet
             if requests.get(f"{url}/ready", headers=headers, timeout=5).ok:
                 return
         time.sleep(0.02)

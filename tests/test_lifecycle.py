@@ -43,8 +43,8 @@ def under_load(question: Question, act: Callable[[], Awaitable[None]]) -> Tally:
     return asyncio.run(go())
 
 
-def until(true: Callable[[], object], every: float = 0.05) -> None:
-    deadline = time.monotonic() + 20
+def until(true: Callable[[], object], every: float = 0.05, within: float = 20) -> None:
+    deadline = time.monotonic() + within
     while not true():
         assert time.monotonic() < deadline
         time.sleep(every)
@@ -140,10 +140,11 @@ def test_a_worker_that_hangs_is_replaced(models: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_WORKERS": "1"}
     with serving(log=log, GARMENTS_DEADLINE_SECONDS="0.5", **settings) as (url, process):
-        time.sleep(0.7)
-        os.kill(int(children(process.pid)[0]), signal.SIGSTOP)
-        until(lambda: "gives no sign" in log.read_text())
+        (worker,) = children(process.pid)
+        os.kill(int(worker), signal.SIGSTOP)
+        until(lambda: f"worker {worker} gives no sign and is killed" in log.read_text(), within=60)
         wait_until_ready(url, process)
+        assert worker not in children(process.pid)
 
 
 def test_another_interrupt_does_not_wait(models: Path) -> None:
