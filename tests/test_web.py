@@ -56,6 +56,16 @@ def assert_problem(response: TestResponse, status: int, code: str) -> str:
     return str(body["detail"])
 
 
+def test_a_browser_is_told_to_run_to_keep_and_to_pass_on_nothing(client: FlaskClient) -> None:
+    told = client.get("/ready").headers
+    assert told["X-Content-Type-Options"] == "nosniff"
+    assert told["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert told["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert told["Referrer-Policy"] == "no-referrer"
+    assert told["Cache-Control"] == "no-store"
+    assert told["Server"] == "garments"  # whatever serves it, and in which version
+
+
 # What comes in
 
 
