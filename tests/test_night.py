@@ -1023,6 +1023,20 @@ def test_what_could_not_be_read_and_was_taken_away_after_a_night_cut_short_has_n
     assert place.rows() == {"b.png": "accept"}
 
 
+def test_nor_has_it_though_a_person_had_answered_for_it(place: Place, archive: Path) -> None:
+    place.add("a.png", length=22)
+    place.add("b.png")
+    with fake_service() as service:
+        place.night(service)
+        review(place, "a.png", 9)
+    once = {"fresh": True, "batch_size": 1, "connections": 1}
+    with fake_service([fake.status(500)]) as service:
+        place.cut_short(service, archive=archive, **once)
+        (place.photos / "a.png").unlink()
+        assert place.night(service).carried == 1
+    assert place.rows() == {"b.png": "accept"}
+
+
 def test_what_a_night_archived_that_ended_is_in_no_other_table(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,6 @@ class Carried:
             while name is not None and name < outcome.name:
                 name = next(names, None)
             # What could not be read was not archived: whoever took it away had seen to it.
-            if name != outcome.name and (outcome.reviewed or outcome.prediction is not None):
+            if name != outcome.name and outcome.prediction is not None:
                 self.count += 1
                 yield self._table.row_of(outcome)
