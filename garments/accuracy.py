@@ -126,7 +126,7 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
 
     A label is a number or one of `labels`, several joined by semicolons, any of which is right, or
     `none of these`. Case and spaces do not count. Of a table of predictions some label must be
-    corrected. Raises TableError.
+    corrected, or all be what people answered. Raises TableError.
     """
     _require_no_answers(path, labels)
     numbers = numbers_of(labels)
@@ -143,13 +143,14 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
 
 
 def _require_no_answers(path: Path, labels: Sequence[str]) -> None:
-    """Refuse a table of predictions in which no label is corrected: all answers would be right."""
+    """Refuse a table whose labels are all a model's own: held against these, all are right."""
     names = {str(number): label for number, label in enumerate(labels)}
     try:
         rows = read_table(path, COLUMNS)
     except TableError:
         return  # what else is wrong with it is told to whoever reads it as labels
-    if all(names.get(cells["prediction"], cells["label"]) == cells["label"] for _, cells in rows):
+    answered = [cells for _, cells in rows if cells["decision"] in ("accept", "review")]
+    if answered and all(names.get(cells["prediction"]) == cells["label"] for cells in answered):
         raise TableError(
             f"{path} is a table of predictions: its labels are what was answered, not what is "
             "right; correct them, or name a CSV of filename,label"

@@ -133,6 +133,8 @@ def test_predictions_are_taken_for_labels_only_where_some_are_corrected(tmp_path
         accuracy.read_labels(path, LABELS)
     path.write_text(path.read_text().replace("Coat", "Shirt"))
     assert accuracy.read_labels(path, LABELS) == {"3.png": (3,), "4.png": (6,)}
+    write_predictions([answer._replace(decision="reviewed") for answer in answers], path)
+    assert accuracy.read_labels(path, LABELS) == {"3.png": (3,), "4.png": (4,)}
 
 
 @pytest.mark.parametrize(
