@@ -45,7 +45,7 @@ class PhotoFit:
 
         Where an earlier call was interrupted, it goes on.
         """
-        # No network of one run is one of another's, and 2**32 is no seed any more.
+        # Runs of different seeds share no network, but for those so large that they go round.
         first = self.seed * self.recipe.averaged
         seeds = [(first + number) % 2**32 for number in range(self.recipe.averaged)]
         if self.backend == "torch" and len(seeds) > 1 and pays():
