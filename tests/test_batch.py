@@ -277,7 +277,17 @@ def test_a_model_that_the_service_has_not_is_told_with_the_way_out(photos: Path)
 
 
 def test_a_refusal_to_say_ready_is_not_waited_out(photos: Path) -> None:
-    with fake_service(ready=[401]) as service, pytest.raises(batch.UsageError, match="/ready"):
+    told = "/ready refuses: .*; check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
+    with fake_service(ready=[401]) as service, pytest.raises(batch.UsageError, match=told):
+        night(photos, service.url)
+
+
+@pytest.mark.parametrize("code", [302, 404])
+def test_an_address_that_is_not_the_services_is_told_how_it_should_be(
+    code: int, photos: Path
+) -> None:
+    told = "/ready refuses: .*; name the service alone, as http://127.0.0.1:8000, in GARMENTS_S"
+    with fake_service(ready=[code]) as service, pytest.raises(batch.UsageError, match=told):
         night(photos, service.url)
 
 

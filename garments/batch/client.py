@@ -154,12 +154,11 @@ class Client:
         return {"error": {"detail": problem}, "failed": True}
 
     def _refused(self, path: str, response: requests.Response) -> UsageError:
-        unknown = replies.problem(response).get("code") == "unknown_model"
-        advice = (
-            "name one of these, or have the service read its models anew (SIGHUP)"
-            if unknown
-            else "check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
-        )
+        advice = "check GARMENTS_SERVICE_URL and GARMENTS_API_TOKEN"
+        if replies.problem(response).get("code") == "unknown_model":
+            advice = "name one of these, or have the service read its models anew (SIGHUP)"
+        elif path == "/ready" and response.status_code in (301, 302, 307, 308, 404):
+            advice = "name the service alone, as http://127.0.0.1:8000, in GARMENTS_SERVICE_URL"
         return UsageError(f"{self._url}{path} refuses: {replies.explain(response)}; {advice}")
 
     def _post(
