@@ -821,6 +821,14 @@ def test_missing_slips_are_told(place: Place) -> None:
         place.night(service, expected=Path("none.csv"))
 
 
+def test_slips_are_read_before_a_million_photos_are_looked_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.night.walk", lambda *_: pytest.fail("it was walked"))
+    with fake_service() as service, pytest.raises(batch.UsageError, match="cannot be read: No"):
+        place.night(service, expected=Path("none.csv"))
+
+
 # Names
 
 
@@ -1204,6 +1212,39 @@ def test_an_archive_that_overlaps_is_refused(folder: str, place: Place) -> None:
     place.add("a.png")
     with fake_service() as service, pytest.raises(batch.UsageError, match="overlap"):
         place.night(service, archive=place.output.parent / folder)
+
+
+@pytest.mark.parametrize("folder", ["taken", "taken/of/2026"])
+def test_an_archive_that_cannot_be_a_folder_is_refused_before_the_night(
+    folder: str, place: Place
+) -> None:
+    place.add("a.png")
+    taken = place.output.with_name("taken")
+    taken.write_text("a file")
+    told = "can take no photos: .*taken is no folder, .* choose another --archive"
+    with fake_service() as service:
+        with pytest.raises(batch.UsageError, match=told):
+            place.night(service, archive=place.output.parent / folder)
+        assert service.requests == []
+    assert files(place.photos).keys() == {"a.png"}
+    assert taken.read_text() == "a file"
+
+
+def test_an_archive_that_may_not_be_written_is_refused_before_the_night(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    archive.mkdir(exist_ok=True)
+    denied = {os.fspath(archive)}
+    allowed = os.access
+    monkeypatch.setattr(
+        "garments.batch.night.os.access",
+        lambda path, mode: os.fspath(path) not in denied and allowed(path, mode),
+    )
+    told = f"{archive} can take no photos: .* this user may not write there"
+    with fake_service() as service, pytest.raises(batch.UsageError, match=told):
+        place.night(service, archive=archive)
+    assert files(place.photos).keys() == {"a.png"}
 
 
 # The morning report

@@ -116,13 +116,13 @@ def run(
         _check_archive(directory, archive)
     card = _card(settings, model or settings.model)
     with store.locked(), closing(store), scratch() as findings:
-        _find(directory, findings)
         if expected:
             read_slips(expected, card.labels, findings)
-            missing, first = findings.slips_without_photo()
-            if missing:
-                told = f"{missing:,}", os.fsdecode(first)
-                logger.info("%s return slips name no photo that is there, the first %r", *told)
+        _find(directory, findings)
+        missing, first = findings.slips_without_photo()
+        if missing:
+            told = f"{missing:,}", os.fsdecode(first)
+            logger.info("%s return slips name no photo that is there, the first %r", *told)
         store.open()
         night = _classify(directory, findings, store, card, settings, fresh, model)
         table = Table(card.labels, night)
@@ -279,10 +279,16 @@ def require_replaceable(output: Path) -> Path:
 
 
 def _check_archive(directory: Path, archive: Path) -> None:
-    """Refuse an archive that the next night would walk through, or that it would empty."""
+    """Refuse an archive that the next night would walk through, or that takes no photos."""
     photos, kept = directory.resolve(), archive.resolve()
     if photos == kept or photos in kept.parents or kept in photos.parents:
         raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
+    there = next(place for place in (kept, *kept.parents) if os.path.exists(place))
+    if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
+        raise UsageError(
+            f"{archive} can take no photos: {there} is no folder, or this user may not write "
+            "there; choose another --archive"
+        )
 
 
 def _card(settings: Settings, name: str) -> Card:
