@@ -41,7 +41,7 @@ train: $(VENV)/.everything
 		--backend $(BACKEND) \
 		--teachers $(foreach seed,0 1 2,$(TEACHERS)/large-$(seed))
 
-# With --photos; PHOTOS names folders as README.md tells.
+# With --photos; PHOTOS names folders as docs/training.md tells.
 train-photos: torch
 	$(BIN)/python train_model.py --photos $(PHOTOS) --backend torch
 

@@ -1,6 +1,6 @@
 """Write the photos that people answered for into a folder that `train_model.py --photos` reads.
 
-Run as `python -m garments.export_reviews FOLDER`; README.md tells more.
+Run as `python -m garments.export_reviews FOLDER`; docs/night.md tells more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Drop old answers for photos that are gone, so that the database does not grow for ever.
 
-Run as `python -m garments.prune`, while no night runs; README.md tells more.
+Run as `python -m garments.prune`, while no night runs; docs/night.md tells more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README's commands are run, and print what it says they print."""
+"""The commands of the README, and of the pages that go on from it, print what these say."""
 
 import os
 import re
@@ -15,7 +15,13 @@ from garments.settings import Settings
 from garments.web.problems import PROBLEMS
 from tests.conftest import IMAGES, PROJECT, free_port, hundred, script, serving
 
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+MANUAL = "\n".join(
+    (PROJECT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "docs/night.md", "docs/service.md", "docs/training.md")
+)
+DOCUMENTS = sorted(
+    [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("deploy/*.md")]
+)
 NUMBER = re.compile(r"\d+\.\d+")
 
 
@@ -32,7 +38,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def examples() -> list[tuple[str, str]]:
     """Each command of a `console` block, and what is shown below it."""
     found = []
-    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL):
+    for block in re.findall(r"```console\n(.*?)```", MANUAL, flags=re.DOTALL):
         command, _, output = block.removeprefix("$ ").partition("\n")
         found.append((command, output))
     return found
@@ -61,7 +67,7 @@ def folder(service: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_command_prints_what_is_shown(
     command: str, shown: str, folder: Path, service: str
 ) -> None:
-    assert shown.strip(), "the README shows no output for this command"
+    assert shown.strip(), "no output is shown for this command"
     done = subprocess.run(
         ["bash", "-c", command.replace("http://127.0.0.1:5001", service)],
         cwd=folder,
@@ -85,22 +91,34 @@ def assert_alike(found: str, shown: str) -> None:
 
 
 def test_every_error_code_is_in_the_table() -> None:
-    table = dict(re.findall(r"^\| (\d{3}) \| (.*) \|$", README, flags=re.MULTILINE))
+    table = dict(re.findall(r"^\| (\d{3}) \| (.*) \|$", MANUAL, flags=re.MULTILINE))
     for code, (status, _) in PROBLEMS.items():
         assert f"`{code}`" in table[str(status)]
 
 
 def test_every_path_that_is_named_exists() -> None:
-    for name in re.findall(r"^\| `([^`]+)`(?:, `([^`]+)`)? \|", README, flags=re.MULTILINE):
+    for name in re.findall(r"^\| `([^`]+)`(?:, `([^`]+)`)? \|", MANUAL, flags=re.MULTILINE):
         for path in filter(None, name):
             if not path.startswith(("GARMENTS_", "--")):
                 assert (PROJECT / path).exists(), path
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?://)([^)]+)\)", text):
+        name, _, place = link.partition("#")
+        target = document.parent / name if name else document
+        assert target.exists(), link
+        if place:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert place in [heading.lower().replace(" ", "-") for heading in headings], link
+
+
 @pytest.mark.parametrize("name", ["train_model.py", "batch_request.py"])
 def test_every_flag_is_named(name: str) -> None:
     listed = script(name, "--help").stdout.partition("\noptions:\n")[2]
-    table = README.partition(f"flag of `{name}`")[2].partition("\n\n")[0]
+    table = MANUAL.partition(f"flag of `{name}`")[2].partition("\n\n")[0]
     assert {*re.findall(r"`(--[a-z]+)", table), "--help"} == set(re.findall(r"--[a-z]+", listed))
 
 
