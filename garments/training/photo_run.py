@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -121,12 +122,7 @@ def train_on_photos(
         return with_probabilities(network, temperature, costs_of(kinds))
 
     with replacing(folder) as partial:
-        probabilities = np.empty((len(photos), NONE + 1), np.float32)
-        for number, (part, network) in enumerate(zip(parts, networks, strict=True)):
-            shown = _reach(_others(photos, part), size, catalogue)
-            write_model(served(network), shown, partial / str(number))
-            unseen = Photos([photos[row] for row in part], size)
-            probabilities[part] = _probabilities(partial / str(number), unseen)
+        probabilities = _as_served(how, photos, parts, map(served, networks), partial)
         unknown = sum(photo.is_by_nobody_known for photo in photos)
         judged = judge(probabilities, targets_of(photos), parts, unknown)
         states = data_directory / "training"
@@ -150,24 +146,14 @@ def train_on_photos(
         card = replace(
             card,
             validation=judged.pooled,
-            scores={
-                "float32": scores(_with_none(in_floats), targets_of(photos), judged.threshold),
-                "as_they_came": scores(
-                    probabilities, targets_of(as_they_came(photos)), judged.threshold
-                ),
-                "catalogue_shots": accuracy_of(_probabilities(place, drawn), drawn.targets),
-            },
+            scores=_otherwise(judged, photos, probabilities, _with_none(in_floats))
+            | {"catalogue_shots": accuracy_of(_probabilities(place, drawn), drawn.targets)},
             runs=judged.folds,
             kinds=[*map(str, kinds)],
         )
         card.write(place)
         draw(judged, place)
-    sheet = states / f"{folder.name}-mistakes.jpg"
-    try:
-        draw_mistakes(judged, photos, sheet)
-        log.info("the surest mistakes: %s", sheet)
-    except (OSError, BadImage) as error:
-        log.warning("the model is in place, but no sheet of its surest mistakes: %s", error)
+    _draw_mistakes(judged, photos, states / f"{folder.name}-mistakes.jpg")
     return card, judged
 
 
@@ -191,6 +177,43 @@ def _unseen(
         networks.append(how.fitted(_others(photos, part))[0])
         logits[part] = _logits(networks[-1], Photos([photos[row] for row in part], how.size))
     return networks, logits
+
+
+def _as_served(
+    how: PhotoFit,
+    photos: Sequence[Photo],
+    parts: Sequence[npt.NDArray[np.intp]],
+    models: Iterable[keras.Model],
+    scratch: Path,
+) -> Floats:
+    """What each part's model, written below `scratch`, answers for its photos: (photos, 11)."""
+    probabilities = np.empty((len(photos), NONE + 1), np.float32)
+    for number, (part, model) in enumerate(zip(parts, models, strict=True)):
+        write_model(
+            model, _reach(_others(photos, part), how.size, how.catalogue), scratch / str(number)
+        )
+        unseen = Photos([photos[row] for row in part], how.size)
+        probabilities[part] = _probabilities(scratch / str(number), unseen)
+    return probabilities
+
+
+def _otherwise(
+    judged: Judged, photos: Sequence[Photo], probabilities: Floats, in_floats: Floats
+) -> dict[str, Any]:
+    """The scores of the same networks in floats, and by the labels that the photos came with."""
+    came = targets_of(as_they_came(photos))
+    return {
+        "float32": scores(in_floats, targets_of(photos), judged.threshold),
+        "as_they_came": scores(probabilities, came, judged.threshold),
+    }
+
+
+def _draw_mistakes(judged: Judged, photos: Sequence[Photo], sheet: Path) -> None:
+    try:
+        draw_mistakes(judged, photos, sheet)
+        log.info("the surest mistakes: %s", sheet)
+    except (OSError, BadImage) as error:
+        log.warning("the model is in place, but no sheet of its surest mistakes: %s", error)
 
 
 def parted(photos: Sequence[Photo], folds: int) -> list[npt.NDArray[np.intp]]:
