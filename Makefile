@@ -1,6 +1,6 @@
 # `make run` shows the whole loop, `make test` runs the tests. CONTRIBUTING.md tells the rest.
 PYTHON ?= python3
-PORT ?= 5001
+PORT ?= $(or $(GARMENTS_PORT),5001)
 SECONDS ?= 600
 SEEDS ?= 0 1 2
 BACKEND ?= tensorflow
