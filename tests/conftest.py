@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,6 +25,9 @@ from garments import dataset
 from garments.engine import Engine
 from garments.settings import Settings
 from garments.web import create_app
+
+if TYPE_CHECKING:
+    from tests.places import Place
 
 PROJECT = Path(__file__).parent.parent
 MODEL = PROJECT / "model" / "fashion-mnist"
@@ -212,3 +216,22 @@ def service(models: Path) -> Iterator[str]:
     """The address of a real service that runs in processes of its own."""
     with serving(GARMENTS_MODEL_DIR=str(models)) as (url, _):
         yield url
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> "Place":
+    from tests.places import Place  # whose service has its model from here
+
+    return Place(tmp_path)
+
+
+@pytest.fixture(params=["linked", "copied"])
+def archive(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Path:
+    """A folder on the same file system, or as on another."""
+    if request.param == "copied":
+        from tests.places import stay_apart
+
+        monkeypatch.setattr("garments.batch.archive.os.link", stay_apart)
+    return tmp_path / "archive"

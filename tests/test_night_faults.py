@@ -22,22 +22,17 @@ from garments.store.archived import Archived
 from garments.store.lock import locked
 from tests import fake_service as fake
 from tests.fake_service import fake_service
-from tests.test_night import (
+from tests.places import (
     DENIED,
     Place,
     altered_in_secret,
-    archive,
     changing_to,
     failing_at,
     files,
-    place,
     review,
     stay_apart,
     waiting,
 )
-
-__all__ = ["archive", "place"]  # fixtures
-
 
 # The table
 

@@ -1,0 +1,391 @@
+"""Photos are moved away once their table is safe, and none is lost."""
+
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from garments import batch
+from garments.batch import archive as archives
+from garments.store import Store
+from tests import fake_service as fake
+from tests.fake_service import fake_service
+from tests.places import (
+    DENIED,
+    Place,
+    expected,
+    failing_at,
+    files,
+    growing,
+    no_lock,
+    report,
+    review,
+    slips,
+)
+
+
+def test_classified_photos_are_moved_once_the_table_is_written(place: Place, archive: Path) -> None:
+    place.add("a.png", "b/c.png", "notes.txt")
+    before = files(place.photos)
+    with fake_service() as service:
+        counts = place.night(service, archive=archive)
+    assert (counts.archived, counts.stuck) == (2, 0)
+    assert place.rows().keys() == {"a.png", "b/c.png"}
+    assert files(place.photos).keys() == {"notes.txt"}
+    assert files(archive) | files(place.photos) == before
+
+
+def test_a_pipe_under_the_name_of_a_photo_holds_nothing_up(place: Place, archive: Path) -> None:
+    place.add("a.png")
+    archive.mkdir()
+    os.mkfifo(archive / "a.png")
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 1
+    (kept,) = archive.glob("a-*.png")
+    assert kept.is_file()
+    assert not files(place.photos)
+
+
+def test_unreadable_and_unfinished_photos_stay(place: Place, archive: Path) -> None:
+    place.add("a.png", "b.png", "c.png")
+    with (
+        fake_service([fake.status(422, "damaged")]) as service,
+        growing(place.photos / "c.png"),
+    ):
+        counts = place.night(
+            service, archive=archive, batch_size=1, connections=1, settle_seconds=0.3
+        )
+    assert (counts.unreadable, counts.archived, counts.left) == (1, 1, 1)
+    assert files(place.photos).keys() == {"a.png", "c.png"}
+
+
+def test_a_photo_that_changed_since_it_was_classified_stays(place: Place, archive: Path) -> None:
+    place.add("a.png", "b.png")
+
+    def change(*_: object) -> None:
+        place.add("a.png", length=30)
+
+    with fake_service() as service, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("garments.batch.night.write_report", change)
+        assert place.night(service, archive=archive).archived == 1
+    assert files(place.photos).keys() == {"a.png"}
+
+
+def test_nothing_in_the_archive_is_overwritten(place: Place, archive: Path) -> None:
+    place.add("a.png")
+    (archive / "b").mkdir(parents=True)
+    (archive / "a.png").write_text("another")
+    content = (place.photos / "a.png").read_bytes()
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 1
+    marked = f"a-{hashlib.sha256(content).hexdigest()[:12]}.png"
+    assert files(archive) == {"a.png": b"another", marked: content}
+
+
+def test_a_move_that_was_cut_short_is_finished(place: Place, archive: Path) -> None:
+    place.add("a.png", "b.png")
+    before = files(place.photos)
+    archive.mkdir()
+    (archive / "a.png").write_bytes(before["a.png"])
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 2
+    assert (files(archive), files(place.photos)) == (before, {})
+
+
+def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png", "c.png")
+    killed = failing_at(place.photos / "b.png", KeyboardInterrupt(), os.unlink)
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr("garments.batch.archive.os.unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
+        assert files(place.photos).keys() == {"b.png", "c.png"}
+        place.add("d.png")
+        counts = place.night(service, archive=archive)
+        assert (counts.found, counts.accept, counts.carried) == (3, 3, 1)
+        assert "1 photo that the night before archived" in report(place)
+        assert place.rows() == dict.fromkeys(("a.png", "b.png", "c.png", "d.png"), "accept")
+        place.add("e.png")
+        assert place.night(service, archive=archive).carried == 0
+        assert place.rows() == {"e.png": "accept"}
+
+
+def test_a_night_over_another_directory_hides_none_that_was_cut_short(
+    place: Place, archive: Path, tmp_path: Path
+) -> None:
+    place.add("a.png", "b.png")
+    here, others = place.photos, tmp_path / "others"
+    others.mkdir()
+    with fake_service() as service:
+        place.cut_short(service, archive=archive)
+        place.photos = others
+        assert place.night(service).carried == 0
+        place.photos = here
+        assert place.night(service, archive=archive).carried == 2
+    assert place.rows() == dict.fromkeys(("a.png", "b.png"), "accept")
+
+
+def test_a_night_that_was_cut_short_is_no_matter_of_another_directory(
+    place: Place, archive: Path, tmp_path: Path
+) -> None:
+    here, others = place.photos, tmp_path / "others"
+    others.mkdir()
+    with fake_service() as service:
+        place.photos = others
+        place.add("c.png", "d.png")
+        place.night(service)
+        place.photos = here
+        place.add("a.png")
+        place.cut_short(service, archive=archive)
+        place.photos = others
+        (others / "c.png").unlink()  # by a person
+        assert place.night(service).carried == 0
+    assert place.rows() == {"d.png": "accept"}
+
+
+def test_what_a_night_archived_is_sorted_among_the_others_by_the_bytes_of_its_name(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot, odd = "🥾.png", os.fsdecode(b"\xff.png")  # as text the second would come first
+    place.add(boot, odd)
+    killed = failing_at(place.photos / odd, KeyboardInterrupt(), os.unlink)
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr("garments.batch.archive.os.unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                place.night(service, archive=archive)
+        assert place.night(service).carried == 1
+    assert list(place.rows()) == [boot, odd]
+
+
+def test_what_could_not_be_read_and_was_taken_away_after_a_night_cut_short_has_no_row(
+    place: Place, archive: Path
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service([fake.status(422, "damaged")]) as service:
+        place.cut_short(service, archive=archive, batch_size=1, connections=1)
+        (place.photos / "a.png").unlink()
+        assert place.night(service).carried == 1
+    assert place.rows() == {"b.png": "accept"}
+
+
+def test_nor_has_it_though_a_person_had_answered_for_it(place: Place, archive: Path) -> None:
+    place.add("a.png", length=22)
+    place.add("b.png")
+    with fake_service() as service:
+        place.night(service)
+        review(place, "a.png", 9)
+    once = {"fresh": True, "batch_size": 1, "connections": 1}
+    with fake_service([fake.status(500)]) as service:
+        place.cut_short(service, archive=archive, **once)
+        (place.photos / "a.png").unlink()
+        assert place.night(service).carried == 1
+    assert place.rows() == {"b.png": "accept"}
+
+
+def test_what_a_night_archived_that_ended_is_in_no_other_table(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            denied = failing_at(place.photos / "a.png", DENIED, os.unlink)
+            patch.setattr("garments.batch.archive.os.unlink", denied)
+            assert place.night(service, archive=archive).stuck == 1
+        (place.photos / "a.png").unlink()  # as somebody does who was told
+        place.add("c.png")
+        assert place.night(service).carried == 0
+    assert place.rows().keys() == {"c.png"}
+
+
+def test_nor_is_it_though_the_night_was_killed_once_it_had_ended(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.cut_short(service, "garments.store.Store.forget", archive=archive)  # its last step
+        assert not files(place.photos)
+        caplog.clear()
+        assert place.night(service, archive=archive).carried == 0
+        assert not [record for record in caplog.records if record.levelname == "WARNING"]
+        place.add("c.png")
+        assert place.night(service, archive=archive).carried == 0
+    assert place.rows() == {"c.png": "accept"}
+
+
+def test_what_was_archived_is_in_the_next_table_whatever_became_of_its_own(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.cut_short(service, archive=archive)
+        assert not files(place.photos)
+        place.output.write_text("another night's")
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        assert place.night(service, archive=archive).carried == 2
+    assert place.rows() == dict.fromkeys(("a.png", "b.png"), "accept")
+
+
+def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png", "c.png")
+    monkeypatch.setattr("garments.batch.night._FORGOTTEN_AT_ONCE", 1)
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            denied = failing_at(place.photos / "c.png", DENIED, os.unlink)
+            patch.setattr("garments.batch.archive.os.unlink", denied)
+            told = slips(place, "a.png,Coat", "b.png,Coat", "c.png,Coat")
+            assert place.night(service, archive=archive, expected=told).stuck == 1
+        place.add("a.png", "b.png", length=31)
+        place.night(service, archive=archive)
+    assert expected(place) == {"a.png": "", "b.png": "", "c.png": "Coat"}  # which had stayed
+
+
+@pytest.mark.parametrize("length", [21, 31])  # as the one before, or not
+def test_nor_is_it_that_of_one_that_comes_before_the_night_is_over(
+    length: int, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+
+    def moved(*given: Any) -> tuple[int, int]:
+        counts = archive_of(*given)
+        place.add("a.png", length=length)
+        return counts
+
+    archive_of = archives.archive
+    with fake_service() as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(archives, "archive", moved)
+            place.night(service, archive=archive, expected=slips(place, "a.png,Coat"))
+        place.night(service)
+    assert expected(place) == {"a.png": ""}
+
+
+def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.night(service, archive=archive)
+        caplog.clear()
+        place.night(service, archive=archive)
+        counts = place.night(service, archive=archive)
+    assert (counts.found, counts.archived, counts.stuck, counts.carried) == (0, 0, 0, 0)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_so_is_one_after_what_could_not_be_read_was_taken_away(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service([fake.status(422, "damaged")]) as service:
+        place.night(service, archive=archive, batch_size=1, connections=1)
+        (place.photos / "a.png").unlink()
+        caplog.clear()
+        assert place.night(service).found == 0
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_night_whose_lock_is_lost_archives_nothing(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        monkeypatch.setattr(Store, "check_lock", no_lock)
+
+    place.add("a.png")
+    monkeypatch.setattr("garments.batch.night.write_report", lose)
+    told = pytest.raises(batch.AfterwardsError, match="csv is written; then: the lock is lost")
+    with fake_service() as service, told:
+        place.night(service, archive=archive)
+    assert files(place.photos).keys() == {"a.png"}
+    assert not files(archive)
+
+
+def test_an_archive_in_a_folder_that_may_not_be_listed_is_filled(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    denied = failing_at(archive.parent, DENIED, os.open)
+    monkeypatch.setattr("garments.batch.archive.os.open", denied)
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 1
+
+
+def test_a_photo_that_cannot_be_archived_stays_and_is_told(place: Place, tmp_path: Path) -> None:
+    place.add("a.png", "b/c.png")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "b").write_text("no folder")
+    with fake_service() as service:
+        counts = place.night(service, archive=tmp_path / "archive")
+    assert (counts.archived, counts.stuck, counts.amiss) == (1, 1, 1)
+    assert files(place.photos).keys() == {"b/c.png"}
+    assert "1 could not be archived" in str(counts)
+
+
+def test_a_photo_that_cannot_be_removed_is_told_and_the_others_are_moved(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    denied = failing_at(place.photos / "a.png", DENIED, os.unlink)
+    monkeypatch.setattr("garments.batch.archive.os.unlink", denied)
+    with fake_service() as service:
+        counts = place.night(service, archive=archive)
+    assert (counts.archived, counts.stuck) == (1, 1)
+    assert files(place.photos).keys() == {"a.png"}
+    assert files(archive).keys() == {"a.png", "b.png"}
+
+
+def test_a_full_temporary_folder_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("garments.batch.night.Findings.add", full)
+    with fake_service() as service, pytest.raises(batch.UsageError, match="is full.*TMPDIR"):
+        place.night(service)
+
+
+@pytest.mark.parametrize("folder", ["photos", "photos/old", "."])
+def test_an_archive_that_overlaps_is_refused(folder: str, place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service, pytest.raises(batch.UsageError, match="overlap"):
+        place.night(service, archive=place.output.parent / folder)
+
+
+@pytest.mark.parametrize("folder", ["taken", "taken/of/2026"])
+def test_an_archive_that_cannot_be_a_folder_is_refused_before_the_night(
+    folder: str, place: Place
+) -> None:
+    place.add("a.png")
+    taken = place.output.with_name("taken")
+    taken.write_text("a file")
+    told = "can take no photos: .*taken is no folder, .* choose another --archive"
+    with fake_service() as service:
+        with pytest.raises(batch.UsageError, match=told):
+            place.night(service, archive=place.output.parent / folder)
+        assert service.requests == []
+    assert files(place.photos).keys() == {"a.png"}
+    assert taken.read_text() == "a file"
+
+
+def test_an_archive_that_may_not_be_written_is_refused_before_the_night(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    archive.mkdir(exist_ok=True)
+    denied = {os.fspath(archive)}
+    allowed = os.access
+    monkeypatch.setattr(
+        "garments.batch.night.os.access",
+        lambda path, mode: os.fspath(path) not in denied and allowed(path, mode),
+    )
+    told = f"{archive} can take no photos: .* this user may not write there"
+    with fake_service() as service, pytest.raises(batch.UsageError, match=told):
+        place.night(service, archive=archive)
+    assert files(place.photos).keys() == {"a.png"}

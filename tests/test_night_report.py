@@ -1,0 +1,197 @@
+"""What a night leaves for the morning: its report, and previews of photos."""
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from garments import batch
+from garments.batch.photo import thumbnail
+from garments.store import Busy, Database, Store
+from garments.store.nights import Nights
+from tests import fake_service as fake
+from tests.fake_service import fake_service
+from tests.pictures import encoded
+from tests.places import Place, files, report, slips
+
+
+def test_a_report_lies_beside_the_table(place: Place) -> None:
+    place.add("a.png", "b.png", "<i>.png")
+    with fake_service([fake.status(422, "damaged & lost")]) as service:
+        place.night(
+            *(service,),
+            batch_size=1,
+            connections=1,
+            expected=slips(place, "a.png,Dress", "b.png,Trouser", "none.png,Bag"),
+        )
+    page = report(place)
+    assert "&lt;i&gt;.png" in page
+    assert "damaged &amp; lost" in page
+    assert "<i>" not in page
+
+
+def test_a_possible_wrong_item_is_counted_and_shown(place: Place) -> None:
+    place.add("b.png")  # taken for class 1, a trouser
+    jpeg = encoded(Image.new("L", (9, 9)), "JPEG")
+    (place.photos / "a.jpg").write_bytes(jpeg.ljust(len(jpeg) // 10 * 10 + 11, b"\0"))
+    with fake_service() as service:
+        counts = place.night(service, expected=slips(place, "a.jpg,Dress", "b.png,Trouser"))
+    assert counts.mismatched == 1
+    assert "1 possible wrong items" in str(counts)
+    page = report(place).partition('id="review"')[0]
+    assert "a.jpg" in page
+    assert "data:image/jpeg;base64," in page
+
+
+def test_the_report_tells_once_that_the_new_photos_could_not_be_read(place: Place) -> None:
+    place.add(*(f"{number}.png" for number in range(400)))
+    with fake_service() as service:
+        place.night(service)
+    assert "Look at this first" not in report(place)
+    place.add(*(f"new-{number}.png" for number in range(10)))
+    with fake_service([fake.status(422, "damaged")] * 10) as service:
+        place.night(service, batch_size=1, connections=1)
+        assert "10 of 10 photos that had no answer yet could not" in report(place)
+        place.add("later.png")
+        place.night(service)
+    assert "Look at this first" not in report(place)
+
+
+def test_the_report_compares_new_photos_with_the_nights_before(place: Place) -> None:
+    with fake_service() as service:
+        for night, length in enumerate((21, 21, 23)):
+            place.add(*(f"{night}-{number}.png" for number in range(200)), length=length)
+            place.night(service)
+    assert "chi-squared" in report(place)
+
+
+def test_what_an_interrupted_night_had_sent_is_new_to_the_next(place: Place) -> None:
+    place.add(*(f"{number}.png" for number in range(6)))
+    with fake_service([fake.answer] * 4 + [fake.status(404)]) as service:
+        with pytest.raises(batch.UsageError):
+            place.night(service, batch_size=1, connections=1)
+        place.night(service)
+        place.night(service)
+    nights = Nights(Database(place.settings.database_url)).last(3)
+    assert [sum(night["classes"] or []) for night in nights] == [0, 6, 0]
+
+
+def test_a_table_that_another_night_is_writing_is_left_to_it(place: Place) -> None:
+    place.add("a.png")
+    with (
+        (place.output.parent / ".predictions.csv.part").open("w") as file,
+        fake_service() as service,
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match="being written by another process"):
+            place.night(service)
+    assert not place.output.exists()
+
+
+def test_a_table_whose_place_is_not_surely_on_the_disk_is_told_so(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> None:
+        if path == place.output.parent:
+            raise OSError(errno.EIO, "Input/output error")
+
+    place.add("a.png")
+    monkeypatch.setattr("garments.predictions._sync", failing)
+    told = pytest.raises(batch.AfterwardsError, match="is written, but the disk says: Input/output")
+    with fake_service() as service, told:
+        place.night(service, archive=archive)
+    assert place.rows().keys() == files(place.photos).keys() == {"a.png"}
+
+
+def test_a_fault_of_the_program_after_the_table_is_told_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png")
+
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("garments.batch.night.write_report", faulty)
+    told = pytest.raises(batch.AfterwardsError, match="csv is written; then: ZeroDivisionError")
+    with fake_service() as service, told:
+        place.night(service)
+    assert place.rows().keys() == {"a.png"}
+    assert "in faulty" in caplog.text  # where in the program it was
+
+
+def test_what_fails_after_the_table_is_told_so(place: Place) -> None:
+    place.add("a.png")
+    (place.output.parent / ".report.html.part").mkdir()
+    with (
+        fake_service() as service,
+        pytest.raises(batch.AfterwardsError, match="predictions.csv is written; then: Is a dir"),
+    ):
+        place.night(service)
+    assert place.rows().keys() == {"a.png"}
+
+
+# Previews
+
+
+def test_a_photo_for_review_is_kept_in_little(place: Place) -> None:
+    (place.photos / "a.bin").touch()
+    picture = encoded(Image.new("L", (80, 81)), "BMP")  # of even length
+    (place.photos / "a.png").write_bytes(picture)
+    with fake_service() as service:
+        assert place.night(service).review == 1
+    store = Store(place.settings.database_url)
+    model = f"{fake.MODEL['name']}@{fake.MODEL['version']}"
+    (top, small) = store.previews(os.fsencode(place.photos.resolve()), [b"a.png"], model)[b"a.png"]
+    store.close()
+    assert top == [["class 0", 0.3], ["class 1", 0.3], ["class 2", 0.3]]
+    assert small == thumbnail(picture) is not None
+
+
+def test_a_thumbnail_is_small_upright_and_on_white() -> None:
+    photo = Image.new("RGBA", (400, 200), (0, 0, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    small = thumbnail(encoded(photo, exif=exif, compress_level=0))
+    assert small is not None
+    with Image.open(io.BytesIO(small)) as shown:
+        assert (shown.format, shown.size) == ("JPEG", (128, 256))
+        assert shown.getpixel((64, 128)) == (255, 255, 255)
+
+
+def test_a_thumbnail_carries_no_comment() -> None:
+    photo = Image.effect_noise((800, 600), 50)
+    small = thumbnail(encoded(photo, "JPEG", comment=b"taken at Elm Street 5"))
+    assert small is not None
+    assert b"Elm Street" not in small
+
+
+def test_a_heic_has_a_thumbnail_that_every_browser_shows() -> None:
+    small = thumbnail(encoded(Image.new("RGB", (800, 600), "red"), "HEIF"))
+    assert small is not None
+    shown = Image.open(io.BytesIO(small))
+    assert (shown.format, shown.size) == ("JPEG", (256, 192))
+
+
+def test_a_small_file_is_its_own_thumbnail(boot: bytes) -> None:
+    assert thumbnail(boot) == boot
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 2000, b"\x89PNG\r\n\x1a\n" + b"x" * 5000])
+def test_what_cannot_be_drawn_has_no_thumbnail(content: bytes) -> None:
+    assert thumbnail(content) is None
+
+
+def test_the_database_knows_a_content_by_its_sha_256(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service)
+    store = Store(place.settings.database_url)
+    digest = hashlib.sha256((place.photos / "a.png").read_bytes()).digest()
+    model = f"{fake.MODEL['name']}@{fake.MODEL['version']}"
+    assert store.answered([digest], model) == {digest}
+    store.close()
