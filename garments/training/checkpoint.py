@@ -90,6 +90,10 @@ def save(path: Path, state: State) -> None:
 def load(path: Path) -> State:
     """Read a file that `save` wrote. Raises TrainingError for one that is damaged."""
     try:
+        # NumPy reads the head of an array before it knows its checksum, and learns from damage.
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"the checksum of {damaged} is wrong")
         with path.open("rb") as file, np.load(file) as arrays:
             return {name: arrays[name] for name in arrays.files}
     # A RuntimeError is of an archive that seems to be encrypted, or packed in some other way.

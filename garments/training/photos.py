@@ -125,12 +125,15 @@ def as_they_came(photos: Sequence[Photo]) -> list[Photo]:
 def _by_table(folder: Path) -> Iterator[tuple[Path, frozenset[int], str, str]]:
     path = folder / TABLE
     for line, row in _rows_of(path):
+        name, accepted = row["file"].strip(), row["accepted"].strip()
+        if not name or "\0" in name:
+            raise DatasetError(f"{path}, line {line}: it names no file")
         try:
-            classes = _classes_of(row["accepted"]) if row["accepted"] else frozenset({NONE})
+            classes = _classes_of(accepted) if accepted else frozenset({NONE})
         except ValueError as error:
             raise DatasetError(f"{path}, line {line}: {error}") from error
         source_label = row.get("source_label", "")
-        yield folder / row["file"], classes, row["sender"].strip(), source_label.strip()
+        yield folder / name, classes, row["sender"].strip(), source_label.strip()
 
 
 def _rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

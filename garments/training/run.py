@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ from typing import Any
 import keras
 
 from garments import dataset, report
-from garments.card import CARD_NAME, Card
+from garments.card import CARD_NAME, Card, CardError, read_card
 from garments.dataset import Dataset
 from garments.engine import Engine
 from garments.training import checkpoint
@@ -134,6 +135,12 @@ def check(
         )
     if folder.exists() and not (folder / CARD_NAME).exists():
         raise TrainingError(f"{folder} is no model folder: it is not replaced; choose another name")
+    with suppress(CardError):  # of nothing that is served
+        if (read_card(folder).preprocessing == "photo") != for_photos:
+            held = "Fashion-MNIST pictures" if for_photos else "photos"
+            raise TrainingError(
+                f"{folder} holds a model for {held}: it is not replaced; choose another --name"
+            )
     try:
         beside = folder.resolve().parent
         beside.mkdir(parents=True, exist_ok=True)
