@@ -286,7 +286,7 @@ def test_a_refusal_to_say_ready_is_not_waited_out(photos: Path) -> None:
 def test_an_address_that_is_not_the_services_is_told_how_it_should_be(
     code: int, photos: Path
 ) -> None:
-    told = "/ready refuses: .*; name the service alone, as http://127.0.0.1:8000, in GARMENTS_S"
+    told = "/ready refuses: .*; name the service alone, as http://127.0.0.1:5001: see --url"
     with fake_service(ready=[code]) as service, pytest.raises(batch.UsageError, match=told):
         night(photos, service.url)
 

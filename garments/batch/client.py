@@ -158,7 +158,7 @@ class Client:
         if replies.problem(response).get("code") == "unknown_model":
             advice = "name one of these, or have the service read its models anew (SIGHUP)"
         elif path == "/ready" and response.status_code in (301, 302, 307, 308, 404):
-            advice = "name the service alone, as http://127.0.0.1:8000, in GARMENTS_SERVICE_URL"
+            advice = "name the service alone, as http://127.0.0.1:5001: see --url"
         return UsageError(f"{self._url}{path} refuses: {replies.explain(response)}; {advice}")
 
     def _post(
