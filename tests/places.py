@@ -65,6 +65,20 @@ class Place:
             with pytest.raises(KeyboardInterrupt):
                 self.night(service, **options)
 
+    @contextmanager
+    def failing_to_remove(self, name: str, error: BaseException) -> Iterator[None]:
+        """Within it the archive has that photo, and raises `error` when it would remove it here."""
+        with pytest.MonkeyPatch.context() as patch:
+            failing = failing_at(self.photos / name, error, os.unlink)
+            patch.setattr("garments.batch.archive.os.unlink", failing)
+            yield
+
+    def killed_at(self, name: str, service: fake.FakeService, archive: Path) -> None:
+        """A night that is interrupted when it would remove that photo, which the archive has."""
+        killed = self.failing_to_remove(name, KeyboardInterrupt())
+        with killed, pytest.raises(KeyboardInterrupt):
+            self.night(service, archive=archive)
+
     def rows(self) -> dict[str, str]:
         """The decision on each file."""
         return {row.filename: row.decision for row in read_predictions(self.output, 10)}

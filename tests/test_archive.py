@@ -96,15 +96,11 @@ def test_a_move_that_was_cut_short_is_finished(place: Place, archive: Path) -> N
 
 
 def test_what_a_night_archived_before_it_was_cut_short_is_in_the_next_table(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, archive: Path
 ) -> None:
     place.add("a.png", "b.png", "c.png")
-    killed = failing_at(place.photos / "b.png", KeyboardInterrupt(), os.unlink)
     with fake_service() as service:
-        with monkeypatch.context() as patch:
-            patch.setattr("garments.batch.archive.os.unlink", killed)
-            with pytest.raises(KeyboardInterrupt):
-                place.night(service, archive=archive)
+        place.killed_at("b.png", service, archive)
         assert files(place.photos).keys() == {"b.png", "c.png"}
         place.add("d.png")
         counts = place.night(service, archive=archive)
@@ -150,16 +146,12 @@ def test_a_night_that_was_cut_short_is_no_matter_of_another_directory(
 
 
 def test_what_a_night_archived_is_sorted_among_the_others_by_the_bytes_of_its_name(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, archive: Path
 ) -> None:
     boot, odd = "🥾.png", os.fsdecode(b"\xff.png")  # as text the second would come first
     place.add(boot, odd)
-    killed = failing_at(place.photos / odd, KeyboardInterrupt(), os.unlink)
     with fake_service() as service:
-        with monkeypatch.context() as patch:
-            patch.setattr("garments.batch.archive.os.unlink", killed)
-            with pytest.raises(KeyboardInterrupt):
-                place.night(service, archive=archive)
+        place.killed_at(odd, service, archive)
         assert place.night(service).carried == 1
     assert list(place.rows()) == [boot, odd]
 
@@ -189,14 +181,10 @@ def test_nor_has_it_though_a_person_had_answered_for_it(place: Place, archive: P
     assert place.rows() == {"b.png": "accept"}
 
 
-def test_what_a_night_archived_that_ended_is_in_no_other_table(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_night_archived_that_ended_is_in_no_other_table(place: Place, archive: Path) -> None:
     place.add("a.png", "b.png")
     with fake_service() as service:
-        with monkeypatch.context() as patch:
-            denied = failing_at(place.photos / "a.png", DENIED, os.unlink)
-            patch.setattr("garments.batch.archive.os.unlink", denied)
+        with place.failing_to_remove("a.png", DENIED):
             assert place.night(service, archive=archive).stuck == 1
         (place.photos / "a.png").unlink()  # as somebody does who was told
         place.add("c.png")
@@ -238,10 +226,8 @@ def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
     place.add("a.png", "b.png", "c.png")
     monkeypatch.setattr("garments.batch.night._FORGOTTEN_AT_ONCE", 1)
     with fake_service() as service:
-        with monkeypatch.context() as patch:
-            denied = failing_at(place.photos / "c.png", DENIED, os.unlink)
-            patch.setattr("garments.batch.archive.os.unlink", denied)
-            told = slips(place, "a.png,Coat", "b.png,Coat", "c.png,Coat")
+        told = slips(place, "a.png,Coat", "b.png,Coat", "c.png,Coat")
+        with place.failing_to_remove("c.png", DENIED):
             assert place.night(service, archive=archive, expected=told).stuck == 1
         place.add("a.png", "b.png", length=31)
         place.night(service, archive=archive)
@@ -330,12 +316,10 @@ def test_a_photo_that_cannot_be_archived_stays_and_is_told(place: Place, tmp_pat
 
 
 def test_a_photo_that_cannot_be_removed_is_told_and_the_others_are_moved(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, archive: Path
 ) -> None:
     place.add("a.png", "b.png")
-    denied = failing_at(place.photos / "a.png", DENIED, os.unlink)
-    monkeypatch.setattr("garments.batch.archive.os.unlink", denied)
-    with fake_service() as service:
+    with fake_service() as service, place.failing_to_remove("a.png", DENIED):
         counts = place.night(service, archive=archive)
     assert (counts.archived, counts.stuck) == (1, 1)
     assert files(place.photos).keys() == {"a.png"}

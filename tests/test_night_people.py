@@ -15,7 +15,7 @@ from garments.store.reviews import Reviews
 from tests import fake_service as fake
 from tests.fake_service import fake_service
 from tests.pictures import encoded
-from tests.places import Place, failing_at, files, review, waiting, waiting_in
+from tests.places import Place, files, review, waiting, waiting_in
 from tests.test_reviews import settle
 
 
@@ -179,16 +179,10 @@ def test_a_night_lets_go_of_what_was_answered_for_in_the_archive_long_ago(
     store.close()
 
 
-def test_a_photo_waits_once_though_its_move_is_cut_short(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_photo_waits_once_though_its_move_is_cut_short(place: Place, archive: Path) -> None:
     place.add("a.png", length=22)
-    killed = failing_at(place.photos / "a.png", KeyboardInterrupt(), os.unlink)
     with fake_service() as service:
-        with monkeypatch.context() as patch:
-            patch.setattr("garments.batch.archive.os.unlink", killed)
-            with pytest.raises(KeyboardInterrupt):
-                place.night(service, archive=archive)
+        place.killed_at("a.png", service, archive)
         assert waiting_in(place) == [archive]  # before it is gone from where it was
         assert place.night(service, archive=archive).archived == 1
         place.night(service, archive=archive)

@@ -279,7 +279,7 @@ def require_replaceable(output: Path) -> Path:
 
 
 def _check_archive(directory: Path, archive: Path) -> None:
-    """Refuse an archive that the next night would walk through, or that takes no photos."""
+    """Refuse an archive that the next night would walk through or empty, or that takes nothing."""
     photos, kept = directory.resolve(), archive.resolve()
     if photos == kept or photos in kept.parents or kept in photos.parents:
         raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
