@@ -1,14 +1,18 @@
 """Pictures that the tests draw themselves."""
 
+import csv
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pillow_heif
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 pillow_heif.register_heif_opener()
 
+TROUSER, DRESS, BAG = 1, 3, 8
 EXIF_ORIENTATION = 0x0112
 # What must be done to an upright picture so that a viewer who obeys the tag turns it back.
 TURNS = {
@@ -62,3 +66,28 @@ def turned_by_exif(item: npt.NDArray[np.uint8]) -> bytes:
     """The item as a phone held sideways stores it."""
     picture, exif = turned(catalogue_shot(item), 6)
     return encoded(picture, "JPEG", quality=90, exif=exif)
+
+
+def take(path: Path, colour: str = "navy", on: str = "white", label: int = DRESS) -> Path:
+    """Write a photo of what is a dress, a bag or trousers to whoever squints."""
+    random = np.random.default_rng(list(path.name.encode()))
+    picture = Image.new("RGB", (60, 80), on)
+    draw = ImageDraw.Draw(picture)
+    left, top = random.integers(4, 14, 2).tolist()
+    if label == TROUSER:
+        draw.rectangle((left, top, left + 12, top + 60), colour)
+        draw.rectangle((left + 24, top, left + 36, top + 60), colour)
+    elif label == DRESS:
+        draw.polygon([(left + 18, top), (left, top + 60), (left + 40, top + 60)], colour)
+    else:
+        draw.rectangle((left, top + 20, left + 40, top + 44), colour)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return path
+
+
+def write_table(folder: Path, *rows: Sequence[str]) -> Path:
+    """List photos of `folder`: file, source_label, accepted, sender."""
+    with (folder / "photos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "source_label", "accepted", "sender"), *rows])
+    return folder

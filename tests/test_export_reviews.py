@@ -15,7 +15,8 @@ from garments.store import Photo, Stamp, Store
 from garments.store.desk import Desk
 from garments.store.queue import place
 from garments.store.reviews import Decision
-from garments.training.photos import NONE, read_photos
+from garments.training.labelled import NONE
+from garments.training.photos import read_photos
 from tests.pictures import encoded
 from tests.test_store import answer
 

@@ -1,7 +1,5 @@
-"""Training on photos: reading them, the ImageNet weights, what is shown, and what it comes to."""
+"""Training on photos: the ImageNet weights, what is shown, and what it comes to."""
 
-import csv
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from garments import dataset, report
 from garments.card import Card, read_card
@@ -32,293 +30,23 @@ from garments.training import (
 )
 from garments.training.fit import Fitted, fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
+from garments.training.labelled import NONE
 from garments.training.photo_fit import PhotoFit, trained_on
 from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted
-from garments.training.photos import NONE, Photo, as_they_came, read_photos, targets_of
+from garments.training.photos import Photo, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, check_photos
 from garments.training_request import parser
 from tests.conftest import PROJECT, SHARED
-from tests.pictures import encoded
+from tests.pictures import BAG, DRESS, TROUSER, take, write_table
 
 pytestmark = pytest.mark.slow
 
 PHOTO = PROJECT / "model" / "photo"
 
-TROUSER, DRESS, BAG = 1, 3, 8
 # The plain network learns these drawings in seconds, and needs no ImageNet weights.
 RECIPE = replace(RECIPES["reference"], epochs=12, batch_size=16, adam=True, rate=2e-3)
-
-
-def take(path: Path, colour: str = "navy", on: str = "white", label: int = DRESS) -> Path:
-    """Write a photo of what is a dress, a bag or trousers to whoever squints."""
-    random = np.random.default_rng(list(path.name.encode()))
-    picture = Image.new("RGB", (60, 80), on)
-    draw = ImageDraw.Draw(picture)
-    left, top = random.integers(4, 14, 2).tolist()
-    if label == TROUSER:
-        draw.rectangle((left, top, left + 12, top + 60), colour)
-        draw.rectangle((left + 24, top, left + 36, top + 60), colour)
-    elif label == DRESS:
-        draw.polygon([(left + 18, top), (left, top + 60), (left + 40, top + 60)], colour)
-    else:
-        draw.rectangle((left, top + 20, left + 40, top + 44), colour)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
-    return path
-
-
-def write_table(folder: Path, *rows: Sequence[str]) -> Path:
-    with (folder / "photos.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("file", "source_label", "accepted", "sender"), *rows])
-    return folder
-
-
-# Reading
-
-
-def test_a_table_tells_the_classes_and_the_sender(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        take(tmp_path / name)
-    write_table(tmp_path, ("a.png", "Shoes", "5;7;9", "7"), ("b.png", "Hat", "", "8"))
-    found = {photo.path.name: photo for photo in read_photos([tmp_path])}
-    assert found["a.png"].accepted == {5, 7, 9}
-    assert found["b.png"].accepted == {NONE}
-    assert found["b.png"].source_label == "Hat"
-    assert [found[name].sender for name in ("a.png", "b.png")] == ["7", "8"]
-
-
-def test_a_folder_a_class_is_named_like_it_and_a_folder_in_it_is_a_sender(tmp_path: Path) -> None:
-    take(tmp_path / "T-shirt_top" / "anna" / "a.png")
-    take(tmp_path / "ankle boot" / "b.png")
-    take(tmp_path / "3" / "c.png")
-    take(tmp_path / "0;6" / "d.png")
-    take(tmp_path / "none" / "e.png")
-    found = {photo.path.name: photo for photo in read_photos([tmp_path])}
-    assert [set(found[f"{name}.png"].accepted) for name in "abcde"] == [{0}, {9}, {3}, {0, 6}, {10}]
-    assert found["a.png"].sender == "anna"
-    assert len({found[f"{name}.png"].sender for name in "bcde"}) == 4
-
-
-def test_a_correction_takes_the_place_of_the_label_and_keeps_the_sender(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    content = take(first / "a.png").read_bytes()
-    take(first / "b.png")
-    write_table(first, ("a.png", "", "3", "7"), ("b.png", "", "3", "7"))
-    (second / "Shirt").mkdir(parents=True)
-    (second / "Shirt" / "other name.png").write_bytes(content)
-    found = {photo.path.name: photo for photo in read_photos([first, second])}
-    assert {name: set(photo.accepted) for name, photo in found.items()} == {
-        "other name.png": {6},
-        "b.png": {3},
-    }
-    assert {photo.sender for photo in found.values()} == {"7"}
-
-
-def test_a_photo_keeps_its_first_label_to_be_judged_by_too(tmp_path: Path) -> None:
-    for number, folder in enumerate("abc"):
-        (tmp_path / folder).mkdir()
-        rows = [("back.png", "", "343"[number], "7"), ("on.png", "", "345"[number], "7")]
-        write_table(tmp_path / folder, *rows, ("kept.png", "", "3", "7"))
-    for name in ("back", "on", "kept"):
-        take(tmp_path / "a" / f"{name}.png")
-    photos = read_photos([tmp_path / folder for folder in "abc"])
-    assert {photo.path.stem: set(photo.accepted) for photo in photos} == {
-        "back": {3}, "on": {5}, "kept": {3},
-    }  # fmt: skip
-    assert {photo.path.stem for photo in photos if photo.came_as} == {"on"}
-    assert all(photo.accepted == {3} for photo in as_they_came(photos))
-
-
-def test_a_table_of_corrections_need_not_have_the_files(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    for name in ("a.png", "b.png"):
-        take(first / name)
-    second.mkdir()
-    write_table(first, ("a.png", "Shoes", "5;7;9", "7"), ("b.png", "Shoes", "5;7;9", "7"))
-    write_table(second, ("a.png", "", "7", ""))
-    found = {photo.path.name: photo for photo in read_photos([first, second])}
-    assert found["a.png"].accepted == {7}
-    assert found["b.png"].accepted == {5, 7, 9}
-    assert {photo.sender for photo in found.values()} == {"7"}
-
-
-def test_a_table_of_corrections_is_refused_where_it_is_not_clear_of_what(tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("first", "second", "third")]
-    for number, folder in enumerate(folders[:2]):
-        take(folder / "a.png", on=("white", "black")[number])
-        write_table(folder, ("a.png", "", "3", "7"))
-    folders[2].mkdir()
-    write_table(folders[2], ("a.png", "", "4", ""))
-    for before, count in ([], 0), (folders[:2], 2):
-        with pytest.raises(DatasetError, match=rf"third/a\.png cannot .*, which have {count}"):
-            read_photos([*before, folders[2]])
-    take(folders[2] / "c.png")
-    write_table(folders[2], ("a.png", "", "4", ""), ("c.png", "", "4", ""))
-    with pytest.raises(DatasetError, match=r"third/a\.png cannot be read"):  # the others have c
-        read_photos(folders)
-
-
-def test_a_small_copy_that_is_named_by_its_photo_corrects_it(tmp_path: Path) -> None:
-    photo = take(tmp_path / "photos" / "Dress" / "anna" / "a.png")
-    digest = hashlib.sha256(photo.read_bytes()).hexdigest()
-    take(tmp_path / "corrected" / "Shirt" / f"{digest}.jpg", on="black")
-    (found,) = read_photos([tmp_path / "photos", tmp_path / "corrected"])
-    assert (found.path, found.digest, found.sender) == (photo, digest, "anna")
-    assert found.accepted == {6}
-
-
-def test_photos_of_an_iphone_are_among_those_of_their_class(tmp_path: Path) -> None:
-    (tmp_path / "Dress").mkdir()
-    shot = Image.new("RGB", (60, 80), "navy")
-    (tmp_path / "Dress" / "IMG_0001.HEIC").write_bytes(encoded(shot, "HEIF"))
-    found = read_photos([tmp_path])
-    assert [photo.path.name for photo in found] == ["IMG_0001.HEIC"]
-    blue = int(Photos(found, (80, 60)).plain(np.arange(1))[0, 40, 30, 2])
-    assert blue == pytest.approx(128, abs=3)
-
-
-def test_blanks_around_a_name_make_no_other_contributor(tmp_path: Path) -> None:
-    for n in range(3):
-        take(tmp_path / f"{n}.png")
-    rows = [("0.png", "", "3", "anna"), ("1.png", "", "3", " anna "), ("2.png", "", "3", " ")]
-    senders = {photo.sender for photo in read_photos([write_table(tmp_path, *rows)])}
-    digest = hashlib.sha256((tmp_path / "2.png").read_bytes()).hexdigest()
-    assert senders == {"anna", digest}
-
-
-def test_corrections_that_hold_no_photo_are_told_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    take(tmp_path / "photos" / "Dress" / "a.png")
-    (tmp_path / "corrected").mkdir()
-    assert len(read_photos([tmp_path / "photos", tmp_path / "corrected"])) == 1
-    assert "corrected holds no photo and changes nothing" in caplog.text
-
-
-def test_what_lies_beside_photos_is_not_taken_for_them(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    take(tmp_path / "Dress" / "anna" / "a.png")
-    for name in (".b.png", "@eaDir/b.png", ".thumbnails/b.png", "__MACOSX/b.png"):
-        take(tmp_path / "Dress" / "anna" / name)
-    for name in (".git", "@eaDir"):
-        take(tmp_path / name / "b.png")
-    (tmp_path / "Dress" / "anna" / "c.mov").touch()
-    (found,) = read_photos([tmp_path])
-    assert found.path.name == "a.png"
-    assert "c.mov is left out: training reads .jpg" in caplog.text
-    assert len(caplog.records) == 1
-
-
-def test_photos_beside_the_folders_of_classes_are_told_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    take(tmp_path / "Dress" / "a.png")
-    for name in ("b.png", "c.JPG", ".d.png"):
-        take(tmp_path / name)
-    (tmp_path / "reviews.csv").touch()
-    (found,) = read_photos([tmp_path])
-    assert found.path.name == "a.png"
-    (told,) = caplog.messages
-    assert "has 2 photos in no folder of a class, which are left out: move each into" in told
-
-
-def test_a_photo_in_two_classes_of_a_folder_is_refused(tmp_path: Path) -> None:
-    content = take(tmp_path / "Dress" / "a.png").read_bytes()
-    (tmp_path / "Shirt").mkdir()
-    (tmp_path / "Shirt" / "b.png").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"Shirt/b.png and .*Dress/a.png are one photo with two"):
-        read_photos([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("rows", "told"),
-    [
-        ([("a.png", "", "11", "7")], r"photos.csv, line 2: '11' is no class; .*Ankle boot, none"),
-        ([("gone.png", "", "3", "7")], "gone.png cannot be read"),
-        ([("a.png", "", "3;none", "7")], "'3;none' is at once a class and none of them"),
-        ([("a.png", "", "-1", "7")], r"photos.csv, line 2: '-1' is no class"),
-    ],
-)
-def test_a_table_that_cannot_be_used_is_named(
-    rows: list[tuple[str, ...]], told: str, tmp_path: Path
-) -> None:
-    with pytest.raises(DatasetError, match=told):
-        read_photos([write_table(tmp_path, *rows)])
-
-
-HEAD = "file,accepted,sender\n"
-
-
-@pytest.mark.parametrize(
-    ("table", "told"),
-    [
-        (HEAD + "\n  \na.png,3,7\n\n,,\nb.png,11,7\n", "line 7: '11' is no class"),
-        (HEAD + "a.png,3,7\n ,3,7\n", "line 3: it names no file"),
-        (HEAD + "a\0.png,3,7\n", "line 2: it names no file"),
-        (HEAD + 'a.png,3,"Anna,\nBerlin"\nb.png,11,7\n', "line 4: '11' is no class"),
-        (HEAD + "a.png,3,7,\nb.png,3,7,\n", "line 2: it has 4 cells for 3 columns: put"),
-        (HEAD + "a.png,3,7\nb.png,3,Anna,Berlin\n", "line 3: it has 4 cells"),
-        (HEAD + 'a.png,3,7\n"b.png,3,7\n', "line 3: unexpected end of data"),
-        (HEAD[:-1] + ",sender\n", "has the column sender twice"),
-        ("\n", "lacks the column accepted and file and sender; .* the first line is empty"),
-        (HEAD.replace(",", ";"), "lacks .* the first line is 'file;accepted;sender'$"),
-    ],
-)
-def test_a_table_that_is_not_regular_is_refused_with_its_line(
-    table: str, told: str, tmp_path: Path
-) -> None:
-    (tmp_path / "photos.csv").write_text(table, encoding="utf-8")
-    with pytest.raises(DatasetError, match=rf"photos\.csv,? {told}"):
-        read_photos([tmp_path])
-
-
-def test_a_table_may_have_blank_lines_short_ones_and_columns_of_its_own(tmp_path: Path) -> None:
-    for name in "ab":
-        take(tmp_path / f"{name}.png", on=f"rgb({ord(name)}, 0, 0)")
-    rows = "\r\nfile,sender,accepted,note,\r\n\r\na.png,Zoë,3\r\nb.png,7,5;7,,\r\n,,,,\r\n"
-    (tmp_path / "photos.csv").write_bytes(rows.encode("utf-8-sig"))
-    found = {photo.path.stem: photo for photo in read_photos([tmp_path])}
-    assert {name: (photo.sender, set(photo.accepted)) for name, photo in found.items()} == {
-        "a": ("Zoë", {3}), "b": ("7", {5, 7}),
-    }  # fmt: skip
-
-
-def test_blanks_around_the_names_of_columns_do_not_count(tmp_path: Path) -> None:
-    take(tmp_path / "a.png")
-    (tmp_path / "photos.csv").write_text("file, accepted, sender\na.png, 3, 7\n")
-    (found,) = read_photos([tmp_path])
-    assert (found.accepted, found.sender) == ({3}, "7")
-
-
-def test_a_link_to_a_senders_folder_is_not_followed_but_told_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    take(tmp_path / "photos" / "Dress" / "anna" / "a.png")
-    take(tmp_path / "elsewhere" / "b.png")
-    (tmp_path / "photos" / "Dress" / "berta").symlink_to(tmp_path / "elsewhere")
-    (found,) = read_photos([tmp_path / "photos"])
-    assert found.sender == "anna"
-    (told,) = caplog.messages
-    assert "Dress/berta is left out: it is a link to a folder" in told
-
-
-@pytest.mark.parametrize("name", ["trousers and more", ""])
-def test_a_folder_without_photos_of_a_class_is_named_with_the_way_out(
-    name: str, tmp_path: Path
-) -> None:
-    if name:
-        take(tmp_path / name / "a.png")
-    with pytest.raises(DatasetError, match="the classes are T-shirt/top|one folder a class"):
-        read_photos([tmp_path])
-
-
-def test_whoever_asks_for_training_is_told_of_data_that_cannot_be_used(tmp_path: Path) -> None:
-    asked = vars(parser(None).parse_args(["--name", "x"]))
-    with pytest.raises(TrainingError, match="none lacks .*: correct GARMENTS_DATASET_DIR"):
-        carry_out(tmp_path / "model", tmp_path, tmp_path / "none", **asked)
 
 
 # The network
@@ -579,6 +307,12 @@ def test_a_catalogue_shot_shows_the_item_and_around_it_the_background() -> None:
 
 
 # What it comes to
+
+
+def test_whoever_asks_for_training_is_told_of_data_that_cannot_be_used(tmp_path: Path) -> None:
+    asked = vars(parser(None).parse_args(["--name", "x"]))
+    with pytest.raises(TrainingError, match="none lacks .*: correct GARMENTS_DATASET_DIR"):
+        carry_out(tmp_path / "model", tmp_path, tmp_path / "none", **asked)
 
 
 def test_an_answer_of_several_right_classes_is_right_if_it_is_one_of_them() -> None:

@@ -14,8 +14,8 @@ from garments import report
 from garments.bounds import error_bound
 from garments.dataset import LABELS
 from garments.training.calibrate import choose_threshold, told_of
+from garments.training.labelled import NONE
 from garments.training.learner import Floats
-from garments.training.photos import NONE
 
 Rows = npt.NDArray[np.intp]
 Truths = npt.NDArray[np.bool_]

@@ -9,8 +9,9 @@ import numpy as np
 
 from garments.dataset import LABELS
 from garments.training.judge import CLASSES
+from garments.training.labelled import NONE
 from garments.training.learner import Floats
-from garments.training.photos import NONE, Photo
+from garments.training.photos import Photo
 
 
 @dataclass(frozen=True)

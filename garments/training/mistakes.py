@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from garments.preprocess import read_picture
 from garments.training.judge import CLASSES, Judged
-from garments.training.photos import NONE, Photo
+from garments.training.labelled import NONE
+from garments.training.photos import Photo
 from garments.training.shown import LIMITS
 
 _COUNT, _COLUMNS = 40, 8

@@ -31,11 +31,11 @@ from garments.training.export import (
 )
 from garments.training.judge import Judged, accuracy_of, draw, enough, judge, scores
 from garments.training.kinds import Kind, costs_of, kind_targets, kinds_of
+from garments.training.labelled import NONE
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
 from garments.training.photo_fit import PhotoFit
 from garments.training.photos import (
-    NONE,
     Photo,
     as_they_came,
     digest_of,
