@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,11 +122,11 @@ def _has_idx(folder: Path) -> bool:
 
 
 def download_idx(folder: Path, address: str = PUBLIC_ADDRESS) -> None:
-    """Fetch the four IDX files into `folder`; each appears whole and verified or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Fetch the four IDX files into `folder`, each whole and verified, or raise DatasetError."""
     for name, expected in SHA256.items():
         partial = folder / f".{name}.{os.getpid()}.part"
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             # The files are compressed; unpacked on the way they would fail their check.
             as_it_is = {"Accept-Encoding": "identity"}
             with requests.get(
@@ -142,11 +144,15 @@ def download_idx(folder: Path, address: str = PUBLIC_ADDRESS) -> None:
                 "the four IDX files in a folder and set GARMENTS_DATASET_DIR to it"
             ) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
 
 def _verify(path: Path, expected: str) -> bytes:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise DatasetError(
@@ -175,11 +181,11 @@ def write_csv(dataset: Dataset, path: Path) -> None:
 
     The file appears whole or not at all. Raises DatasetError where it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own, since another process may be making the same CSV.
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = np.array(_NUMBERS, dtype=object)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="ascii", newline="\n") as file:
             file.write(",".join(HEADER) + "\n")
             for label, image in zip(dataset.labels, dataset.images, strict=True):
@@ -191,7 +197,8 @@ def write_csv(dataset: Dataset, path: Path) -> None:
         raise DatasetError(f"{path} cannot be written: {error.strerror}") from error
     finally:
         # No later process would write over it, and it may be what fills the disk.
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def read_csv(path: Path) -> Dataset:
@@ -220,29 +227,39 @@ def read_csv(path: Path) -> Dataset:
 
 def _find_fault(path: Path) -> str:
     """Say in which line of a CSV that pandas refused, or that is out of range, the fault is."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline=None) as lines:
-        header = next(lines, "").rstrip("\n").split(",")
-        if tuple(header) != HEADER:
-            wanted = f"{HEADER[0]},{HEADER[1]},…,{HEADER[-1]}"
-            return f"line 1: the header must be {wanted} ({len(HEADER)} columns)"
-        number = 1
-        for number, line in enumerate(lines, start=2):
-            if not line.strip():
-                continue
-            cells = line.rstrip("\n").split(",")
-            if len(cells) != len(HEADER):
-                pixels = len(cells) - 1
-                return f"line {number}: {pixels} pixels after the label, expected {SIDE * SIDE}"
-            for column, cell in zip(HEADER, cells, strict=True):
-                limit = len(LABELS) - 1 if column == "label" else 255
-                if cell.strip() not in _NUMBERS[: limit + 1]:
-                    return (
-                        f"line {number}, column {column}: {cell[:20]!r} is not "
-                        f"a whole number from 0 to {limit}"
-                    )
-    if number == 1:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        try:
+            if tuple(next(rows, ())) != HEADER:
+                wanted = f"{HEADER[0]},{HEADER[1]},…,{HEADER[-1]}"
+                return f"line 1: the header must be {wanted} ({len(HEADER)} columns)"
+            for cells in rows:
+                if cells and (fault := _fault_of(cells)):
+                    return f"line {rows.line_num}{fault}"
+        except csv.Error as error:
+            return f"line {rows.line_num}: {error}"
+    if rows.line_num == 1:
         return "line 2: there is no picture below the header"
     return "a quoted or otherwise unusual cell: write plain numbers, separated by commas"
+
+
+def _fault_of(cells: Sequence[str]) -> str | None:
+    if len(cells) != len(HEADER):
+        return f": {len(cells) - 1} pixels after the label, expected {SIDE * SIDE}"
+    for column, cell in zip(HEADER, cells, strict=True):
+        limit = len(LABELS) - 1 if column == "label" else 255
+        if not _is_whole(cell, limit):
+            return f", column {column}: {cell[:20]!r} is not a whole number from 0 to {limit}"
+    return None
+
+
+def _is_whole(cell: str, limit: int) -> bool:
+    """Whether pandas reads the cell as a whole number from 0 to `limit`, as it does 7.0 and 007."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell and number.is_integer() and 0 <= number <= limit
 
 
 def split(dataset: Dataset, validation: int, seed: int) -> tuple[Dataset, Dataset]:

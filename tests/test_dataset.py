@@ -65,6 +65,7 @@ def replaced(line: int, change: Callable[[list[str]], list[str]]) -> Callable[[s
         (replaced(9, lambda cells: [*cells[:7], "-1", *cells[8:]]), "line 9, column pixel7: '-1'"),
         (replaced(9, lambda cells: [*cells[:7], "1.5", *cells[8:]]), "line 9, column pixel7"),
         (replaced(9, lambda cells: [*cells[:7], "9" * 30, *cells[8:]]), "line 9, column pixel7"),
+        (lambda text: text + "7" * 200_000 + "\n", "line 22: field larger than"),
         (lambda text: text.splitlines()[0] + "\n", "line 2: there is no picture"),
         (lambda text: "", "line 1: the header must be label,"),
         (lambda text: "\x89PNG\r\n\x1a\n", "line 1: the header must be label,"),
@@ -80,11 +81,30 @@ def test_a_malformed_csv_is_refused_with_file_line_and_fault(
     assert told in str(refused.value)
 
 
+def test_only_a_line_that_cannot_be_read_is_blamed(csv: Path) -> None:
+    header, first, *rows = csv.read_text().splitlines()
+    label, pixel, *pixels = first.split(",")
+    unusual = ",".join([f"{label}.0", f"{pixel}e0", '"7"', "007", " 7", *pixels[3:]])
+    csv.write_text("\n".join([header, unusual, *rows]))
+    assert dataset.read_csv(csv).images[0, 0, 1:4].tolist() == [7, 7, 7]
+    csv.write_text("\n".join([header, unusual, *rows, f"x{first[1:]}"]))
+    with pytest.raises(DatasetError, match=rf"line {len(rows) + 3}, column label: 'x' is not"):
+        dataset.read_csv(csv)
+
+
 def test_surplus_cells_in_every_row_are_refused_too(csv: Path) -> None:
     header, *rows = csv.read_text().splitlines()
     csv.write_text("\n".join([header, *(f"{row},0" for row in rows)]))
     with pytest.raises(DatasetError, match="line 2: 785 pixels"):
         dataset.read_csv(csv)
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_by_name(few: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "Data").touch()
+    with pytest.raises(DatasetError, match="few.csv cannot be written: File exists"):
+        dataset.write_csv(few, tmp_path / "Data" / "few.csv")
+    with pytest.raises(DatasetError, match="cannot be fetched .*Not a directory"):
+        dataset.download_idx(tmp_path / "Data" / "idx")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +161,14 @@ def test_a_folder_that_lacks_a_file_is_refused(idx: Path, tmp_path: Path) -> Non
     (idx / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(DatasetError, match="correct GARMENTS_DATASET_DIR"):
         dataset.find_idx(tmp_path, idx)
+
+
+def test_an_idx_file_that_cannot_be_read_is_told_by_name(idx: Path) -> None:
+    labels = idx / "train-labels-idx1-ubyte.gz"
+    labels.unlink()
+    labels.mkdir()
+    with pytest.raises(DatasetError, match="ubyte.gz cannot be read: Is a directory"):
+        dataset.read_idx("train", idx)
 
 
 def test_a_damaged_idx_file_is_refused_by_its_digest(idx: Path) -> None:
