@@ -232,6 +232,18 @@ def test_what_cannot_be_decoded_is_named_before_anything_is_trained(tmp_path: Pa
     assert "whole.jpg" not in told
 
 
+def test_a_photo_that_is_too_large_is_told_with_no_setting_that_training_does_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.training.shown.LIMITS", Limits(pixels=4_799))
+    photos = [Photo(take(tmp_path / "a.png"), frozenset({3}), "7", "")]
+    told = r"a\.png.*: the picture has more than 4,799 pixels: make it smaller$"
+    with pytest.raises(DatasetError, match=told):
+        check_photos(photos)
+    with pytest.raises(DatasetError, match=told):
+        Photos(photos, (80, 60)).plain(np.arange(1))
+
+
 @pytest.mark.parametrize(
     ("size", "inside"),
     [

@@ -4,8 +4,10 @@ import fcntl
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -28,6 +30,7 @@ from garments.training.calibrate import (
 )
 from garments.training.export import write_model, write_onnx
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of
+from garments.training.quantize import quantize
 from garments.training.replacing import WHOLE, replacing
 from garments.training.teachers import Teachers, in_floats
 from garments.training_request import FOR_CATALOGUE, FOR_PHOTOS, parser
@@ -553,6 +556,13 @@ def test_what_a_kill_between_the_renames_left_behind_comes_back(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_where_no_folder_can_be_made_it_is_told_as_all_else_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "models").touch()
+    told = "no model was put into .*Not a directory.*: mend that"
+    with pytest.raises(training.TrainingError, match=told), replacing(tmp_path / "models/a/b"):
+        pytest.fail("nothing can be put there")
+
+
 def old_model(home: Path) -> Path:
     folder = home / "model"
     folder.mkdir()
@@ -566,6 +576,13 @@ def test_networks_are_only_made_where_they_can_be_exported(
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(training.TrainingError, match="Keras runs on torch.*KERAS_BACKEND"):
         training.train(tmp_path / "m", tmp_path, architecture="reference")
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "file/model"])
+def test_a_place_that_no_model_can_have_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(training.TrainingError, match="no model can be written into .*GARMENTS_MOD"):
+        training.train(tmp_path / name, tmp_path, architecture="reference")
 
 
 def test_a_folder_that_holds_no_model_is_never_replaced(tmp_path: Path) -> None:
@@ -631,6 +648,19 @@ def test_what_is_served_is_the_keras_network_in_integers(
     operations = {node.op_type for node in onnx.load(trained / "model.onnx").graph.node}
     assert operations >= {"QuantizeLinear", "DequantizeLinear"}
     assert json.loads((trained / "card.json").read_text())["precision"] == "int8"
+
+
+def test_a_full_temporary_folder_is_told_before_integers_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = tmp_path / "model.onnx"
+    write_onnx(network.reference((28, 28, 1), 10), graph)
+    before = graph.read_bytes()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=len(before)))
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
+        quantize(graph, np.zeros((1, 28, 28, 1), np.uint8), "pictures")
+    assert graph.read_bytes() == before
 
 
 @pytest.mark.long

@@ -15,8 +15,8 @@ from garments.training.recipe import Recipe
 
 Rows = npt.NDArray[np.intp]
 
-# From this share of the epochs on, and in the last one always, every picture is shown, which evens
-# out what pruning skewed.
+# From this share of the epochs on, and in the last one always, no picture is left out for being
+# easy, which evens out what pruning skewed.
 PRUNED_UNTIL = 0.875
 # A generator takes missing numbers of its seed for zeros: without these, both would draw alike.
 _ORDER, _ALTERATIONS = 1, 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -23,6 +26,9 @@ from garments.training.learner import AT_ONCE
 # since in steps of 1/255 they would be too coarse to be calibrated.
 _IN_INTEGERS = ["Conv", "Add", "Relu", "Clip", "MaxPool", "GlobalMaxPool"]
 
+# What ONNX Runtime has of the graph in the temporary folder at once, and as many to spare.
+_COPIES = 4
+
 
 class _Batches:
     """Pictures (n, h, w, channels), some at a time, as ONNX Runtime asks for them."""
@@ -42,7 +48,9 @@ def quantize(path: Path, pictures: npt.NDArray[np.uint8], name: str) -> None:
 
     Weights have a scale for each output channel, activations one that covers all that
     `pictures` (n, height, width, channels) give rise to (Jacob et al., arXiv 1712.05877).
+    Raises OSError where the temporary folder has no room for it.
     """
+    _check_room(path)
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
@@ -62,6 +70,13 @@ def quantize(path: Path, pictures: npt.NDArray[np.uint8], name: str) -> None:
             weight_type=QuantType.QInt8,
             extra_options={"TensorQuantOverrides": steps},
         )
+
+
+def _check_room(path: Path) -> None:
+    """ONNX Runtime tells nobody of a full disk, and goes on with what it could not write."""
+    place = tempfile.gettempdir()
+    if shutil.disk_usage(place).free < _COPIES * path.stat().st_size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
 
 
 def _rewritten(path: Path) -> tuple[list[str], dict[str, list[dict[str, Any]]]]:

@@ -29,29 +29,32 @@ def replacing(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     # The service passes over folders whose name begins with a dot.
     partial, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("part", "old"))
-    with _alone_in(folder.parent) as parent:
-        try:
-            if old.exists() and not folder.exists():  # killed between the two renames below
-                old.rename(folder)
-            for left_behind in (partial, old):
-                shutil.rmtree(left_behind, ignore_errors=True)
-            partial.mkdir()
-            yield partial
-            _sync(partial / WHOLE)
-            if folder.exists():
-                folder.rename(old)
-            (partial / WHOLE).rename(folder)
-            os.fsync(parent)
-        except OSError as error:
-            raise TrainingError(
-                f"no model was put into {folder} ({error}): mend that, and the same command makes "
-                "it of what was trained, which is kept"
-            ) from error
-        finally:
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            for left_behind in (partial, old):
-                shutil.rmtree(left_behind, ignore_errors=True)
+    try:
+        with _alone_in(folder.parent) as parent:
+            try:
+                _clear(folder, partial, old)
+                partial.mkdir()
+                yield partial
+                _sync(partial / WHOLE)
+                if folder.exists():
+                    folder.rename(old)
+                (partial / WHOLE).rename(folder)
+                os.fsync(parent)
+            finally:
+                _clear(folder, partial, old)
+    except OSError as error:
+        raise TrainingError(
+            f"no model was put into {folder} ({error}): mend that, and the same command makes "
+            "it of what was trained, which is kept"
+        ) from error
+
+
+def _clear(folder: Path, partial: Path, old: Path) -> None:
+    """Take back an old model whose place nothing took, also of a run that was killed."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    for left_behind in (partial, old):
+        shutil.rmtree(left_behind, ignore_errors=True)
 
 
 def keep_what_accepts(

@@ -144,7 +144,8 @@ def check(
     try:
         beside = folder.resolve().parent
         beside.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=beside, prefix="."):  # which the service passes over
+        # The service passes over it, and a name that is too long in the end is too long for it.
+        with TemporaryDirectory(dir=beside, prefix=f".{folder.name}."):
             pass
     except OSError as error:
         raise TrainingError(

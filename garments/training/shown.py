@@ -91,7 +91,9 @@ class Photos:
                 try:
                     picture = shown(photo)
                 except (BadImage, OSError) as error:
-                    raise DatasetError(f"{photo.path} cannot be trained on: {error}") from error
+                    raise DatasetError(
+                        f"{photo.path} cannot be trained on: {_told(error)}"
+                    ) from error
             else:
                 shot = int(row) - len(self._photos)
                 items, random = self._of_class[self._classes[shot]], random_of(shot)
@@ -107,7 +109,7 @@ def check_photos(photos: Sequence[Photo]) -> None:
         try:
             read_picture(photo.path.read_bytes(), LIMITS, side=1)
         except (BadImage, OSError) as error:
-            faults.append(f"{photo.path}: {error}")
+            faults.append(f"{photo.path}: {_told(error)}")
     if faults:
         more = f" (and {len(faults) - _TOLD:,} more)" if len(faults) > _TOLD else ""
         raise DatasetError(
@@ -115,3 +117,10 @@ def check_photos(photos: Sequence[Photo]) -> None:
             + "; ".join(faults[:_TOLD])
             + more
         )
+
+
+def _told(error: BadImage | OSError) -> str:
+    # The service's advice is to raise its own limit, which is not this one.
+    if isinstance(error, BadImage) and error.code == "too_many_pixels":
+        return f"the picture has more than {LIMITS.pixels:,} pixels: make it smaller"
+    return str(error)
