@@ -318,6 +318,13 @@ def test_top_out_of_range_is_malformed(top: str, client: FlaskClient, boot: byte
     assert "from 1 to 10" in assert_problem(response, 400, "malformed_request")
 
 
+@pytest.mark.parametrize("query", ["mdoel=photo", "model=fashion-mnist&Top=1", "x"])
+def test_a_misspelt_parameter_is_malformed(query: str, client: FlaskClient, boot: bytes) -> None:
+    response = client.post(f"/predict?{query}", data=boot, content_type="image/png")
+    told = assert_problem(response, 400, "malformed_request")
+    assert told.endswith("is no parameter of /predict, which has model and top")
+
+
 def test_an_unknown_model_is_not_found(client: FlaskClient, boot: bytes) -> None:
     response = client.post("/predict?model=../x", data=boot, content_type="image/png")
     assert assert_problem(response, 404, "unknown_model") == "the models are: fashion-mnist"

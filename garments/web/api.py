@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Flask, Request, Response, jsonify, request
@@ -63,7 +64,7 @@ def register(
     def predict() -> Response:
         # The request itself: its proxy would look for it at every use.
         asked = request_ctx.request
-        query = asked.args if asked.query_string else {}
+        query = _query(asked)
         name = query.get("model")
         choice = router.choice(name)
         top = _top(query.get("top", "3"), choice[-1])
@@ -124,6 +125,17 @@ def _other(engine: Engine, first: Engine, result: Result) -> dict[str, Any]:
     if engine is first or not isinstance(result, Answer):
         return {}
     return {"model": _identity(engine)}
+
+
+def _query(asked: Request) -> Mapping[str, str]:
+    if not asked.query_string:
+        return {}
+    # Of a misspelt one nobody would notice that another model answers.
+    for name in asked.args:
+        if name not in ("model", "top"):
+            detail = f"{name[:40]!r} is no parameter of /predict, which has model and top"
+            raise Refusal("malformed_request", detail)
+    return asked.args
 
 
 def _top(given: str, engine: Engine) -> int:
