@@ -20,20 +20,20 @@ def main() -> None:
     given = parser.parse_args()
     try:
         rows = read_predictions(given.predictions, len(LABELS))
-        truth = (
-            accuracy.read_labels(given.labels, LABELS)
-            if given.labels
-            else accuracy.labels_in_names(rows, len(LABELS))
-        )
-        text = report.as_text(scores := accuracy.compare(rows, truth, len(LABELS)), LABELS)
-        text = "\n".join(filter(None, (accuracy.beside(rows, truth), text)))
-        if given.against:
-            others = read_predictions(given.against, len(LABELS))
-            text += "\n\n" + accuracy.against(rows, others, truth)
+        if given.labels:
+            truth = accuracy.read_labels(given.labels, LABELS)
+        else:
+            truth = accuracy.labels_in_names(rows, len(LABELS))
+        others = given.against and read_predictions(given.against, len(LABELS))
+        scores = accuracy.compare(rows, truth, len(LABELS))
+        texts = accuracy.beside(rows, truth), report.as_text(scores, LABELS)
+        print("\n".join(filter(None, texts)))
+        if others is not None:
+            print(f"\n{accuracy.against(rows, others, truth)}")
         report.plot_confusion(scores.confusion, LABELS, given.plot, (scores.right, scores.count))
+        print(f"\nThe confusion matrix is drawn in {given.plot}.")
     except (TableError, OSError, ValueError) as error:  # a plot of an unknown format
         parser.error(str(error))
-    print(f"{text}\n\nThe confusion matrix is drawn in {given.plot}.")
 
 
 if __name__ == "__main__":

@@ -84,11 +84,17 @@ def test_generating_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
-def test_accuracy_is_told_with_table_and_plot(tmp_path: Path) -> None:
+@pytest.fixture
+def ten_right(tmp_path: Path) -> Path:
+    """A table of a picture of each class, all right."""
     lines = ["filename,prediction,label,confidence,decision,model,expected,error"]
     lines += [f"image_{n}_label_{n}.png,{n},x,0.9,accept,m@1,," for n in range(10)]
     (tmp_path / "p.csv").write_text("\n".join(lines))
-    done = script("model_accuracy.py", tmp_path / "p.csv", "--plot", tmp_path / "matrix.png")
+    return tmp_path / "p.csv"
+
+
+def test_accuracy_is_told_with_table_and_plot(ten_right: Path, tmp_path: Path) -> None:
+    done = script("model_accuracy.py", ten_right, "--plot", tmp_path / "matrix.png")
     assert done.returncode == 0
     assert done.stdout.startswith("accuracy  100.00%  (10 of 10)\naccepted  100.00%")
     assert (tmp_path / "matrix.png").stat().st_size > 10_000
@@ -152,6 +158,16 @@ def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: P
     assert done.returncode == 2
     assert told in done.stderr
     assert not (tmp_path / "matrix.png").exists()
+
+
+def test_accuracy_that_cannot_be_drawn_is_told_all_the_same(
+    ten_right: Path, tmp_path: Path
+) -> None:
+    done = script("model_accuracy.py", ten_right, "--plot", tmp_path / "none" / "m.png")
+    assert done.stdout.startswith("accuracy  100.00%  (10 of 10)")
+    assert "is drawn in" not in done.stdout
+    assert done.returncode == 2
+    assert f"No such file or directory: '{tmp_path}/none/m.png'" in done.stderr
 
 
 @pytest.fixture
