@@ -525,6 +525,7 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
             *(tmp_path / "model" / "photo", [photos, corrected], tmp_path),
             architecture="reference",
             epochs=2,
+            folds=3,
             size=(28, 24),
             shots=20,
             validation=40,
