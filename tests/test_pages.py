@@ -350,9 +350,11 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/Runs", "/runs/", "/predict/", "/static/no.css"])
+@pytest.mark.parametrize("token", ["", WORD])
 def test_who_mistypes_an_address_gets_a_page_that_leads_back(
-    path: str, client: FlaskClient
+    path: str, token: str, make_client: MakeClient
 ) -> None:
+    client = make_client(api_token=token)
     page = client.get(path, headers={"Accept": BROWSER})
     assert (page.status_code, page.mimetype) == (404, "text/html")
     assert "<h1>There is nothing here</h1>" in page.text

@@ -164,14 +164,17 @@ def test_a_service_without_a_model_for_photos_answers_with_the_one_that_it_has(
     assert ask(make_client(), photo)["model"]["name"] == "fashion-mnist"
 
 
+@pytest.mark.parametrize("there", [{"card.json": "{}"}, {"model.onnx": ""}, {"model.keras": ""}])
 def test_a_service_whose_model_for_photos_is_damaged_is_not_ready(
-    tmp_path: Path, photo: bytes
+    there: dict[str, str], tmp_path: Path, photo: bytes
 ) -> None:
     (tmp_path / MODEL.name).symlink_to(MODEL)
     (tmp_path / "photo").mkdir()
-    (tmp_path / "photo" / "card.json").write_text("{}")
+    for name, text in there.items():
+        (tmp_path / "photo" / name).write_text(text)
     client = create_app(Settings(model_dir=tmp_path)).test_client()
     assert_problem(client.get("/ready"), 503, "not_ready")
+    assert client.get("/v2/health/ready").status_code == 503
     told = client.post("/predict", data=photo, content_type="image/jpeg")
     assert "model photo is not loaded" in assert_problem(told, 503, "not_ready")
 

@@ -205,6 +205,26 @@ def test_hours_in_which_nobody_asks_do_not_count_as_time_that_a_request_takes(
     assert asyncio.run(inside()) == ["done"] * 2
 
 
+def test_a_pause_of_the_process_lets_nobody_wait_for_less_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("garments.web.together.time.monotonic", lambda: now)
+
+    def paused() -> str:
+        nonlocal now
+        now += 600
+        return "done"
+
+    async def inside() -> list[str]:
+        group = Group(64, 10_000, lambda: None)
+        works = [*[lambda: "done"] * 10, paused, *[lambda: "done"] * 20]
+        await asyncio.gather(*[working(group, work) for work in works])
+        return await asyncio.gather(*[working(group, lambda: "done") for _ in range(64)])
+
+    assert asyncio.run(inside()) == ["done"] * 64
+
+
 def test_who_is_gone_is_passed_over() -> None:
     done: list[str] = []
 

@@ -6,6 +6,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 from flask import Flask, Request
+from werkzeug.exceptions import NotFound
 
 from garments.web.problems import Refusal
 
@@ -18,6 +19,26 @@ SIGN_IN = ("pages.sign_in", "pages.sign_out")
 """Pages that nobody need be signed in for."""
 # Nothing here reads a body with these.
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+
+
+# What an error can be; the first of those that who asks likes best.
+_KINDS = ("application/problem+json", "application/json", "text/html")
+
+
+def is_page_wanted(request: Request) -> bool:
+    """Whether who asks likes a page best, as a person with a browser does."""
+    return request.accept_mimetypes.best_match(_KINDS) == "text/html"
+
+
+def is_by_a_person(request: Request) -> bool:
+    """Whether somebody has typed an address, or has followed a link to it."""
+    is_for_people = request.method in ("GET", "HEAD") and not request.path.startswith("/v2/")
+    return is_for_people and is_page_wanted(request)
+
+
+def is_mistyped(request: Request) -> bool:
+    """Whether a person went to an address that is none, which can be told without a token."""
+    return isinstance(request.routing_exception, NotFound) and is_by_a_person(request)
 
 
 def require_token(request: Request, token: str) -> None:

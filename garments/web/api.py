@@ -14,7 +14,7 @@ from garments.preprocess import Limits
 from garments.routing import MODELS_HEADER
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
-from garments.web.access import OPEN, require_token
+from garments.web.access import OPEN, is_mistyped, require_token
 from garments.web.classify import Result
 from garments.web.lifecycle import Lifecycle, time_limit
 from garments.web.metrics import CONTENT_TYPE
@@ -37,7 +37,7 @@ def register(
     def authorise() -> None:
         if not settings.api_token or request.endpoint in OPEN:
             return
-        if request.blueprint != "pages":  # those have a sign-in
+        if request.blueprint != "pages" and not is_mistyped(request):  # pages have a sign-in
             require_token(request, settings.api_token)
 
     @api.get("/health")

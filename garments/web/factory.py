@@ -65,8 +65,9 @@ def create_app(
 ) -> Flask:
     """Build the service with its models loaded; settings come from the environment if not given.
 
-    A model that cannot be served does not stop the service from starting: it then answers
-    `/health`, and 503 to all else. Raises SettingsError.
+    A model that cannot be served does not stop the service from starting. Without the default, or
+    the one for photos where it is installed, all that needs a model is answered with 503. Raises
+    SettingsError.
     """
     settings = settings or Settings.from_environment()
     _hush_decoders()

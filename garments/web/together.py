@@ -184,4 +184,6 @@ class Group:
         if self._waiting:
             self._loop.call_soon(self._gather)
         else:
-            self._begun = None
+            # Of a pause of the whole process nobody would learn that it is over: few are let in
+            # where a turn seems to take long, and a pace is measured while somebody waits.
+            self._begun, self._pace = None, 0.0

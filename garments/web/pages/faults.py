@@ -5,12 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, make_response, render_template, request
 from werkzeug.exceptions import NotFound
 
+from garments.web.access import is_by_a_person, is_page_wanted
 from garments.web.pages.entrance import confined
 from garments.web.problems import NOWHERE, PROBLEMS, Refusal, problem
 from garments.web.watch import refused
-
-# What an error can be; the first of those that who asks likes best.
-_KINDS = ("application/problem+json", "application/json", "text/html")
 
 
 def answer_errors_as_pages(pages: Blueprint) -> None:
@@ -22,7 +20,7 @@ def answer_errors_as_pages(pages: Blueprint) -> None:
     @pages.errorhandler(Refusal)
     def unwilling(refusal: Refusal) -> Response:
         refused(refusal.code)
-        if not _is_page_wanted():
+        if not is_page_wanted(request):
             return problem(request.path, refusal.code, str(refusal))
         again = request.path if request.method == "GET" else "/"
         return _page(refusal.code, str(refusal), again)
@@ -30,14 +28,9 @@ def answer_errors_as_pages(pages: Blueprint) -> None:
     @pages.app_errorhandler(NotFound)
     def nowhere(_: NotFound) -> Response:
         refused("not_found")
-        is_for_people = request.method in ("GET", "HEAD") and not request.path.startswith("/v2/")
-        if not is_for_people or not _is_page_wanted():
+        if not is_by_a_person(request):
             return problem(request.path, "not_found", NOWHERE)
         return confined(_page("not_found", "no page of the service has this address"))
-
-
-def _is_page_wanted() -> bool:
-    return request.accept_mimetypes.best_match(_KINDS) == "text/html"
 
 
 def _page(code: str, detail: str, again: str | None = None) -> Response:
