@@ -358,12 +358,19 @@ def test_a_night_of_nothing_says_so() -> None:
         assert phrase in words
 
 
-@pytest.mark.parametrize(("nights", "few"), [(1, True), (4, True), (5, False)])
-def test_of_few_nights_it_is_said_how_little_they_show(nights: int, few: bool) -> None:
+@pytest.mark.parametrize(
+    ("nights", "told"),
+    [
+        (1, "So few nights do not tell how much they usually differ. Compare the nights"),
+        (4, "So few nights show only what is glaring. Compare the nights"),
+        (5, ""),
+    ],
+)
+def test_of_few_nights_it_is_said_how_little_they_show(nights: int, told: str) -> None:
     words = page_of(replace(NIGHT, earlier=NIGHT.earlier[:nights])).words
     assert "No shift beyond chance and the habit of the nights was found." in words
-    told = "So few nights show only what is glaring. Compare the nights"
-    assert (told in words) == few
+    assert told in words
+    assert bool(told) == ("So few nights" in words)
 
 
 def test_a_single_photo_is_one() -> None:

@@ -403,6 +403,13 @@ def test_photos_that_are_gone_are_forgotten_however_many_they_are(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("garments.batch.posting._FORGOTTEN_AT_ONCE", 2)
+    forget, at_once = Store.forget, list[int]()
+
+    def counted(store: Store, directory: bytes, names: list[bytes]) -> None:
+        at_once.append(len(names))
+        forget(store, directory, names)
+
+    monkeypatch.setattr(Store, "forget", counted)
     before, between, after = ("a0", "a1", "a2"), ("c0", "c1", "c2"), ("e0", "e1", "e2")
     gone = [f"{name}.png" for name in (*before, *between, *after)]
     place.add("b.png", "d.png", *gone, length=22)  # all of them for review
@@ -412,6 +419,8 @@ def test_photos_that_are_gone_are_forgotten_however_many_they_are(
             (place.photos / name).unlink()
         place.night(service)
     assert sorted(name for name, _ in waiting(place)) == ["b.png", "d.png"]
+    # No database takes a query with any number of names.
+    assert sorted(at_once, reverse=True) == [2, 2, 2, 2, 1]
 
 
 # The report
@@ -495,7 +504,7 @@ def test_the_report_shows_the_most_doubtful_and_the_surest_to_be_wrong(
 
 
 def test_the_report_shows_first_what_a_person_found_to_be_another_item(
-    place: Place, told: list[Told]
+    place: Place, told: list[Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png")  # accepted, as class 1
     place.add("b.png", length=22)
@@ -505,7 +514,16 @@ def test_the_report_shows_first_what_a_person_found_to_be_another_item(
         place.night(service, expected=slips)
         review(place, "b.png", 9)
         place.night(service)
-    assert [report.mismatched for report in told] == [["a.png"], ["b.png", "a.png"]]
+        place.night(service)
+        place.add("c.png", "d.png")
+        monkeypatch.setattr("garments.batch.table.MOST_SHOWN", 3)
+        slips.write_text("filename,expected\nc.png,Coat\nd.png,Coat\n")
+        place.night(service, expected=slips)
+    # And before all others what is new, or it would never be seen where there are many.
+    assert [report.mismatched for report in told] == [
+        *(["a.png"], ["b.png", "a.png"], ["b.png", "a.png"]),
+        ["c.png", "d.png", "b.png"],
+    ]
 
 
 def test_an_answer_without_any_doubt_is_counted_among_the_surest(

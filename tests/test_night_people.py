@@ -1,13 +1,15 @@
 """What people answered, in the tables of later nights."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from garments.predictions import read_predictions
+from garments.batch.table import Table
+from garments.batch.walk import Findings
+from garments.predictions import Row, read_predictions
 from garments.store import Database, Store
 from garments.store.archived import Archived
 from garments.store.nights import Nights
@@ -15,7 +17,7 @@ from garments.store.reviews import Reviews
 from tests import fake_service as fake
 from tests.fake_service import fake_service
 from tests.pictures import encoded
-from tests.places import Place, files, review, waiting, waiting_in
+from tests.places import Place, files, report, review, slips, waiting, waiting_in
 from tests.test_reviews import settle
 
 
@@ -209,30 +211,86 @@ def test_the_move_to_the_archive_is_noted_on_the_disk(
 
 def test_possible_wrong_items_wait_for_people_too(place: Place) -> None:
     place.add("a.png", "b.png")  # class 1, accepted
-    slips = place.output.parent / "slips.csv"
-    slips.write_text("filename,expected\na.png,Coat\nb.png,1\n")
+    told = slips(place, "a.png,Coat", "b.png,1")
     with fake_service() as service:
-        place.night(service, expected=slips)
+        place.night(service, expected=told)
         assert waiting(place) == []  # there is no preview of what is no picture
         picture = encoded(Image.effect_noise((80, 81), 50), "BMP") + b"x"  # of odd length
         (place.photos / "a.png").write_bytes(picture)
-        assert place.night(service, expected=slips).mismatched == 1
+        assert place.night(service, expected=told).mismatched == 1
         for _ in range(2):
             assert waiting(place) == [("a.png", "wrong")]
-            place.night(service, expected=slips)
+            place.night(service, expected=told)
         review(place, "a.png", 4)
-        assert place.night(service, expected=slips).mismatched == 0
+        assert place.night(service, expected=told).mismatched == 0
         assert waiting(place) == []
+
+
+def draw(place: Place, *names: str) -> None:
+    """Write pictures of which no two are alike, and which are taken for class 1."""
+    for name in names:
+        content = encoded(Image.effect_noise((50, 60), 50), "BMP")
+        (place.photos / name).write_bytes(content + b"x" * (len(content) % 2 == 0))
+
+
+def test_possible_wrong_items_wait_for_people_however_many_were_before(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.table.MOST_SHOWN", 2)
+    names = [f"{letter}.png" for letter in "abcdef"]
+    with fake_service() as service:
+        draw(place, *names[:3])
+        told = slips(place, *(f"{name},Coat" for name in names[:3]))
+        place.night(service, expected=told)
+        assert len(waiting(place)) == 2
+        for name, _ in waiting(place):
+            review(place, name, None)
+        place.night(service)
+        assert waiting(place) == [("c.png", "wrong")]
+        draw(place, *names[3:])
+        place.night(service, expected=slips(place, *(f"{name},Coat" for name in names[3:])))
+        place.night(service)
+    assert {name for name, _ in waiting(place)} == {*names[2:]}
+
+
+def test_a_photo_that_has_changed_since_its_answer_is_not_shown_for_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(place, "a.png")
+    before = Table.rows
+
+    def rows(table: Table, findings: Findings) -> Iterator[Row]:
+        draw(place, "a.png")
+        return before(table, findings)
+
+    monkeypatch.setattr(Table, "rows", rows)
+    with fake_service() as service:
+        assert place.night(service, expected=slips(place, "a.png,Coat")).mismatched == 1
+    assert "a.png" in report(place)
+    assert "data:image/jpeg;base64," not in report(place)
+    assert waiting(place) == []
+
+
+def test_a_photo_that_waits_for_its_slip_is_never_of_a_random_sample(place: Place) -> None:
+    names = [f"{number:02}.png" for number in range(20)]
+    draw(place, *names)
+    with fake_service() as service:
+        place.night(service, expected=slips(place, *(f"{name},Coat" for name in names[:8])))
+        assert len(waiting(place)) == 8
+        place.night(service, review_sample=1.0)
+        assert {kind for _, kind in waiting(place)} == {"wrong"}
+        draw(place, "new.png")
+        place.night(service, review_sample=1.0)
+    assert dict(waiting(place)).pop("new.png") == "sample"
 
 
 def test_what_a_person_found_to_be_another_item_is_listed(place: Place) -> None:
     place.add("a.png", length=22)
-    slips = place.output.parent / "slips.csv"
-    slips.write_text("filename,expected\na.png,Coat\n")
+    told = slips(place, "a.png,Coat")
     with fake_service() as service:
-        place.night(service, expected=slips)
+        place.night(service, expected=told)
         review(place, "a.png", None)
-        counts = place.night(service, expected=slips)
+        counts = place.night(service, expected=told)
     assert (counts.reviewed, counts.mismatched) == (1, 1)
     page = (place.output.parent / "report.html").read_text()
     assert '<dd>Coat</dd><dt>Photo</dt><dd class="first">none of these</dd>' in page
@@ -240,10 +298,7 @@ def test_what_a_person_found_to_be_another_item_is_listed(place: Place) -> None:
 
 def test_a_share_of_the_accepted_waits_for_people_if_so_wished(place: Place) -> None:
     names = [f"{number:02}.png" for number in range(40)]
-    for number, name in enumerate(names):
-        picture = Image.effect_noise((50, 60), number)
-        content = encoded(picture, "BMP")
-        (place.photos / name).write_bytes(content + b"x" * (len(content) % 2 == 0))
+    draw(place, *names)
     with fake_service() as service:
         assert place.night(service).accept == 40
         assert waiting(place) == []
@@ -256,9 +311,8 @@ def test_a_share_of_the_accepted_waits_for_people_if_so_wished(place: Place) -> 
         place.night(service)
         assert waiting(place) == []
         # Whatever their slips say: a sample without those would tell of no others.
-        slips = place.output.parent / "slips.csv"
-        slips.write_text("filename,expected\n" + "".join(f"{name},Coat\n" for name in names))
-        assert place.night(service, review_sample=0.3, expected=slips).mismatched > 20
+        told = slips(place, *(f"{name},Coat" for name in names))
+        assert place.night(service, review_sample=0.3, expected=told).mismatched > 20
         kinds = dict(waiting(place))
         assert {name for name, kind in kinds.items() if kind == "sample"} == {*dict(sample)}
         assert set(kinds.values()) == {"sample", "wrong"}
@@ -270,7 +324,7 @@ def test_the_report_of_a_night_is_kept_with_its_numbers(place: Place) -> None:
         place.night(service)
     base = Database(place.settings.database_url)
     (run,) = Nights(base).last(9)
-    report = Nights(base).report(run["id"])
+    kept = Nights(base).report(run["id"])
     base.close()
-    assert report == (place.output.parent / "report.html").read_bytes()
+    assert kept == (place.output.parent / "report.html").read_bytes()
     assert (run["reviewed"], run["mismatched"], run["confidence"]) == (0, 0, pytest.approx(0.9))

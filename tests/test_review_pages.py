@@ -207,6 +207,8 @@ def test_one_kind_can_be_looked_at_alone(desk: Desk, person: NewPerson) -> None:
         ("release", {"photos": ["ab"], "until": 1}),
         ("release", {"photos": [], "until": "now"}),
         ("release", {"photos": ["ab"] * 101, "until": 1}),
+        ("release", {"photos": [], "until": True}),
+        ("release", {"photos": [], "until": 1e300}),
     ],
 )
 def test_what_the_page_never_sends_is_refused(

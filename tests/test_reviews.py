@@ -393,6 +393,15 @@ def test_a_decision_that_comes_late_is_kept_if_nobody_was_first(desk: Desk) -> N
     assert (review.answer, review.name) == (1, None)
 
 
+def test_what_waits_no_more_is_held_to_tell_of_nothing_but_itself(desk: Desk) -> None:
+    desk.add("s", kind="sample", decision="accept")
+    desk.add("d")
+    desk.store.forget(HERE, [b"s", b"d"])
+    for content in "sd":
+        desk.decide(content, 1)
+    assert [review.kind for review in desk.reviews.standing()] == ["wrong", "doubtful"]
+
+
 def test_what_no_model_has_seen_cannot_be_decided(desk: Desk) -> None:
     with pytest.raises(Unknown, match="no model has answered"):
         desk.decide("never seen")

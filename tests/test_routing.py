@@ -170,8 +170,8 @@ def test_a_service_whose_model_for_photos_is_damaged_is_not_ready(
 ) -> None:
     (tmp_path / MODEL.name).symlink_to(MODEL)
     (tmp_path / "photo").mkdir()
-    for name, text in there.items():
-        (tmp_path / "photo" / name).write_text(text)
+    for name, content in there.items():
+        (tmp_path / "photo" / name).write_text(content)
     client = create_app(Settings(model_dir=tmp_path)).test_client()
     assert_problem(client.get("/ready"), 503, "not_ready")
     assert client.get("/v2/health/ready").status_code == 503

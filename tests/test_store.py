@@ -303,6 +303,11 @@ def test_a_second_night_is_told_who_holds_the_lock(
     store.close()
 
 
+def test_what_fails_while_the_lock_is_held_is_not_put_down_to_it(store: Store) -> None:
+    with pytest.raises(OSError, match="of the disk"), store.locked():
+        raise OSError("of the disk")
+
+
 def test_the_lock_dies_with_its_process(database_url: str, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()

@@ -59,6 +59,7 @@ def write_report(
         tally=page.Tally(_day(started), tuple(table.new.classes), tuple(table.new.confidences)),
         earlier=tuple(earlier),
     )
+    _draw(night, table.undrawn)
     review, unreadable, mismatched = (
         _photos(table, few) for few in (table.review, table.unreadable, table.mismatched)
     )
@@ -78,12 +79,10 @@ def _day(moment: datetime) -> str:
 
 
 def _photos(table: Table, few: Least) -> Iterator[page.Photo]:
-    night, outcomes = table.night, iter(few)
-    # Some at a time: previews of all would be much to hold.
-    while some := list(islice(outcomes, _PREVIEWS_AT_ONCE)):
+    night = table.night
+    for some in _some(few):
         names = [outcome.name for outcome in some]
         previews = night.store.previews(night.directory, names, night.model)
-        drawn = _drawn(night, [one for one in some if one.decision == "accept" and not one.drawn])
         for outcome in some:
             top, thumbnail = previews.get(outcome.name, ([], None))
             yield page.Photo(
@@ -93,32 +92,35 @@ def _photos(table: Table, few: Least) -> Iterator[page.Photo]:
                 expected=table.labels[outcome.expected] if outcome.expected is not None else "",
                 problem=outcome.problem or "",
                 top=tuple((label, confidence) for label, confidence in top),
-                thumbnail=thumbnail or drawn.get(outcome.name),
+                thumbnail=thumbnail,
             )
 
 
-def _drawn(night: Night, outcomes: Sequence[Outcome]) -> dict[bytes, bytes]:
-    """Thumbnails of photos that were not kept in little, by name; people can look at them then."""
-    drawn: dict[bytes, bytes] = {}
-    kept: dict[bytes, bytes] = {}
-    for outcome in outcomes:
-        path = os.path.join(night.directory, outcome.name)
-        try:
-            content = photo.read(path, stamp_of(os.lstat(path)), settle_seconds=0)
-        except (OSError, photo.StillWritten):
-            continue
-        if small := photo.thumbnail(content):
-            drawn[outcome.name] = small
-            if outcome.digest == hashlib.sha256(content).digest():
-                kept[outcome.digest] = small
-    if kept:
-        night.store.draw(night.model, kept)
-        night.store.wait(
-            night.directory,
-            [
+def _some(few: Least) -> Iterator[Sequence[Outcome]]:
+    """Some at a time: the pictures of all would be much to hold."""
+    outcomes = iter(few)
+    while some := list(islice(outcomes, _PREVIEWS_AT_ONCE)):
+        yield some
+
+
+def _draw(night: Night, few: Least) -> None:
+    """Keep photos in little that were not, and let them wait for people, who can see them now."""
+    for outcomes in _some(few):
+        drawn: dict[bytes, bytes] = {}
+        for outcome in outcomes:
+            path = os.path.join(night.directory, outcome.name)
+            try:
+                content = photo.read(path, stamp_of(os.lstat(path)), settle_seconds=0)
+            except (OSError, photo.StillWritten):
+                continue
+            digest = hashlib.sha256(content).digest()
+            if digest == outcome.digest and (small := photo.thumbnail(content)):
+                drawn[digest] = small
+        if drawn:
+            night.store.draw(night.model, drawn)
+            places = [
                 (outcome.name, place_of_wrong(outcome.confidence or 0.0))
                 for outcome in outcomes
-                if outcome.digest in kept and not outcome.reviewed
-            ],
-        )
-    return drawn
+                if outcome.digest in drawn
+            ]
+            night.store.wait(night.directory, places)

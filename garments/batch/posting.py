@@ -130,7 +130,7 @@ class Night:
         gone: list[bytes] = []
         for found in findings:
             while next_known and next_known.name < found.name:
-                gone.append(next_known.name)
+                self._forget_soon(gone, next_known.name)
                 next_known = next(known, None)
             same = next_known if next_known and next_known.name == found.name else None
             if same is not None:
@@ -139,18 +139,21 @@ class Night:
                 self._skipped += 1
             else:
                 yield found
-            if len(gone) >= _FORGOTTEN_AT_ONCE:
-                self._forget(gone)
-                gone = []
         while next_known:
-            gone.append(next_known.name)
+            self._forget_soon(gone, next_known.name)
             next_known = next(known, None)
-        for start in range(0, len(gone), _FORGOTTEN_AT_ONCE):
-            self._forget(gone[start : start + _FORGOTTEN_AT_ONCE])
+        self._forget(gone)
+
+    def _forget_soon(self, gone: list[bytes], name: bytes) -> None:
+        """Forget one more photo, together with others of which no query can name too many."""
+        gone.append(name)
+        if len(gone) >= _FORGOTTEN_AT_ONCE:
+            self._forget(gone)
 
     def _forget(self, gone: list[bytes]) -> None:
-        if not self.unended:  # then this night's table still needs them
+        if gone and not self.unended:  # then this night's table still needs them
             self.store.forget(self.directory, gone)
+        gone.clear()
 
     def _is_done(self, unchanged: bool, answered_in: int | None) -> bool:
         asked_now = answered_in == self.run

@@ -19,6 +19,7 @@ from garments.store import Outcome
 
 _MOVED_AT_ONCE = 1_000
 _SURER_THAN_ANY_MODEL = -2.0
+_BEFORE_ALL_OTHERS = -4.0
 
 
 class Least:
@@ -76,6 +77,8 @@ class Table:
         """How many of `all` the model accepted, whatever people have said since."""
         self.unreadable_new = 0
         self.review, self.unreadable, self.mismatched = Least(), Least(), Least()
+        self.undrawn = Least()
+        """Of those mismatched the surest that people cannot look at yet."""
         self._moved: list[tuple[bytes, float | None]] = []
 
     def rows(self, findings: Findings) -> Iterator[Row]:
@@ -136,7 +139,9 @@ class Table:
         if decision == "review":
             self.review.add(outcome, confidence)
         elif outcome.expected not in (None, number):
-            self.mismatched.add(outcome, -confidence)
+            self._mismatched(outcome, -confidence)
+            if not outcome.drawn:
+                self.undrawn.add(outcome, -confidence)
         self.decisions[decision] += 1
         label, model = str(outcome.label), str(outcome.model)
         return Row.answered(filename, number, label, confidence, decision, model, expected)
@@ -144,7 +149,7 @@ class Table:
     def _reviewed(self, outcome: Outcome, filename: str, expected: str) -> Row:
         """The row of a person's answer, which has no confidence."""
         if outcome.expected not in (None, outcome.answer):
-            self.mismatched.add(outcome, _SURER_THAN_ANY_MODEL)
+            self._mismatched(outcome, _SURER_THAN_ANY_MODEL)
         self.decisions["reviewed"] += 1
         return Row(
             filename=filename,
@@ -154,6 +159,11 @@ class Table:
             model=str(outcome.model),
             expected=expected,
         )
+
+    def _mismatched(self, outcome: Outcome, rank: float) -> None:
+        # There may be more than are shown, of many nights: those that are new come first.
+        is_new = outcome.new_in > self.night.new_after
+        self.mismatched.add(outcome, rank + _BEFORE_ALL_OTHERS * is_new)
 
     def named(self, answer: int | None) -> str:
         """The label of a person's answer."""

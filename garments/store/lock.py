@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,8 +34,9 @@ def locked(database: Database, holder: str) -> Iterator[Check]:
 def _file_locked(database: Database, holder: str) -> Iterator[Check]:
     # The file stays when the night ends: to remove it would let two others in.
     path = f"{os.path.realpath(database.file)}.lock"  # one for all links to the file
-    try:
-        with open(path, "a+b", buffering=0) as file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "a+b", buffering=0))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -43,11 +44,11 @@ def _file_locked(database: Database, holder: str) -> Iterator[Check]:
                 raise Busy(_told(file.read().decode(errors="replace"))) from None
             file.truncate(0)
             file.write(holder.encode())
-            yield lambda: None  # it is held for as long as the file is open
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written: {error.strerror}; name another GARMENTS_DATABASE_URL"
-        ) from error
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror}; name another GARMENTS_DATABASE_URL"
+            ) from error
+        yield lambda: None  # it is held for as long as the file is open
 
 
 @contextmanager

@@ -101,10 +101,13 @@ class Reviews:
             .where(photos.c.digest == decision.digest, photos.c.waiting.is_not(None))
             .order_by(photos.c.waiting, photos.c.directory, photos.c.name)
         ).first()
+        # Of what waits no more it is not known whether chance chose it. As "wrong" it is held to
+        # tell of nothing but itself.
+        kind = "doubtful" if said.decision == "review" else "wrong"
         return {
             **vars(decision),
             "at": datetime.now(timezone.utc),
-            "kind": kind_of(shown.waiting if shown else 0.0),
+            "kind": kind_of(shown.waiting) if shown else kind,
             "directory": shown and shown.directory,
             "name": shown and shown.name,
             "expected": shown and shown.expected,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 4  # photos that a tab has: the one that is looked at, and the next ones
 _UNDOABLE = 20  # decisions that can be taken back after the page was closed
 _MOST_BYTES = 2**16  # the page sends a few kilobytes; JSON can take forty times its size in memory
+_MOST_SECONDS = 2.0**53  # that a moment can be: of more, the clock's seconds have no exact number
 _NAME = re.compile(r"[0-9A-Za-z-]{8,64}")  # of a tab or a decision, made up by the page
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KINDS = {
@@ -184,7 +185,9 @@ class _Asked:
 
     def seconds(self, field: str) -> float:
         found = self._fields.get(field)
-        if not isinstance(found, int | float):
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise self._malformed(field)
+        if not abs(found) < _MOST_SECONDS:
             raise self._malformed(field)
         return float(found)
 
