@@ -51,7 +51,7 @@ from garments.training_request import BACKENDS, TrainingError
 
 # Height and width in pixels, upright as phones are held.
 SIZE = (224, 168)
-FOLDS = 5
+FOLDS = 3
 # Catalogue shots that an epoch shows beside the photos, a tenth of them of each class.
 SHOTS = 400
 _DRAWN = 100
