@@ -98,7 +98,8 @@ def overall(
 
     `accepted` is the share of all answers that are; None where that is not known, nor is the rest
     then. Both parts are weighed by how many there really are, and the limits are those of both
-    parts together, so that they are rather wide.
+    parts together, so that they are rather wide. People are given the most doubtful first, so it is
+    too low until they have looked at all that are doubtful.
     """
     if not doubtful.count or not sample.count or accepted is None:
         return None

@@ -43,7 +43,8 @@ class Settings:
         default="",
         metadata=_about(
             "secret that signs the cookies of those who are signed in, beside the token; needed "
-            "where there is no token and another server than app.py has several processes"
+            "where there is no token and several services, or the processes of another server than "
+            "app.py, answer at one address"
         ),
     )
     model_dir: Path = field(
@@ -194,6 +195,12 @@ class Settings:
                 raise SettingsError(f"{name} is {value}: it must be at least {least}")
             if most is not None and value > most:
                 raise SettingsError(f"{name} is {value}: it must be at most {most}")
+        if self.max_queue_bytes < self.max_request_bytes:
+            raise SettingsError(
+                f"{PREFIX}MAX_QUEUE_BYTES is {self.max_queue_bytes}: it must be at least "
+                f"{PREFIX}MAX_REQUEST_BYTES, {self.max_request_bytes}, or a request of that size "
+                "could never be taken"
+            )
         if not _is_address(self.service_url):
             raise SettingsError(
                 f"{PREFIX}SERVICE_URL, or --url, is {self.service_url!r}: "
@@ -220,8 +227,11 @@ def _is_address(url: str) -> bool:
 
 def _parse(kind: str, variable: str, text: str) -> Any:
     parse = {"int": int, "float": float, "Path": Path, "Path | None": Path}.get(kind, str)
+    wanted = "a whole number" if parse is int else "a number"
     try:
+        # Python would take 1_0 and figures of every script for a number too.
+        if parse in (int, float) and ("_" in text or not text.isascii()):
+            raise ValueError(text)
         return parse(text)
     except ValueError as error:
-        wanted = "a whole number" if parse is int else "a number"
         raise SettingsError(f"{variable} is {text!r}: it must be {wanted}") from error

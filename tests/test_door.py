@@ -429,14 +429,14 @@ def test_whoever_is_cancelled_in_the_line_keeps_the_place_from_nobody(cancelled:
 
 
 def test_the_bodies_of_large_requests_are_bounded_together() -> None:
-    world = World(max_queue_bytes=2 * LARGE + 1, deadline_seconds=0.1)
+    world = World(max_queue_bytes=2 * LARGE + 1, max_request_bytes=LARGE, deadline_seconds=0.1)
     many = [asked(b"x" * LARGE) for _ in range(3)]
     world.run(all_of(*many, asked(b"x")))
     assert sorted(each.status for each in many) == [429, 503, 503]
 
 
 def test_the_bodies_of_large_requests_are_let_go_once_these_are_answered() -> None:
-    world = World(max_queue_bytes=LARGE + 1)
+    world = World(max_queue_bytes=LARGE + 1, max_request_bytes=LARGE)
     world.go.set()
     cut, first, second = (asked(b"x" * LARGE) for _ in range(3))
     cut.body = [b"x" * (LARGE - 1)]

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from garments.bounds import none_at_least
 from garments.engine import Engine
 from garments.store.nights import Packer
+from garments.store.tables import skips
 from garments.web.pages.plots import Plot
 from tests.conftest import hundred
 from tests.test_reviews import Desk
@@ -75,6 +77,28 @@ def test_before_any_night_the_pages_say_so(
     assert (status, problem["code"]) == (503, "no_database")
     assert ana.client.get(f"/review/photo/{'0' * 64}").status_code == 503
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_is_moved_away_is_not_made_anew(
+    desk: Desk, person: NewPerson, tmp_path: Path
+) -> None:
+    desk.add("a")
+    ana = person("Ana")
+    database = tmp_path / "predictions.db"
+    database.rename(tmp_path / "elsewhere.db")
+    assert "No night has run yet" in ana.get("/runs")
+    assert not database.exists()
+    (tmp_path / "elsewhere.db").rename(database)
+    assert ana.ask("next")[0] == 200
+
+
+def test_what_no_night_has_seen_cannot_be_passed_over(desk: Desk, person: NewPerson) -> None:
+    desk.add("a")
+    ana = person("Ana")
+    for content in ("a", "never seen"):
+        assert ana.ask("skip", photo=digest(content).hex())[0] == 200
+    with desk.database.reading() as connection:
+        assert list(connection.scalars(sa.select(skips.c.digest))) == [digest("a")]
 
 
 def test_the_review_needs_a_name(desk: Desk, make_client: Callable[..., FlaskClient]) -> None:

@@ -318,6 +318,24 @@ def test_top_out_of_range_is_malformed(top: str, client: FlaskClient, boot: byte
     assert "from 1 to 10" in assert_problem(response, 400, "malformed_request")
 
 
+@pytest.mark.parametrize("name", ["model", "top"])
+def test_a_parameter_in_the_body_is_refused_and_told_where_it_goes(
+    name: str, client: FlaskClient, boot: bytes
+) -> None:
+    given = {"images": [base64.b64encode(boot).decode()], name: "1"}
+    told = f"{name} goes into the address: /predict?{name}=…"
+    for path in ("/predict", "/process_batch"):
+        assert assert_problem(client.post(path, json=given), 400, "malformed_request") == told
+    form = {"a": (io.BytesIO(boot), "a.png"), name: "1"}
+    assert assert_problem(client.post("/predict", data=form), 400, "malformed_request") == told
+
+
+def test_a_parameter_that_is_given_twice_is_malformed(client: FlaskClient, boot: bytes) -> None:
+    response = client.post("/predict?top=1&top=2", data=boot, content_type="image/png")
+    told = assert_problem(response, 400, "malformed_request")
+    assert told == "top is given more than once"
+
+
 @pytest.mark.parametrize("query", ["mdoel=photo", "model=fashion-mnist&Top=1", "x"])
 def test_a_misspelt_parameter_is_malformed(query: str, client: FlaskClient, boot: bytes) -> None:
     response = client.post(f"/predict?{query}", data=boot, content_type="image/png")

@@ -186,8 +186,10 @@ class Queue:
         skip = skip.on_conflict_do_update(
             index_elements=[skips.c.digest, skips.c.who], set_={"at": skip.excluded.at}
         )
+        known = sa.select(photos.c.digest).where(photos.c.digest == digest).limit(1)
         with self._database.writing() as connection:
-            connection.execute(skip)
+            if connection.scalar(known) is not None:
+                connection.execute(skip)
             connection.execute(_release(tab, [digest]))
 
     def release(self, tab: str, digests: Collection[bytes], until: float = math.inf) -> None:

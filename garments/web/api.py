@@ -21,7 +21,7 @@ from garments.web.metrics import CONTENT_TYPE
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.routing import Router, chosen_from, classify_each, engines_for
-from garments.web.uploads import Upload, read_uploads
+from garments.web.uploads import PARAMETERS, Upload, read_uploads
 from garments.web.watch import Watch, answered
 
 
@@ -131,10 +131,12 @@ def _query(asked: Request) -> Mapping[str, str]:
     if not asked.query_string:
         return {}
     # Of a misspelt one nobody would notice that another model answers.
-    for name in asked.args:
-        if name not in ("model", "top"):
+    for name, given in asked.args.lists():
+        if name not in PARAMETERS:
             detail = f"{name[:40]!r} is no parameter of /predict, which has model and top"
             raise Refusal("malformed_request", detail)
+        if len(given) > 1:
+            raise Refusal("malformed_request", f"{name} is given more than once")
     return asked.args
 
 

@@ -17,6 +17,8 @@ from werkzeug.http import parse_options_header
 from garments.web.headers import was_dropped
 from garments.web.problems import Refusal
 
+PARAMETERS = ("model", "top")
+"""What may be asked for in the address of `/predict`, and nowhere else."""
 BODY = "garments.body"
 """Where the environ of a request has its body, if whoever called the app has read it."""
 
@@ -91,6 +93,7 @@ def _read_form(request: Request, max_images: int, max_fields: int) -> list[Uploa
                 if name is not None and (picture or name):
                     uploads.append(Upload(name, picture))
                 else:
+                    _require_no_parameter(part.name)
                     fields += 1  # passed over
                 if len(uploads) > max_images:
                     detail = f"too many in one form: send at most {max_images} pictures at a time"
@@ -131,6 +134,8 @@ def _read_json(request: Request, max_images: int) -> list[Upload]:
     most = dict.fromkeys((b",", b"[", b"{"), 2 * max_images + 1000)
     body = read_json(request, max_images=max_images, most=lambda _: most)
     images = body.get("images") if isinstance(body, dict) else None
+    if isinstance(body, dict):
+        _require_no_parameter(*body)
     if not isinstance(images, list) or not images:
         raise Refusal(
             "malformed_request",
@@ -139,6 +144,14 @@ def _read_json(request: Request, max_images: int) -> list[Upload]:
     if len(images) > max_images:  # before any of them is decoded
         raise _too_many(len(images), max_images)
     return [Upload(None, from_base64(image)) for image in images]
+
+
+def _require_no_parameter(*names: str | None) -> None:
+    """Raise Refusal for what would have no effect in a body, and be missed."""
+    for name in PARAMETERS:
+        if name in names:
+            detail = f"{name} goes into the address: /predict?{name}=…"
+            raise Refusal("malformed_request", detail)
 
 
 def read_json(

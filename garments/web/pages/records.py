@@ -57,9 +57,10 @@ class Records:
         from garments.store.desk import Desk
 
         with self._lock:
-            if self._desk is None:
-                desk = Desk(self._url)
-                if desk.database.exists():
-                    desk.open()
-                    self._desk = desk
+            desk = self._desk or Desk(self._url)
+            if not desk.database.exists():  # any more: to ask it would make an empty one
+                self._desk = None
+            elif self._desk is None:
+                desk.open()
+                self._desk = desk
             return self._desk
