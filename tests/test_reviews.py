@@ -483,6 +483,25 @@ def test_two_hundred_photos_for_four_people_at_once(desk: Desk) -> None:
     assert sum(1 for _ in desk.reviews.standing()) == 200
 
 
+def test_people_who_passed_over_different_photos_do_not_stand_in_each_others_way(
+    desk: Desk,
+) -> None:
+    desk.add("a", "b")
+    desk.queue.skip("tab-Ana", "Ana", digest("a"))
+
+    def work(who: str) -> None:
+        database = Database(desk.url)
+        queue = Queue(database)
+        for _ in range(60):
+            queue.take(f"tab-{who}", who, 2)
+            queue.release(f"tab-{who}", [digest("a"), digest("b")])
+        database.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, ("Ana", "Ben")))
+    assert sorted(desk.taken("one", 2)) == ["a", "b"]
+
+
 def test_of_many_who_decide_on_one_photo_at_once_one_is_kept(desk: Desk) -> None:
     desk.add("a")
 

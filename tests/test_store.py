@@ -184,6 +184,9 @@ def test_earlier_nights_are_told_the_oldest_first(store: Store) -> None:
     now = store.runs.begin(HERE)
     assert [night["classes"] for night in store.runs.earlier(now, HERE, 30)] == [[3], [5]]
     assert [night["classes"] for night in store.runs.earlier(now, HERE, 1)] == [[5]]
+    # Those that tell too little to be compared take nobody's place.
+    assert [night["classes"] for night in store.runs.earlier(now, HERE, 1, 6)] == []
+    assert [night["classes"] for night in store.runs.earlier(now, HERE, 30, 5)] == [[5]]
 
 
 def test_the_last_night_is_one_over_the_same_directory_that_ended(store: Store) -> None:

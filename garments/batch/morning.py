@@ -15,6 +15,7 @@ from garments.batch.posting import Night
 from garments.batch.table import Least, Table
 from garments.batch.walk import Findings, stamp_of
 from garments.morning import page
+from garments.morning.drift import LEAST_PHOTOS
 from garments.predictions import cell_of, replacing
 from garments.store import Outcome
 from garments.store.nights import Packer
@@ -34,7 +35,7 @@ def write_report(
     night = table.night
     earlier = (
         page.Tally(_day(run["started"]), tuple(run["classes"]), tuple(run["confidences"]))
-        for run in night.store.runs.earlier(night.run, night.directory, NIGHTS)
+        for run in night.store.runs.earlier(night.run, night.directory, NIGHTS, LEAST_PHOTOS)
     )
     told = page.Night(
         started=started,

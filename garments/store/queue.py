@@ -20,6 +20,7 @@ something else than the return slip says; or it is one of a random sample."""
 LEASE_SECONDS = 300.0
 _WIDTH = 2.0  # places of a kind go from 0 to 1, and each kind has so much room
 _SPARE = 20
+_KEY = 0x7175657565  # "queue": advisory locks of PostgreSQL are numbers
 
 _STANDING = sa.exists().where(reviews.c.digest == photos.c.digest, reviews.c.undone.is_(None))
 
@@ -90,11 +91,21 @@ class Queue:
         """
         skipped = sa.exists().where(skips.c.digest == photos.c.digest, skips.c.who == who)
         with self._database.writing() as connection:
+            self._wait_for_others(connection)
             taken = self._taken(connection, tab, most, kind, ~skipped)
             if len(taken) < most:
                 rest = self._taken(connection, tab, most - len(taken), kind, skipped)
                 taken += rest
             return self._items(connection, taken)
+
+    def _wait_for_others(self, connection: sa.Connection) -> None:
+        """Let one take photos at a time, to the end of the transaction, as SQLite does anyway.
+
+        Two who took the same ones in another order, of what each has passed over, would wait for
+        each other for ever.
+        """
+        if not self._database.on_sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEY)))
 
     def claim(self, tab: str, digest: bytes) -> Item | None:
         """The photo with that content for the tab alone; None if it waits no more, or is taken."""

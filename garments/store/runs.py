@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,10 +44,12 @@ class Runs:
             ended = {"ended": datetime.now(timezone.utc), "model": model, **kept}
             connection.execute(runs.update().where(runs.c.id == run).values(ended))
 
-    def earlier(self, run: int, directory: bytes, most: int) -> list[dict[str, Any]]:
-        """`started`, `classes` and `confidences` of the runs that ended before, oldest first.
+    def earlier(
+        self, run: int, directory: bytes, most: int, photos: int = 1
+    ) -> list[dict[str, Any]]:
+        """`started`, `classes` and `confidences` of the last `most` runs before, oldest first.
 
-        Only those over `directory` that brought new photos.
+        Only those that ended, over `directory`, with at least `photos` new photos.
         """
         # Which kept no mean confidence, as those do now that brought nothing new.
         of_an_older_version = runs.c.reviewed.is_(None) & (runs.c.posted > 0)
@@ -55,11 +58,11 @@ class Runs:
             .where(runs.c.id < run, runs.c.directory == directory)
             .where(runs.c.confidence.is_not(None) | of_an_older_version)
             .order_by(runs.c.id.desc())
-            .limit(most)
+            .execution_options(yield_per=most)
         )
-        with self._database.reading() as connection:
-            found = [dict(row._mapping) for row in connection.execute(query)]
-        return found[::-1]
+        with self._database.reading() as connection, connection.execute(query) as rows:
+            many = (dict(row._mapping) for row in rows if sum(row.classes) >= photos)
+            return list(islice(many, most))[::-1]
 
     def last_ended(self, run: int, directory: bytes) -> int:
         """The last run over `directory` before `run` that came to its end; 0 if there is none."""
