@@ -145,6 +145,8 @@ def put_in_place(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         raise NotSynced(error.errno, error.strerror, error.filename) from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted when {path} was written") from None
 
 
 @contextmanager

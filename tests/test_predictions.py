@@ -194,6 +194,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert [entry.name for entry in tmp_path.iterdir()] == ["predictions.csv"]
 
 
+def test_an_interrupt_when_the_table_has_its_place_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "predictions.csv"
+
+    def interrupted(synced: Path) -> None:
+        if synced == tmp_path:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(predictions, "_sync", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=f"interrupted when {path} was written"):
+        write_predictions([BOOT], path)
+    assert read_predictions(path, 10)
+
+
 def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

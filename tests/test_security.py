@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import requests
@@ -242,8 +243,6 @@ def closed(models: Path) -> Iterator[str]:
         ("POST /process_batch", 401),
         ("POST /v2/models/fashion-mnist/infer", 401),
         ("POST /look", 401),
-        ("POST /sign-in", 403),
-        ("POST /sign-out", 303),
         ("POST /review/decide", 401),
         ("POST /nothing", 401),
         ("POST /health", 401),
@@ -260,6 +259,44 @@ def test_without_the_token_no_large_body_is_read(
         client.settimeout(5)
         client.sendall(f"{head} HTTP/1.1\r\nHost: x\r\n{kind}\r\n{length}\r\n\r\n".encode())
         assert client.recv(12).decode() == f"HTTP/1.1 {status}"
+
+
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [
+        ("Content-Length: 60000000", b""),
+        ("Transfer-Encoding: chunked", b"4e20\r\n" + b"x" * 20_000),
+    ],
+)
+def test_of_a_form_that_lets_in_or_out_a_little_is_read_and_no_more(
+    length: str, body: bytes, closed: str
+) -> None:
+    for path, status in ("/sign-in", 403), ("/sign-out", 303):
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{length}\r\n"
+        kind = "Content-Type: application/x-www-form-urlencoded"
+        with socket.create_connection(("127.0.0.1", int(closed.rpartition(":")[2]))) as client:
+            client.settimeout(5)
+            client.sendall(f"{head}{kind}\r\n\r\n".encode() + body)
+            assert client.recv(12).decode() == f"HTTP/1.1 {status}"
+
+
+def test_a_form_that_comes_in_chunks_lets_in_and_out(closed: str) -> None:
+    with requests.Session() as person:
+        for path in ("sign-in", "sign-out"):
+            page = person.get(f"{closed}/sign-in", timeout=10).text
+            found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+            assert found
+            form = urlencode({"name": "Ann", "token": "secret", "csrf_token": found[1]})
+            answer = person.post(
+                f"{closed}/{path}",
+                data=iter([form[:9].encode(), form[9:].encode()]),
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                allow_redirects=False,
+                timeout=10,
+            )
+            assert answer.status_code == 303
+            is_in = "/sign-in?" not in person.get(closed, timeout=10).url
+            assert is_in == (path == "sign-in")
 
 
 def test_a_large_body_without_the_token_gets_the_answer_of_a_small_one(closed: str) -> None:

@@ -78,7 +78,7 @@ class Night:
 
     @property
     def posted(self) -> int:
-        """How many contents were sent, but for those that another model had to answer again."""
+        """How many pictures were sent, but for those that another model had to answer again."""
         return self._posted[self.model]
 
     def post(self, findings: Findings) -> None:

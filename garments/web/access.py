@@ -53,15 +53,18 @@ def most_to_bring(app: Flask, environ: WSGIEnvironment, little: int, much: int) 
     """The most bytes that the view of a request takes, by its head alone; 0 if it is refused.
 
     All that `app` asks before a view is asked here. If it says no, so it will when the request is
-    handed to it without its body. What is open to everybody takes `little`.
+    handed to it without its body. To let somebody in or out it has to see the form, so these views
+    take `little`, whoever asks.
     """
     with app.request_context(environ) as context:
         request = context.request
         if request.method in _WITHOUT_BODY or request.routing_exception is not None:
             return 0
+        if request.endpoint in SIGN_IN:
+            return little
         try:
             if app.preprocess_request() is not None:
                 return 0
         except Exception:  # noqa: BLE001 (it will be raised again, and answered)
             return 0
-        return little if request.endpoint in (*OPEN, *SIGN_IN) else much
+        return much
