@@ -31,24 +31,18 @@ LABELS = (
 )
 SIDE = 28
 HEADER = ("label", *(f"pixel{number}" for number in range(1, SIDE * SIDE + 1)))
-_NUMBERS = [str(value) for value in range(256)]
 CSV_NAMES = {"train": "fashion-mnist_train.csv", "test": "fashion-mnist_test.csv"}
 
 SYSTEM_DIRECTORY = Path("/usr/share/datasets/fashion-mnist")
 PUBLIC_ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 SHA256 = {
-    "train-images-idx3-ubyte.gz": (
-        "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"
-    ),
-    "train-labels-idx1-ubyte.gz": (
-        "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056"
-    ),
-    "t10k-images-idx3-ubyte.gz": (
-        "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa"
-    ),
-    "t10k-labels-idx1-ubyte.gz": (
-        "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05"
-    ),
+    f"{name}-ubyte.gz": digest
+    for name, digest in (
+        ("train-images-idx3", "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"),
+        ("train-labels-idx1", "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056"),
+        ("t10k-images-idx3", "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa"),
+        ("t10k-labels-idx1", "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05"),
+    )
 }
 
 
@@ -183,7 +177,7 @@ def write_csv(dataset: Dataset, path: Path) -> None:
     """
     # A name of its own, since another process may be making the same CSV.
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    text = np.array(_NUMBERS, dtype=object)
+    text = np.array([str(value) for value in range(256)], dtype=object)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="ascii", newline="\n") as file:
@@ -228,22 +222,28 @@ def read_csv(path: Path) -> Dataset:
 def _find_fault(path: Path) -> str:
     """Say in which line of a CSV that pandas refused, or that is out of range, the fault is."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.reader(file)
+        rows, line = csv.reader(file), 1
         try:
             if tuple(next(rows, ())) != HEADER:
                 wanted = f"{HEADER[0]},{HEADER[1]},…,{HEADER[-1]}"
                 return f"line 1: the header must be {wanted} ({len(HEADER)} columns)"
+            line = 2
             for cells in rows:
-                if cells and (fault := _fault_of(cells)):
-                    return f"line {rows.line_num}{fault}"
+                if fault := _fault_of(cells):
+                    return f"line {line}{fault}"
+                line = rows.line_num + 1
         except csv.Error as error:
-            return f"line {rows.line_num}: {error}"
-    if rows.line_num == 1:
+            return f"line {line}: {error}"
+    if line == 2:
         return "line 2: there is no picture below the header"
     return "a quoted or otherwise unusual cell: write plain numbers, separated by commas"
 
 
 def _fault_of(cells: Sequence[str]) -> str | None:
+    if not "".join(cells).strip() and len(cells) < 2:  # a blank line
+        return None
+    if "\n" in "".join(cells):
+        return ": a quote in it is not closed"
     if len(cells) != len(HEADER):
         return f": {len(cells) - 1} pixels after the label, expected {SIDE * SIDE}"
     for column, cell in zip(HEADER, cells, strict=True):

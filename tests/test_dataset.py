@@ -66,6 +66,8 @@ def replaced(line: int, change: Callable[[list[str]], list[str]]) -> Callable[[s
         (replaced(9, lambda cells: [*cells[:7], "1.5", *cells[8:]]), "line 9, column pixel7"),
         (replaced(9, lambda cells: [*cells[:7], "9" * 30, *cells[8:]]), "line 9, column pixel7"),
         (lambda text: text + "7" * 200_000 + "\n", "line 22: field larger than"),
+        (lambda text: text + '"' + text, "line 22: a quote in it is not closed"),
+        (lambda text: text.replace("\n", "\n  \n", 3) + "x\n", "line 25: 0 pixels after the label"),
         (lambda text: text.splitlines()[0] + "\n", "line 2: there is no picture"),
         (lambda text: "", "line 1: the header must be label,"),
         (lambda text: "\x89PNG\r\n\x1a\n", "line 1: the header must be label,"),

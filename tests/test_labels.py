@@ -12,7 +12,7 @@ from PIL import Image
 
 from garments.dataset import DatasetError
 from garments.training.labelled import NONE
-from garments.training.photos import as_they_came, read_photos
+from garments.training.photos import as_they_came, digest_of, read_photos
 from garments.training.shown import Photos
 from tests.pictures import encoded, take, write_table
 
@@ -127,6 +127,25 @@ def test_a_photo_that_is_named_by_its_own_digest_is_no_small_copy(tmp_path: Path
     photo = photo.rename(photo.with_name(f"{digest}.png"))
     (found,) = read_photos([tmp_path / "small", tmp_path / "photos"])
     assert found.path == photo
+
+
+def test_a_small_copy_that_is_another_now_is_other_data_to_learn_from(tmp_path: Path) -> None:
+    photo = take(tmp_path / "photos" / "Dress" / "a.png")
+    digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+    learnt_from = set()
+    for on in ("black", "grey"):
+        take(tmp_path / "small" / "Dress" / f"{digest}.jpg", on=on)
+        learnt_from.add(digest_of(read_photos([tmp_path / "small"])))
+    learnt_from.add(digest_of(read_photos([tmp_path / "small", tmp_path / "photos"])))
+    assert len(learnt_from) == 3
+    assert digest_of(read_photos([tmp_path / "photos"])) in learnt_from
+
+
+def test_equal_files_are_one_photo_whatever_they_are_named_by(tmp_path: Path) -> None:
+    first = take(tmp_path / "Dress" / f"{'a' * 64}.png")
+    for other in ("b" * 64, "c"):
+        (tmp_path / "Dress" / f"{other}.png").write_bytes(first.read_bytes())
+    assert len(read_photos([tmp_path])) == 1
 
 
 def test_photos_of_an_iphone_are_among_those_of_their_class(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,6 +153,8 @@ def _by_class(folder: Path) -> Iterator[Labelled]:
             if _is_photo(path):
                 sender = _one_spelling(inside[0]) if len(inside) > 1 else ""
                 yield Labelled(path, classes, sender)
+            elif path.is_dir():
+                log.warning("%s is left out: it is a link to a folder, not one itself", path)
             elif path.is_file():
                 log.warning("%s is left out: training reads %s", path, " ".join(_EXTENSIONS))
             else:
@@ -159,23 +162,29 @@ def _by_class(folder: Path) -> Iterator[Labelled]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    try:
+    with _readable(folder):
         return list(folder.iterdir())
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """All that is no folder, sorted; links to folders are told of, and not followed."""
+    """All that is no folder, sorted; of links to folders the links."""
     for path in sorted(_entries(folder)):
         if _is_no_photo(path.name):
             continue
-        if not path.is_dir():
-            yield path
-        elif path.is_symlink():
-            log.warning("%s is left out: it is a link to a folder, not one itself", path)
-        else:
+        with _readable(folder):
+            is_folder = path.is_dir() and not path.is_symlink()
+        if is_folder:
             yield from _files_below(path)
+        else:
+            yield path
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _is_photo(path: Path) -> bool:

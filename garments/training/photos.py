@@ -30,11 +30,13 @@ class Photo:
     sender: str
     """Who took it; where that is not known, its own digest."""
     digest: str
-    """SHA-256 of the file; of a small copy, which is named by it, that of its photo."""
+    """SHA-256 of the photo; a small copy is named by that of the photo that it stands for."""
     source_label: str = ""
     """What whoever labelled it calls the item; empty if unknown."""
     came_as: frozenset[int] | None = None
     """The classes that were right by its first label, where a later one says otherwise."""
+    content: str = ""
+    """SHA-256 of the file at `path`, where that is not `digest`."""
 
     @property
     def is_by_nobody_known(self) -> bool:
@@ -51,6 +53,7 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
     Raises DatasetError.
     """
     found: dict[str, Photo] = {}
+    shown_by: dict[str, str] = {}  # the photo that each content shows
     digests: dict[Path, set[str]] = {}
     for folder in folders:
         rows = labelled(folder)
@@ -60,13 +63,15 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
             place = row.path.relative_to(folder) if row.path.is_relative_to(folder) else row.path
             at_place = digests.setdefault(place, set())
             if labels_alone:
-                digest, stands_for_another = _only(at_place, row.path, place), True
+                digest = _only(at_place, row.path, place)
+                photo = _relabelled(found[digest], row)
             else:
-                digest, stands_for_another = _digest(row.path)
+                content = _digest(row.path)
+                digest = shown_by.setdefault(content, _named_by(row.path) or content)
+                photo = _photo(row, digest, content, found.get(digest))
             at_place.add(digest)
-            known = found.get(digest)
-            found[digest] = _photo(row, digest, known, stands_for_another=stands_for_another)
-            _hold_together(here.setdefault(digest, found[digest]), found[digest], row.path)
+            found[digest] = photo
+            _hold_together(here.setdefault(digest, photo), photo, row.path)
         if len(found) == before == 0:
             raise DatasetError(f"{folder} holds no photo: {LAYOUTS}")
         if not rows:
@@ -84,28 +89,35 @@ def _only(at_place: set[str], path: Path, place: Path) -> str:
     return next(iter(at_place))
 
 
-def _digest(path: Path) -> tuple[str, bool]:
-    """SHA-256 of the photo that a file shows, and whether that is another file than this."""
+def _digest(path: Path) -> str:
     try:
-        own = hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
-    if _DIGEST.fullmatch(path.stem) and path.stem != own:
-        return path.stem, True
-    return own, False
 
 
-def _photo(row: Labelled, digest: str, known: Photo | None, *, stands_for_another: bool) -> Photo:
-    """What a row makes of a photo, which may be `known` by an earlier one."""
+def _named_by(path: Path) -> str:
+    """The digest that a small copy has for its name."""
+    return path.stem if _DIGEST.fullmatch(path.stem) else ""
+
+
+def _photo(row: Labelled, digest: str, content: str, known: Photo | None) -> Photo:
+    """The photo in a file, which may be `known` by another."""
     if known is None:
-        return Photo(row.path, row.accepted, row.sender or digest, digest, row.source_label)
+        photo = Photo(row.path, row.accepted, row.sender or digest, digest, row.source_label)
+        return photo if content == digest else replace(photo, content=content)
+    again = _relabelled(known, row)
+    # Of a small copy the file that was there before may be better.
+    return replace(again, path=row.path, content="") if content == digest else again
+
+
+def _relabelled(known: Photo, row: Labelled) -> Photo:
     first = known.came_as or known.accepted
-    return Photo(
-        path=known.path if stands_for_another else row.path,
+    return replace(
+        known,
         accepted=row.accepted,
         # A correction may not know who took the photo; training needs to.
         sender=row.sender or known.sender,
-        digest=digest,
         source_label=row.source_label,
         came_as=None if first == row.accepted else first,
     )
@@ -124,7 +136,10 @@ def _hold_together(first: Photo, again: Photo, path: Path) -> None:
 
 def digest_of(photos: Sequence[Photo]) -> str:
     """SHA-256 over what is trained on: the files, their labels and who took them."""
-    lines = (f"{p.digest} {sorted(p.accepted)} {p.source_label} {p.sender}\n" for p in photos)
+    lines = (
+        f"{p.content or p.digest} {sorted(p.accepted)} {p.source_label} {p.sender}\n"
+        for p in photos
+    )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
