@@ -271,6 +271,18 @@ def test_a_photo_that_has_changed_since_its_answer_is_not_shown_for_it(
     assert waiting(place) == []
 
 
+def test_a_photo_of_the_sample_is_of_it_again_whatever_the_share_was_meanwhile(
+    place: Place,
+) -> None:
+    names = [f"{number:02}.png" for number in range(8)]
+    draw(place, *names)
+    told = slips(place, *(f"{name},Coat" for name in names[:4]))
+    with fake_service() as service:
+        for share, kinds in (1.0, {"sample"}), (0.0, {"wrong"}), (1.0, {"sample"}):
+            place.night(service, review_sample=share, expected=told)
+            assert {kind for _, kind in waiting(place)} == kinds
+
+
 def test_a_photo_that_waits_for_its_slip_is_never_of_a_random_sample(place: Place) -> None:
     names = [f"{number:02}.png" for number in range(20)]
     draw(place, *names)
@@ -279,6 +291,11 @@ def test_a_photo_that_waits_for_its_slip_is_never_of_a_random_sample(place: Plac
         assert len(waiting(place)) == 8
         place.night(service, review_sample=1.0)
         assert {kind for _, kind in waiting(place)} == {"wrong"}
+        rows = read_predictions(place.output, 10)
+        mended = slips(place, *(f"{row.filename},{row.prediction}" for row in rows[:8]))
+        for share in (0.0, 1.0):
+            place.night(service, review_sample=share, expected=mended)
+            assert waiting(place) == []
         draw(place, "new.png")
         place.night(service, review_sample=1.0)
     assert dict(waiting(place)).pop("new.png") == "sample"

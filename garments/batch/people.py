@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from garments.store import Outcome
-from garments.store.queue import kind_of, place
+from garments.store.queue import place
 
 _BYTES = 8  # of a digest: enough to tell any share
 _LOTS = 1 << 64
@@ -28,7 +28,7 @@ def place_of(outcome: Outcome, share: float) -> float | None:
         return None
     # First, whatever the slip says: what is of the sample must tell of all that was accepted. One
     # that has a thumbnail only since it contradicts its slip would tell of those alone.
-    if is_sampled(outcome.digest, share) and not _is_wrong(outcome.waiting):
+    if is_sampled(outcome.digest, share) and not outcome.drawn_for_slip:
         return place("sample", _drawn_lot(outcome.digest))
     if outcome.expected not in (None, outcome.prediction):
         return place_of_wrong(outcome.confidence)
@@ -38,10 +38,6 @@ def place_of(outcome: Outcome, share: float) -> float | None:
 def place_of_wrong(confidence: float) -> float:
     """Where a photo stands that is not what its slip says: those that are surely not first."""
     return place("wrong", 1 - confidence)
-
-
-def _is_wrong(waiting: float | None) -> bool:
-    return waiting is not None and kind_of(waiting) == "wrong"
 
 
 def _drawn_lot(digest: bytes) -> float:

@@ -75,6 +75,8 @@ class Outcome(NamedTuple):
     digest: bytes | None
     drawn: bool
     """Whether a thumbnail is kept."""
+    drawn_for_slip: bool | None
+    """Whether that is so only since the slip says something else."""
     waiting: float | None
     """Its place in the queue for people, as the last night left it."""
     reviewed: bool

@@ -89,6 +89,7 @@ class Store:
             sa.func.coalesce(answers.c.answered_by, answers.c.model, reviews.c.model),
             photos.c.digest,
             answers.c.thumbnail.is_not(None),
+            answers.c.drawn_for_slip,
             photos.c.waiting,
             reviews.c.id.is_not(None),
             reviews.c.answer,
@@ -218,11 +219,11 @@ class Store:
             )
 
     def draw(self, model: str, thumbnails: Mapping[bytes, bytes]) -> None:
-        """Keep thumbnails of contents, by digest, that `model` has answered for."""
+        """Keep thumbnails of contents, by digest, of which `model` and the slip say different."""
         update = (
             answers.update()
             .where(answers.c.model == model, answers.c.digest == sa.bindparam("of"))
-            .values(thumbnail=sa.bindparam("small"))
+            .values(thumbnail=sa.bindparam("small"), drawn_for_slip=True)
         )
         with self._database.writing() as connection:
             connection.execute(update, [{"of": d, "small": s} for d, s in thumbnails.items()])
@@ -240,7 +241,7 @@ def _keeping_answers(insert: _Insert) -> Any:
     """Insert answers, or replace those of the same model for the same content."""
     upsert = insert(answers)
     rest = [column.name for column in answers.c if not column.primary_key]
-    return upsert.values(_bound(answers)).on_conflict_do_update(
+    return upsert.values(_bound(answers, but=("drawn_for_slip",))).on_conflict_do_update(
         index_elements=[answers.c.digest, answers.c.model],
         set_={name: upsert.excluded[name] for name in rest},
     )

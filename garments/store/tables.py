@@ -22,7 +22,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The migration that makes the tables as they are here."""
 
 metadata = MetaData()
@@ -105,6 +105,7 @@ answers = Table(
     Column("top", JSON),  # [[label, confidence], …], the likeliest first
     Column("problem", Text),  # why the service could not read it
     Column("thumbnail", LargeBinary),  # JPEG or PNG, of what people may be shown
+    Column("drawn_for_slip", Boolean),  # whether it is kept only since a slip says something else
     Column("answered_by", String(200)),  # name@version of the one of them that did; or `model`
 )
 
