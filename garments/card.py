@@ -73,6 +73,11 @@ class Card:
         (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
 
 
+def is_model_folder(folder: Path) -> bool:
+    """Whether a model is in `folder`, be it whole or, as while it is copied, in part."""
+    return any((folder / name).exists() for name in (CARD_NAME, KERAS_NAME, ONNX_NAME))
+
+
 def read_model(folder: Path) -> tuple[Card, bytes]:
     """Read a model folder's card and its model.onnx, which belong together. Raises CardError."""
     path = folder / CARD_NAME

@@ -27,6 +27,10 @@ class NotSynced(OSError):
     """The file is in its place, but a crash of the machine may still bring back the old one."""
 
 
+class InPlace(KeyboardInterrupt):
+    """An interrupt that came when the file had its place."""
+
+
 class Row(NamedTuple):
     """One image of the night; the fields are the columns, "" where one does not apply."""
 
@@ -119,7 +123,7 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
     A link is followed: what it leads to is replaced, and it stays. What a killed process left
     behind is written over. Raises OSError: BlockingIOError where another process is at it, and
-    NotSynced.
+    NotSynced; and InPlace.
     """
     with put_in_place(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         yield file
@@ -129,7 +133,7 @@ def replacing(path: Path) -> Iterator[TextIO]:
 def put_in_place(path: Path) -> Iterator[Path]:
     """Give the name of a file to be written and closed, and do with it as `replacing` does.
 
-    Raises BlockingIOError where another process is at it, and NotSynced.
+    Raises BlockingIOError where another process is at it, NotSynced and InPlace.
     """
     path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.part")
@@ -146,7 +150,7 @@ def put_in_place(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise NotSynced(error.errno, error.strerror, error.filename) from error
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted when {path} was written") from None
+        raise InPlace from None
 
 
 @contextmanager

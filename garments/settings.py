@@ -195,12 +195,6 @@ class Settings:
                 raise SettingsError(f"{name} is {value}: it must be at least {least}")
             if most is not None and value > most:
                 raise SettingsError(f"{name} is {value}: it must be at most {most}")
-        if self.max_queue_bytes < self.max_request_bytes:
-            raise SettingsError(
-                f"{PREFIX}MAX_QUEUE_BYTES is {self.max_queue_bytes}: it must be at least "
-                f"{PREFIX}MAX_REQUEST_BYTES, {self.max_request_bytes}, or a request of that size "
-                "could never be taken"
-            )
         if not _is_address(self.service_url):
             raise SettingsError(
                 f"{PREFIX}SERVICE_URL, or --url, is {self.service_url!r}: "

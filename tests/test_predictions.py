@@ -12,6 +12,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from garments import predictions
+from garments.batch.writing import write_table
 from garments.predictions import (
     Row,
     TableError,
@@ -205,7 +206,7 @@ def test_an_interrupt_when_the_table_has_its_place_says_so(
 
     monkeypatch.setattr(predictions, "_sync", interrupted)
     with pytest.raises(KeyboardInterrupt, match=f"interrupted when {path} was written"):
-        write_predictions([BOOT], path)
+        write_table([BOOT], path)
     assert read_predictions(path, 10)
 
 

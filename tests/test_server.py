@@ -84,6 +84,13 @@ def test_an_open_address_needs_a_token(host: str) -> None:
     assert "set GARMENTS_API_TOKEN" in refused("--host", host)
 
 
+def test_a_service_that_could_never_take_its_largest_request_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GARMENTS_MAX_REQUEST_BYTES", "500000000")
+    assert "could never be taken with a GARMENTS_MAX_QUEUE_BYTES of 268,435,456" in refused()
+
+
 def test_a_name_is_an_address_too() -> None:
     with serving("--host", "localhost") as (url, _):
         assert requests.get(f"{url}/ready", timeout=5).ok

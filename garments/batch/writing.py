@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from garments.batch.errors import AfterwardsError, UsageError
-from garments.predictions import NotSynced, Row, write_predictions
+from garments.predictions import InPlace, NotSynced, Row, write_predictions
 from garments.store import Busy, StoreError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ def write_table(
         form(rows, output)
     except BlockingIOError as error:
         raise Busy(f"{output} is being written by another process") from error
+    except InPlace:
+        raise KeyboardInterrupt(f"interrupted when {output} was written") from None
     except NotSynced as error:
         told = f"{output} is written, but the disk says: {error.strerror}; nothing more was done"
         raise AfterwardsError(told) from error

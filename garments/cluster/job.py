@@ -20,7 +20,7 @@ from garments.batch.errors import ReconcileError, UsageError
 from garments.batch.night import require_replaceable, scratch
 from garments.batch.walk import tell_left_out
 from garments.batch.writing import afterwards
-from garments.card import CARD_NAME, CardError, read_model
+from garments.card import CardError, is_model_folder, read_model
 from garments.cluster import engine
 from garments.cluster.parts import SIZE, Part, Parts, cut
 from garments.cluster.places import Place, path_of
@@ -31,7 +31,7 @@ from garments.preprocess import PREPROCESSING, Limits
 from garments.settings import Settings
 from garments.store import Busy
 
-_FORM = 1
+_FORM = 2
 """Of a part; to be raised whenever the same photos and models would give other rows."""
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,12 @@ def run(
         if place.pattern and not found:
             raise UsageError(f"{directory} matches no image: look whether the pattern is right")
         logger.info("%s images in %s", f"{found:,}", directory)
+        if not found:
+            logger.warning(
+                "there is no image in %s: if another disk or machine has them, see that it is "
+                "mounted; what was sorted before is kept",
+                directory,
+            )
         tell_left_out(left_out)
         try:
             parts = Parts(_beside(output))
@@ -208,14 +214,17 @@ def _work(place: Place, settings: Settings, model: str | None) -> Work:
     """What the workers need: the models that the service would answer with. Raises UsageError."""
     small = model or settings.model
     photo = settings.photo_model
-    if model or not (settings.model_dir / photo / CARD_NAME).exists():
+    if model or not is_model_folder(settings.model_dir / photo):
         photo = small  # the only one there is
     try:
         models = {name: read_model(settings.model_dir / name) for name in (small, photo)}
         for name, found in models.items():
             card = Engine(settings.model_dir / name, found).card
-            if card.name != name or card.preprocessing not in PREPROCESSING:
+            if card.name != name:
                 raise EngineError(f"{settings.model_dir / name} is no model of that name")
+            if card.preprocessing not in PREPROCESSING:
+                told = f"{settings.model_dir / name} asks for a preprocessing that is not known"
+                raise EngineError(f"{told}: {card.preprocessing!r}")
     except (CardError, EngineError) as error:
         raise UsageError(str(error)) from error
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)

@@ -21,7 +21,7 @@ SIGN_IN = ("pages.sign_in", "pages.sign_out")
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
 
-# What an error can be; the first of those that who asks likes best.
+# What an error is told as: what who asks likes best, and of equals the first.
 _KINDS = ("application/problem+json", "application/json", "text/html")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from flask import Blueprint, Flask, Request, Response, jsonify, request
@@ -21,8 +21,10 @@ from garments.web.metrics import CONTENT_TYPE
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.routing import Router, chosen_from, classify_each, engines_for
-from garments.web.uploads import PARAMETERS, Upload, read_uploads
+from garments.web.uploads import Upload, read_uploads
 from garments.web.watch import Watch, answered
+
+_PARAMETERS = ("model", "top")  # of /predict
 
 
 def register(
@@ -68,7 +70,7 @@ def register(
         name = query.get("model")
         choice = router.choice(name)
         top = _top(query.get("top", "3"), choice[-1])
-        uploads = _uploads(asked)
+        uploads = _uploads(asked, _PARAMETERS)
         engines = engines_for(choice, uploads)
         results = classify_each(engines, uploads, limits=limits, top=top, until=time_limit(asked))
         answered([engine.card for engine in engines], results)
@@ -107,9 +109,12 @@ def register(
             **({"errors": errors} if errors else {}),
         )
 
-    def _uploads(asked: Request) -> list[Upload]:
+    def _uploads(asked: Request, misplaced: Collection[str] = ()) -> list[Upload]:
         return read_uploads(
-            asked, max_images=settings.max_images, max_fields=settings.max_form_fields
+            asked,
+            max_images=settings.max_images,
+            max_fields=settings.max_form_fields,
+            misplaced=misplaced,
         )
 
     app.register_blueprint(api)
@@ -132,7 +137,7 @@ def _query(asked: Request) -> Mapping[str, str]:
         return {}
     # Of a misspelt one nobody would notice that another model answers.
     for name, given in asked.args.lists():
-        if name not in PARAMETERS:
+        if name not in _PARAMETERS:
             detail = f"{name[:40]!r} is no parameter of /predict, which has model and top"
             raise Refusal("malformed_request", detail)
         if len(given) > 1:

@@ -6,22 +6,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from garments.card import CARD_NAME, KERAS_NAME, ONNX_NAME, Card, CardError, read_model
+from garments.card import Card, CardError, is_model_folder, read_model
 from garments.engine import Engine, EngineError
 from garments.preprocess import PREPROCESSING
 from garments.web.problems import Refusal
 
 Found = Mapping[Path, tuple[Card, bytes] | CardError]
 """What each model folder holds, or why it cannot be read."""
-_FILES = (CARD_NAME, KERAS_NAME, ONNX_NAME)
 
 
 def read_folders(folder: Path, default: str) -> Found:
-    """Read every model folder in `folder`, and that of the model `default` in any case.
-
-    One that lacks its card, as while it is copied, is one all the same.
-    """
-    found = {path.parent.name for name in _FILES for path in folder.glob(f"*/{name}")}
+    """Read every model folder in `folder`, and that of the model `default` in any case."""
+    found = {path.name for path in folder.glob("*") if is_model_folder(path)}
     # A name that begins with a dot is a folder that training has not finished.
     names = {name for name in found if not name.startswith(".")} | {default}
     return {folder / name: _read(folder / name) for name in sorted(names)}

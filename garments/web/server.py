@@ -44,6 +44,12 @@ def serve(settings: Settings) -> int:
             f"{settings.host} is not loopback, so anyone who reaches it could use the service: "
             "set GARMENTS_API_TOKEN to a secret, or listen on 127.0.0.1"
         )
+    if settings.max_queue_bytes < settings.max_request_bytes:
+        raise SettingsError(
+            f"a request of GARMENTS_MAX_REQUEST_BYTES, {settings.max_request_bytes:,}, could never "
+            f"be taken with a GARMENTS_MAX_QUEUE_BYTES of {settings.max_queue_bytes:,}: lower the "
+            "one or raise the other"
+        )
     workers = settings.workers or _cores()
     listeners = listen(address, settings.port, workers)
     configure()

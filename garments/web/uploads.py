@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,6 @@ from werkzeug.http import parse_options_header
 from garments.web.headers import was_dropped
 from garments.web.problems import Refusal
 
-PARAMETERS = ("model", "top")
-"""What may be asked for in the address of `/predict`, and nowhere else."""
 BODY = "garments.body"
 """Where the environ of a request has its body, if whoever called the app has read it."""
 
@@ -37,15 +35,20 @@ class Upload:
     content: bytes | Refusal
 
 
-def read_uploads(request: Request, *, max_images: int, max_fields: int = 100) -> list[Upload]:
-    """The pictures of a request, at least one, in the order sent. Raises Refusal."""
+def read_uploads(
+    request: Request, *, max_images: int, max_fields: int = 100, misplaced: Collection[str] = ()
+) -> list[Upload]:
+    """The pictures of a request, at least one, in the order sent.
+
+    Raises Refusal, also for fields that are `misplaced` in a body and would have no effect there.
+    """
     kind = request.mimetype
     if kind.startswith("image/") or kind == "application/octet-stream":
         uploads = [Upload(None, _body(request))]
     elif kind == "multipart/form-data":
-        uploads = _read_form(request, max_images, max_fields)
+        uploads = _read_form(request, max_images, max_fields, misplaced)
     elif kind == "application/json":
-        uploads = _read_json(request, max_images)
+        uploads = _read_json(request, max_images, misplaced)
     else:
         given = f"{kind} is not served" if kind else "the request has no Content-Type"
         if was_dropped(request, "content-type"):
@@ -80,7 +83,9 @@ def _body(request: Request) -> bytes:
     return content
 
 
-def _read_form(request: Request, max_images: int, max_fields: int) -> list[Upload]:
+def _read_form(
+    request: Request, max_images: int, max_fields: int, misplaced: Collection[str]
+) -> list[Upload]:
     content = _body(request)
     uploads = []
     fields = 0
@@ -93,7 +98,7 @@ def _read_form(request: Request, max_images: int, max_fields: int) -> list[Uploa
                 if name is not None and (picture or name):
                     uploads.append(Upload(name, picture))
                 else:
-                    _require_no_parameter(part.name)
+                    _require_none_of(misplaced, [part.name])
                     fields += 1  # passed over
                 if len(uploads) > max_images:
                     detail = f"too many in one form: send at most {max_images} pictures at a time"
@@ -130,12 +135,12 @@ def _parts(
             content += event  # of a part that came whole, nothing is copied here
 
 
-def _read_json(request: Request, max_images: int) -> list[Upload]:
+def _read_json(request: Request, max_images: int, misplaced: Collection[str]) -> list[Upload]:
     most = dict.fromkeys((b",", b"[", b"{"), 2 * max_images + 1000)
     body = read_json(request, max_images=max_images, most=lambda _: most)
     images = body.get("images") if isinstance(body, dict) else None
     if isinstance(body, dict):
-        _require_no_parameter(*body)
+        _require_none_of(misplaced, body)
     if not isinstance(images, list) or not images:
         raise Refusal(
             "malformed_request",
@@ -146,12 +151,10 @@ def _read_json(request: Request, max_images: int) -> list[Upload]:
     return [Upload(None, from_base64(image)) for image in images]
 
 
-def _require_no_parameter(*names: str | None) -> None:
-    """Raise Refusal for what would have no effect in a body, and be missed."""
-    for name in PARAMETERS:
+def _require_none_of(misplaced: Collection[str], names: Collection[str | None]) -> None:
+    for name in misplaced:
         if name in names:
-            detail = f"{name} goes into the address: /predict?{name}=…"
-            raise Refusal("malformed_request", detail)
+            raise Refusal("malformed_request", f"{name} goes into the address, as ?{name}=…")
 
 
 def read_json(
