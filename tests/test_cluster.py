@@ -5,15 +5,17 @@ import logging
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -509,8 +511,7 @@ def test_a_link_to_a_file_of_another_form_is_no_output(tmp_path: Path) -> None:
 
 @needs_ray
 def test_what_fails_after_the_table_is_told_so(tmp_path: Path) -> None:
-    photos, output = tmp_path / "photos", tmp_path / "p.csv"
-    photos.mkdir()
+    photos, output = many(tmp_path / "photos", 1), tmp_path / "p.csv"
     (tmp_path / "p.csv.parts" / "old.csv").mkdir(parents=True)  # what is no file is not removed
     done = script("batch_request.py", photos, "--engine", "ray", "--output", output)
     assert done.returncode == 2, done.stderr
@@ -563,11 +564,17 @@ def _dies(*_: object) -> None:
     os._exit(1)
 
 
+def _dies_in_a_message(connection: Connection, _: object) -> None:
+    os.write(connection.fileno(), struct.pack("!i", 40_000) + bytes(1_000))
+    os._exit(1)
+
+
 @needs_ray
+@pytest.mark.parametrize("dying", [_dies, _dies_in_a_message])
 def test_a_process_that_ends_without_a_word_is_told_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dying: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("garments.cluster.engine._run", _dies)
+    monkeypatch.setattr("garments.cluster.engine._run", dying)
     photos, output = many(tmp_path / "photos", 1), tmp_path / "p.csv"
     output.write_text("the table of yesterday")
     told = r"the cluster failed: Ray ended its process \(code 1\); run the job again"
@@ -647,6 +654,19 @@ def test_one_job_at_a_time_writes_an_output(tmp_path: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Busy, match="process 17"):
             cluster.run(str(IMAGES), str(tmp_path / "p.csv"), Settings())
+
+
+@needs_ray
+def test_where_no_photo_is_any_more_what_was_sorted_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    part = tmp_path / "p.csv.parts" / f"{'0' * 40}.csv"
+    part.parent.mkdir()
+    part.write_text("rows")
+    (tmp_path / "photos").mkdir()
+    assert cluster.run(str(tmp_path / "photos"), str(tmp_path / "p.csv"), Settings()).found == 0
+    assert part.exists()
+    assert "see that it is mounted; what was sorted before is kept" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["", "/lock"])
@@ -867,7 +887,9 @@ def test_a_part_is_kept_for_the_next_job_unless_it_may_go_better(tmp_path: Path)
     following.forget_unfinished()
     assert ["good" in following, "bad" in following, "half" in following] == [True, False, False]
     assert [row.filename for row in following.rows("good")] == ["a\nb.png"]
-    following.keep(set())
+    following.keep(set())  # as where the disk of the photos is away
+    assert "good" in following
+    following.keep({"another"})
     assert not [*(tmp_path / "parts").iterdir()]
 
 

@@ -71,7 +71,7 @@ class _Ray:
                 if failed:
                     raise ServiceError(f"{failed}; {_AGAIN}")
                 yield name, rows, again
-        except (EOFError, ConnectionError) as error:
+        except (EOFError, OSError) as error:  # the latter within a message
             self._process.join(_SECONDS_TO_END)
             raise ServiceError(
                 f"the cluster failed: Ray ended its process (code {self._process.exitcode}); "

@@ -34,7 +34,8 @@ def cut(listing: Iterable[Found], made_by: str, size: int = SIZE) -> Iterator[Pa
     """Cut a sorted listing; `made_by` names all that decides about the rows beside the photos.
 
     Where a part ends is decided by the name of its last photo, so a photo that comes or goes
-    changes the part that it is in, and no other.
+    changes the part that it is in, and no other; but where a part is as long as one may be, those
+    after it too, up to the next such end.
     """
     photos: list[Found] = []
     for found in listing:
@@ -126,8 +127,11 @@ class Parts:
                 self._remove(name)
 
     def keep(self, parts: set[str]) -> None:
-        """Remove all others: photos have gone, or another model has answered. Raises OSError."""
-        for name in [*self._names]:
+        """Remove all others: photos have gone, or another model has answered. Raises OSError.
+
+        Not where all have gone: the disk that they are on may be.
+        """
+        for name in [*self._names] if parts else ():
             if name.removesuffix(_AGAIN).removesuffix(_ENDING) not in parts:
                 self._remove(name)
 
