@@ -126,7 +126,7 @@ class Engine:
     ) -> npt.NDArray[np.bool_]:
         """Which answers (n,) need no look: those from the card's threshold on."""
         # A picture of next to one colour shows no item, whatever the model makes of it.
-        flat = pictures.reshape(len(pictures), -1)
-        contrast = flat.max(axis=1) - flat.min(axis=1)
+        colours = pictures.reshape(len(pictures), -1, pictures.shape[-1])
+        contrast = (colours.max(axis=1) - colours.min(axis=1)).max(axis=1)
         sure = probabilities.max(axis=1) >= self.card.accept_threshold
         return np.asarray(sure & (contrast >= _LEAST_CONTRAST))

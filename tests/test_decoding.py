@@ -234,6 +234,20 @@ def test_a_large_picture_of_any_mode_looks_as_it_does_when_it_is_small(mode: str
     assert np.abs(found - shaped(encoded(hostile.SHOT)).astype(int)).mean() < 6
 
 
+@pytest.mark.parametrize("size", [(64, 80), (2520, 2115)])
+@pytest.mark.parametrize("bits", [np.uint8, np.uint16])
+def test_a_tiff_in_which_0_is_white_looks_as_one_in_which_0_is_black(
+    bits: type[np.integer], size: tuple[int, int]
+) -> None:
+    samples = np.asarray(hostile.SHOT.convert("L").resize(size)).astype(bits)
+    samples *= np.iinfo(bits).max // 255
+    black, white = (encoded(Image.fromarray(s), "TIFF") for s in (samples, ~samples))
+    tag = "<HHIHH", 262, 3, 1
+    assert white.count(struct.pack(*tag, 1, 0)) == 1
+    white = white.replace(struct.pack(*tag, 1, 0), struct.pack(*tag, 0, 0))
+    assert np.abs(shaped(white).astype(int) - shaped(black)).max() <= 1
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("size", [(2520, 2115), (65_535, 81), (81, 65_535)])
 @pytest.mark.parametrize("mode", ["RGBA", "I;16", "F", "P"])
@@ -284,7 +298,27 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatc
     assert most == 1
 
 
-def test_a_large_progressive_jpeg_is_decoded_alone_though_little_of_it_is_made(
+def in_scans_of_one_colour(width: int, height: int) -> bytes:
+    """A grey JPEG that is not progressive, but has its colours one after the other."""
+
+    def segment(marker: int, content: bytes) -> bytes:
+        return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+    colours = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    one_code = bytes([1] + [0] * 15) + b"\0"
+    blank = bytes(-(-width // 8) * -(-height // 8) // 4)  # two bits a block
+    scans = (segment(0xDA, bytes([1, number, 0, 0, 63, 0])) + blank for number in (1, 2, 3))
+    return b"".join([
+        b"\xff\xd8",
+        segment(0xDB, b"\0" + bytes([1]) * 64),
+        segment(0xC0, struct.pack(">BHHB", 8, height, width, 3) + colours),
+        segment(0xC4, b"\x00" + one_code) + segment(0xC4, b"\x10" + one_code),
+        *scans,
+        b"\xff\xd9",
+    ])  # fmt: skip
+
+
+def test_a_large_jpeg_in_scans_is_decoded_alone_though_little_of_it_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alone: list[bool] = []
@@ -297,4 +331,5 @@ def test_a_large_progressive_jpeg_is_decoded_alone_though_little_of_it_is_made(
     monkeypatch.setattr(picture, "_upright", watched)
     for progressive in (False, True):
         shaped(encoded(large("L"), "JPEG", progressive=progressive))
-    assert alone == [False, True]
+    shaped(in_scans_of_one_colour(2560, 2160))
+    assert alone == [False, True, True]

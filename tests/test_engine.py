@@ -57,6 +57,9 @@ def test_a_flat_picture_is_never_accepted(folder: Path) -> None:
     flat = np.full((3, 28, 28, 1), [[[[0]]], [[[200]]], [[[255]]]], dtype=np.uint8)
     flat[2, 5, 5] = 240
     assert {answer.decision for answer in Engine(folder).predict(flat)} == {"review"}
+    blue = np.full((2, 28, 28, 3), (20, 40, 160), dtype=np.uint8)
+    blue[1, 5:9] = 255
+    assert Engine(folder).accepted(blue, np.ones((2, 10), np.float32)).tolist() == [False, True]
 
 
 def test_a_pale_item_may_be_accepted(folder: Path) -> None:

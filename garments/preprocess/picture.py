@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 # The plugins by name, so that Pillow never goes looking for more of them.
-from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from garments.preprocess.frames import count_frames
 from garments.preprocess.scans import count_scans
@@ -45,6 +45,7 @@ _MOST_STEPS = 100_000
 _MOST_RESOURCES = 1000  # of Photoshop in a JPEG; each is a turn of a loop
 _SMALL = 2**16  # in bytes: so little cannot hold many parts
 
+_PHOTOMETRIC = 262  # the tag of a TIFF that says what its samples mean; 0: that 0 is white
 # Where Pillow looks for an orientation, in `info`; a TIFF has it among its own tags.
 _WITH_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 _TURNS = {
@@ -111,8 +112,7 @@ def read_picture(
         _check(picture, data, limits)
         whole = _area(picture)
         picture.draft(None, _fitted(picture.size, frame) if frame else (side, side))
-        # Of a progressive JPEG the whole is kept in memory, at whatever scale it is decoded.
-        if whole <= _LARGE or ("progressive" not in picture.info and _area(picture) <= _LARGE):
+        if whole <= _LARGE or (_area(picture) <= _LARGE and not _is_kept_whole(picture, data)):
             return _upright(picture)
         with _one_large_picture:
             return _upright(picture)
@@ -172,6 +172,11 @@ def open_picture(data: bytes) -> Image.Image:
     return Image.open(_File(data), formats=(kind,))
 
 
+def _is_kept_whole(picture: Image.Image, data: bytes) -> bool:
+    """Whether all of a JPEG is in memory at whatever scale it is decoded: if it is in scans."""
+    return "progressive" in picture.info or count_scans(data, 1) > 1
+
+
 def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:
     """Raise BadImage where decoding would take too much."""
     if _area(picture) > limits.pixels:
@@ -215,10 +220,13 @@ def _upright(picture: Image.Image) -> Image.Image:
     picture.load()
     turn = _turn(picture)
     top = _top(picture)
+    negative = _is_negative(picture)
     if _area(picture) > _LARGE:
         picture = _reduced(picture, max(picture.size) // (4 * WORKING_SIDE), top)
     else:
         picture = _plain(picture, top)
+    if negative:
+        picture = ImageChops.invert(picture)
     if picture.mode in ("LA", "RGBA") and picture.getextrema()[-1] == (255, 255):
         picture = picture.convert("L" if picture.mode == "LA" else "RGB")
     return picture if turn is None else picture.transpose(turn)
@@ -269,6 +277,13 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 (the parser raises as many things as the decoders)
         return None
+
+
+def _is_negative(picture: Image.Image) -> bool:
+    """Whether 0 is white and Pillow leaves that be: in a TIFF of more than eight bits."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return False
+    return picture.mode.startswith(("I", "F")) and picture.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def _top(picture: Image.Image) -> float:
