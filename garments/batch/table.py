@@ -78,7 +78,7 @@ class Table:
         self.unreadable_new = 0
         self.review, self.unreadable, self.mismatched = Least(), Least(), Least()
         self.undrawn = Least()
-        """Of those mismatched the surest that people cannot look at yet."""
+        """Of those mismatched the first that people cannot look at yet."""
         self._moved: list[tuple[bytes, float | None]] = []
 
     def rows(self, findings: Findings) -> Iterator[Row]:
@@ -140,8 +140,6 @@ class Table:
             self.review.add(outcome, confidence)
         elif outcome.expected not in (None, number):
             self._mismatched(outcome, -confidence)
-            if not outcome.drawn:
-                self.undrawn.add(outcome, -confidence)
         self.decisions[decision] += 1
         label, model = str(outcome.label), str(outcome.model)
         return Row.answered(filename, number, label, confidence, decision, model, expected)
@@ -161,9 +159,12 @@ class Table:
         )
 
     def _mismatched(self, outcome: Outcome, rank: float) -> None:
-        # There may be more than are shown, of many nights: those that are new come first.
-        is_new = outcome.new_in > self.night.new_after
-        self.mismatched.add(outcome, rank + _BEFORE_ALL_OTHERS * is_new)
+        # There may be more than are shown, of many nights, and some of which there is no drawing:
+        # those that are new come first.
+        rank += _BEFORE_ALL_OTHERS * (outcome.new_in > self.night.new_after)
+        self.mismatched.add(outcome, rank)
+        if not outcome.reviewed and not outcome.drawn:
+            self.undrawn.add(outcome, rank)
 
     def named(self, answer: int | None) -> str:
         """The label of a person's answer."""
