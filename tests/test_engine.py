@@ -5,6 +5,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from timeit import repeat
 
 import numpy as np
 import pytest
@@ -60,6 +61,16 @@ def test_a_flat_picture_is_never_accepted(folder: Path) -> None:
     blue = np.full((2, 28, 28, 3), (20, 40, 160), dtype=np.uint8)
     blue[1, 5:9] = 255
     assert Engine(folder).accepted(blue, np.ones((2, 10), np.float32)).tolist() == [False, True]
+
+
+def test_to_decide_on_photos_takes_little_beside_the_network() -> None:
+    engine = Engine(PROJECT / "model" / "photo")
+    size = (8, engine.card.height, engine.card.width, 3)
+    photos = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    network = min(repeat(lambda: engine.probabilities(photos), number=1, repeat=5))
+    answers = engine.probabilities(photos)
+    decision = min(repeat(lambda: engine.accepted(photos, answers), number=1, repeat=5))
+    assert decision < 0.2 * network  # it is a fiftieth
 
 
 def test_a_pale_item_may_be_accepted(folder: Path) -> None:
