@@ -21,7 +21,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.conftest import serving
+from tests.browser.reviewing import Shop, here
+from tests.conftest import hundred, serving
 
 WORD = "open-sesame"
 _ARGUMENTS = (
@@ -126,6 +127,38 @@ def person(chromium: Browser) -> Iterator[NewPerson]:
 
         yield make
         assert [each.complaints for each in people] == [[] for _ in people]
+
+
+@pytest.fixture(scope="module")
+def shop(open_service: str, database: str, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A night of the repository's hundred pictures has been; about twenty are for review."""
+    shop = Shop(tmp_path_factory.mktemp("shop"), open_service, database)
+    shop.photos.mkdir()
+    for path in hundred():
+        shutil.copy(path, shop.photos)
+    assert shop.night().review >= 12
+    return shop
+
+
+@pytest.fixture(autouse=True)
+def _nothing_decided(request: pytest.FixtureRequest) -> None:
+    if "shop" in request.fixturenames:
+        request.getfixturevalue("shop").empty()
+
+
+@pytest.fixture
+def reviewer(shop: Shop, person: NewPerson) -> Callable[..., Person]:
+    """Make a Person who has opened the review."""
+
+    def make(name: str = "Ann", wide: int = 1280, **how: object) -> Person:
+        made = person(wide, **how)
+        made.sign_in(shop.url, name)
+        made.page.goto(f"{shop.url}/review")
+        expect(made.page.locator("#name")).not_to_be_empty()
+        here(made.page)
+        return made
+
+    return make
 
 
 def faults_of(page: Page) -> str:
