@@ -62,30 +62,30 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
     Files that are there already are not written again, and every one appears whole or not at all.
     Raises ExportError, OSError and StoreError.
     """
-    _require_outside(folder, {review.directory for review in desk.reviews.standing()})
+    reviews = [*desk.reviews.standing()]
+    _require_outside(folder, {review.directory for review in reviews})
     folder.mkdir(parents=True, exist_ok=True)
-    before, own = _files_of_before(folder), _told_of_by(folder / TABLE)
+    before, known = _files_of_before(folder), _told_of_by(folder / TABLE)
     # Others may name their files by what they hold, too.
-    ours = {path for paths in before.values() for path in paths if path.name.encode() in own}
+    files = {path for paths in before.values() for path in paths}
+    ours = {path for path in files if path.name in known or path.stem in known}
+    # Whatever ends this export: the next one drops only what the table says to be an export's own.
+    coming = {(str(Path(_folder_of(each.answer), each.digest.hex())),) for each in reviews}
+    _write_table(folder, sorted(coming | {(str(path.relative_to(folder)),) for path in ours}))
     told, rows = Exported(), list[tuple[str, ...]]()
-    try:
-        for review in desk.reviews.standing():
-            places = [*_places_of(review, archives), *before.get(review.digest.hex(), ())]
-            found = _photo(review, places, most_bytes)
-            source = "photo" if found else "thumbnail"
-            content, extension = found or _thumbnail(desk, review.digest)
-            if content is None:
-                told.missing += 1
-                continue
-            name = f"{_folder_of(review.answer)}/{review.digest.hex()}{extension}"
-            rows.append(_row(name, source, review))
-            _keep(folder / name, content)
-            told.photos += source == "photo"
-            told.thumbnails += source == "thumbnail"
-    except BaseException:
-        # The next export drops what was taken back only where it knows that the file is its own.
-        _write_table(folder, [*rows, *((str(path.relative_to(folder)),) for path in ours)])
-        raise
+    for review in reviews:
+        places = [*_places_of(review, archives), *before.get(review.digest.hex(), ())]
+        found = _photo(review, places, most_bytes)
+        source = "photo" if found else "thumbnail"
+        content, extension = found or _thumbnail(desk, review.digest)
+        if content is None:
+            told.missing += 1
+            continue
+        name = f"{_folder_of(review.answer)}/{review.digest.hex()}{extension}"
+        rows.append(_row(name, source, review))
+        _keep(folder / name, content)
+        told.photos += source == "photo"
+        told.thumbnails += source == "thumbnail"
     for path in ours - {folder / row[0] for row in rows}:
         path.unlink(missing_ok=True)
         told.dropped += 1
@@ -194,15 +194,19 @@ def _files_of_before(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _told_of_by(table: Path) -> bytes:
-    """The text of the table of an export before, in whatever form people saved it again."""
+def _told_of_by(table: Path) -> set[str]:
+    """The names in the table of an export before, in whatever form people saved it again.
+
+    One that was interrupted knew no extensions yet.
+    """
+    text = b""
     with suppress(FileNotFoundError):
-        return table.read_bytes().replace(b"\0", b"")  # which UTF-16 has beside each letter
-    return b""
+        text = table.read_bytes().replace(b"\0", b"")  # which UTF-16 has beside each letter
+    return {name.decode() for name in re.findall(rb"[0-9a-f]{64}(?:\.[a-z]{3,4})?", text)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export, and say what; 2 where that cannot be done."""
+    """Export, and say what; 2 where that cannot be done, and 130 where it was interrupted."""
     parser = argparse.ArgumentParser(prog="garments.export_reviews", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the photos go, in a folder a class")
     parser.add_argument(
@@ -219,6 +223,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ExportError, SettingsError, StoreError, OSError) as error:
         print(f"nothing more was exported: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return 130
     print(f"{given.folder}: {told}")
     if told.thumbnails:
         print("photos that are not where they were are small: name where they are with --archive")

@@ -1,7 +1,9 @@
 """Answers of people, from the store to the folder that training reads."""
 
 import hashlib
+import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,27 +236,64 @@ def test_what_was_taken_back_is_dropped_and_nothing_else(shop: Shop) -> None:
     assert (shop.photos / "a.jpg").exists()
 
 
-def test_what_was_taken_back_after_an_interrupted_export_is_dropped_by_the_next(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    numbers = [shop.add("a.jpg", 3)]
-    keep = export_reviews._keep
+def dies_at_the_second_photo(url: str, folder: Path) -> None:
+    keep, kept = export_reviews._keep, []
 
-    def interrupted_at_coats(path: Path, content: bytes) -> None:
+    def kept_or_killed(path: Path, content: bytes) -> None:
         keep(path, content)
-        if path.parent.name == "Coat":
-            raise KeyboardInterrupt
+        kept.append(path)
+        if len(kept) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
+    export_reviews._keep = kept_or_killed  # of a process of its own
+    export(Desk(url), folder, (), MANY)
+
+
+def killed_at_the_second_photo(shop: Shop) -> None:
+    """Export with an end of which nothing warns."""
+    given = shop.url, shop.folder
+    killed = multiprocessing.get_context("spawn").Process(
+        target=dies_at_the_second_photo, args=given
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+
+
+def test_what_was_taken_back_after_a_killed_export_is_dropped_by_the_next(shop: Shop) -> None:
+    numbers = [shop.add("a.jpg", 3)]
     shop.export()
     numbers += [shop.add("b.jpg", 6), shop.add("c.jpg", 4)]
-    monkeypatch.setattr(export_reviews, "_keep", interrupted_at_coats)
-    with pytest.raises(KeyboardInterrupt):
-        shop.export()
-    assert len(shop.files()) == 4
+    killed_at_the_second_photo(shop)
+    assert len(shop.files()) == 3
     for number in numbers:
         shop.desk.reviews.undo(number, "Ana")
-    assert shop.export() == "0 photos, 0 thumbnails, 3 of before dropped"
+    assert shop.export() == "0 photos, 0 thumbnails, 2 of before dropped"
     assert shop.files() == {"reviews.csv"}
+
+
+def test_what_was_answered_anew_after_a_killed_export_has_one_label(shop: Shop) -> None:
+    number = shop.add("a.jpg", 3)
+    shop.add("b.jpg", 9)
+    killed_at_the_second_photo(shop)
+    shop.desk.reviews.undo(number, "Ana")
+    digest = hashlib.sha256((shop.photos / "a.jpg").read_bytes()).digest()
+    shop.desk.reviews.decide(Decision("again", digest, 6, "Ana"))
+    assert shop.export() == "2 photos, 0 thumbnails, 1 of before dropped"
+    assert shop.labels() == [frozenset({6}), frozenset({9})]
+
+
+def test_an_interrupted_export_says_so_in_a_line(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    shop.add("a.jpg", 3)
+    monkeypatch.setattr(export_reviews, "_keep", interrupted)
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    assert export_reviews.main([str(shop.folder)]) == 130
+    assert capsys.readouterr().err == "interrupted: the same command goes on\n"
 
 
 def test_a_link_in_the_place_of_a_photo_makes_room_and_what_it_leads_to_stays(
