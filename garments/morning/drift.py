@@ -37,6 +37,16 @@ class Shift:
         return self.nights < NIGHTS_TO_SEE_SPREAD
 
     @property
+    def blind(self) -> bool:
+        """Whether of so few nights even one that is all of another class may not be found."""
+        return self.nights < 5
+
+    @property
+    def blunt(self) -> bool:
+        """Whether of so few nights only what is glaring is found."""
+        return self.nights < 10
+
+    @property
     def test(self) -> str:
         if self.dispersion is None:
             return "Pearson’s chi-squared test of homogeneity"

@@ -37,8 +37,8 @@ def compare(tonight: Sequence[int], past: Sequence[Sequence[int]]) -> Comparison
     more than they do among each other: Pearson's X2 is divided by their dispersion (McCullagh and
     Nelder, "Generalized linear models", 1989, sections 4.5 and 9.2), and its degrees of freedom
     are Rao and Scott's of the second order (Annals of Statistics 12, 1984), since nights often vary
-    along few directions, such as everything a little less sure. Of 3 or 4 nights that finds only
-    what is glaring.
+    along few directions, such as everything a little less sure. Of 3 or 4 nights that can miss
+    a night that is all of one class, and of fewer than 10 it finds only what is glaring.
 
     One odd night makes that dispersion so large that it would hide whatever comes in the weeks
     after. So from 14 nights on `_without_odd` is asked too, and the smaller p-value counts, twice,
