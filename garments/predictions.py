@@ -6,8 +6,9 @@ import csv
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -121,9 +122,9 @@ def numbers_of(labels: Sequence[str]) -> dict[str, int]:
 def replacing(path: Path) -> Iterator[TextIO]:
     """Write a temporary file beside `path` and put it in its place, durably, on success.
 
-    A link is followed: what it leads to is replaced, and it stays. What a killed process left
-    behind is written over. Raises OSError: BlockingIOError where another process is at it, and
-    NotSynced; and InPlace.
+    A link is followed: what it leads to is replaced, and it stays; who may read and write it too.
+    What a killed process left behind is written over. Raises OSError: BlockingIOError where
+    another process is at it, and NotSynced; and InPlace.
     """
     with put_in_place(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         yield file
@@ -140,6 +141,7 @@ def put_in_place(path: Path) -> Iterator[Path]:
     with _own(partial):
         try:
             yield partial
+            _let_the_same_people_read(partial, path)
             _sync(partial)
             partial.replace(path)
         except BaseException:
@@ -172,11 +174,30 @@ def _own(partial: Path) -> Iterator[None]:
 
 
 def _opened(partial: Path) -> BinaryIO:
-    """The file to be written; to be read where it is what another user's process left behind."""
+    """The file to be written; to be read where it is what another user's process left behind.
+
+    A link in its place makes room: what it leads to is somebody's own.
+    """
+
+    def itself(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+    if partial.is_symlink():
+        partial.unlink()
     try:
-        return partial.open("ab")
+        return open(partial, "ab", opener=itself)
     except PermissionError:
-        return partial.open("rb")
+        return open(partial, "rb", opener=itself)
+
+
+def _let_the_same_people_read(new: Path, old: Path) -> None:
+    """As far as this user may, and the file system knows of people."""
+    with suppress(FileNotFoundError):
+        status = old.stat()
+        with suppress(OSError):
+            os.chown(new, status.st_uid, status.st_gid)
+        with suppress(OSError):
+            new.chmod(stat.S_IMODE(status.st_mode))
 
 
 def _sync(path: Path) -> None:
@@ -234,6 +255,8 @@ def read_table(
                     f"the header must name {','.join(columns)}, with commas between them; "
                     f"it is {','.join(there)[:80]!r}"
                 )
+            if twice := [name for name in names.values() if there.count(name) > 1]:
+                raise TableError(f"{path}, line 1: the column {twice[0]} stands twice: leave one")
             for cells in reader:
                 line = reader.line_num
                 if None in cells or None in cells.values():

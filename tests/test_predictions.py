@@ -3,6 +3,7 @@ import fcntl
 import io
 import itertools
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,16 +150,17 @@ def test_what_another_user_left_behind_is_taken_away(
 ) -> None:
     path, left = tmp_path / "predictions.csv", tmp_path / ".predictions.csv.part"
     left.write_text("half a table")
-    opened = Path.open
+    opened = os.open
 
-    def guarded(partial: Path, mode: str = "r", **how: object) -> object:
-        if mode in ("ab", "w") and partial.exists() and os.path.samestat(partial.stat(), theirs):
+    def guarded(partial: str, flags: int, *how: int) -> int:
+        is_theirs = os.path.exists(partial) and os.path.samestat(os.stat(partial), theirs)
+        if flags & os.O_ACCMODE != os.O_RDONLY and is_theirs:
             raise PermissionError(13, "Permission denied", str(partial))
-        return opened(partial, mode, **how)
+        return opened(partial, flags, *how)
 
     with left.open() as held:  # a file that is gone for good may leave its number to the next
         theirs = os.fstat(held.fileno())
-        monkeypatch.setattr(Path, "open", guarded)
+        monkeypatch.setattr(os, "open", guarded)
         write_predictions([BOOT], path)
     assert read_predictions(path, 10) == [BOOT]
     assert os.listdir(tmp_path) == [path.name]
@@ -241,6 +243,34 @@ def test_a_link_is_followed_and_stays(there: bool, tmp_path: Path) -> None:
     assert os.listdir(share) == ["of-today.csv"]
 
 
+def test_a_link_in_the_place_of_the_temporary_file_leads_nowhere(tmp_path: Path) -> None:
+    own, path = tmp_path / "own.txt", tmp_path / "predictions.csv"
+    own.write_text("somebody's own")
+    (tmp_path / ".predictions.csv.part").symlink_to(own)
+    write_predictions([BOOT], path)
+    assert own.read_text() == "somebody's own"
+    assert not path.is_symlink()
+    assert read_predictions(path, 10) == [BOOT]
+
+
+def test_who_may_read_and_write_a_table_may_so_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    for mode in (0o600, 0o664):
+        write_predictions([BOOT], path)
+        path.chmod(mode)
+        write_predictions([JUNK], path)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_whose_a_table_is_stays(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    write_predictions([BOOT], path)
+    os.chown(path, 65_534, 65_534)
+    write_predictions([JUNK], path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65_534, 65_534)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -260,6 +290,10 @@ def test_a_link_is_followed_and_stays(there: bool, tmp_path: Path) -> None:
         (
             ",".join(predictions.COLUMNS) + "\nx.png,1,a,1,accept,m,,\nx.png,1,a,1,accept,m,,\n",
             "line 3: 'x.png' stands twice",
+        ),
+        (
+            ",".join([*predictions.COLUMNS, "label"]) + "\nx.png,1,a,1,accept,m,,,b\n",
+            "line 1: the column label stands twice: leave one",
         ),
         ("\x89PNG\x00", "there is no column|is no CSV"),
         ('filename,"', "is no CSV in UTF-8"),
