@@ -260,9 +260,12 @@ def test_a_folder_that_is_empty_of_a_sudden_is_told_and_nothing_is_forgotten(
         assert (counts.found, counts.carried) == (0, 0)
         assert place.output.read_text().count("\n") == 1  # the header
         assert "see that it is mounted" in caplog.text
+        page = place.output.with_name("report.html")
+        assert "No photo is there any more." in page.read_text()
         place.photos.rmdir()
         (tmp_path / "elsewhere").rename(place.photos)
         assert place.night(service).posted == 0
+        assert "No photo is there any more." not in page.read_text()
     (row,) = read_predictions(place.output, 10)
     assert row.expected == "Dress"
 

@@ -27,6 +27,15 @@ def test_what_a_slip_says_is_remembered(place: Place) -> None:
     assert expected(place) == {"a.png": "Coat"}
 
 
+@pytest.mark.parametrize("column", ["filename", "expected"])
+def test_a_column_that_stands_twice_is_refused(column: str, place: Place) -> None:
+    place.add("a.png")
+    table = slips(place)
+    table.write_text(f"filename,expected,{column}\na.png,Dress,Bag\n")
+    with fake_service() as service, pytest.raises(batch.UsageError, match=f"column {column} sta"):
+        place.night(service, expected=table)
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
@@ -35,7 +44,7 @@ def test_what_a_slip_says_is_remembered(place: Place) -> None:
             "line 2: 'Hat' is no category: a category is one of T-shirt/top, .*, or 0 to 9; leave",
         ),
         (["a.png,Dress", "b.png,10"], "line 3: '10' is no category"),
-        (["a.png,Dress", "./a.png,Coat"], "line 3: './a.png' stands twice"),
+        (["a.png,Dress", "./a.png,Coat"], "line 3: './a.png' stands twice$"),
         (["a.png"], "line 2: there must be a filename and what is expected"),
         ([",Dress"], "line 2: there must be a filename"),
         (['"a.png,Dress'], "is no CSV in UTF-8"),

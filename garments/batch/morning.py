@@ -51,6 +51,7 @@ def write_report(
         unreadable=table.decisions["unreadable"],
         unreadable_new=table.unreadable_new,
         left=len(night.left),
+        vanished=night.vanished,
         posted=night.posted,
         mismatched=table.mismatched.count,
         carried=carried,

@@ -69,6 +69,8 @@ class Night:
     """Whether photos may be gone because the last night over the directory archived them."""
     unended: bool = False
     """Whether that night did not end: what it archived has no row in any table that stays."""
+    vanished: bool = False
+    """Whether photos that are known are all gone, and nobody knows why."""
     left: set[bytes] = field(default_factory=set)
     """The names of files that are still being written."""
     _skipped: int = 0
@@ -120,7 +122,8 @@ class Night:
                 os.fsdecode(self.directory),
             )
         if next_known and not len(findings):
-            if not self.moved:
+            self.vanished = not self.moved
+            if self.vanished:
                 logger.warning(
                     "there is no image any more in %s: if another disk or machine has them, see "
                     "that it is mounted; what is known of them is kept",
@@ -135,7 +138,8 @@ class Night:
             same = next_known if next_known and next_known.name == found.name else None
             if same is not None:
                 next_known = next(known, None)
-            if same and self._is_done(same.stamp == found.stamp, same.answered_in):
+            answered_in = same.answered_in if same and same.stamp == found.stamp else None
+            if answered_in is not None and (answered_in == self.run or not self.fresh):
                 self._skipped += 1
             else:
                 yield found
@@ -154,10 +158,6 @@ class Night:
         if gone and not self.unended:  # then this night's table still needs them
             self.store.forget(self.directory, gone)
         gone.clear()
-
-    def _is_done(self, unchanged: bool, answered_in: int | None) -> bool:
-        asked_now = answered_in == self.run
-        return unchanged and answered_in is not None and (asked_now or not self.fresh)
 
     def _post(
         self, pending: Iterator[Found], most: int, late: list[Found], *, settled: bool = False

@@ -13,6 +13,7 @@ from garments.batch.walk import Findings
 from garments.predictions import name_of, numbers_of, plain
 
 _MOST_TOLD = 5
+_UNKNOWN = " is no category"
 
 
 def read_slips(path: Path, labels: Sequence[str], findings: Findings) -> None:
@@ -33,10 +34,11 @@ def read_slips(path: Path, labels: Sequence[str], findings: Findings) -> None:
     if faults:
         more = len(faults) - _MOST_TOLD
         told = [*faults[:_MOST_TOLD], *([f"and {more:,} lines more"] if more > 0 else [])]
-        raise UsageError(
-            f"{path}, {'; '.join(told)}: a category is one of {', '.join(labels)}, or 0 to "
-            f"{len(labels) - 1}; leave out items that are none of these"
+        advice = (
+            f": a category is one of {', '.join(labels)}, or 0 to {len(labels) - 1}; "
+            "leave out items that are none of these"
         )
+        raise UsageError(f"{path}, {'; '.join(told)}{advice if _UNKNOWN in str(told) else ''}")
 
 
 def _faults(
@@ -50,11 +52,14 @@ def _faults(
             f"{path}, line 1: the header must name filename,expected, with a comma between them; "
             f"it is {','.join(header)[:80]!r}"
         )
+    for name in ("filename", "expected"):
+        if header.count(name) > 1:
+            raise UsageError(f"{path}, line 1: the column {name} stands twice: leave one")
     for cells in reader:
         filename, expected = cells["filename"], cells["expected"]
         if not filename or expected is None:
             yield f"line {reader.line_num}: there must be a filename and what is expected"
         elif (number := numbers.get(plain(expected))) is None:
-            yield f"line {reader.line_num}: {expected!r} is no category"
+            yield f"line {reader.line_num}: {expected!r}{_UNKNOWN}"
         elif not findings.expect(os.fsencode(name_of(filename)), number):
             yield f"line {reader.line_num}: {filename!r} stands twice"

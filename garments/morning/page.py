@@ -114,6 +114,8 @@ class Night:
     """Of the photos that are new this night."""
     reviewed: int = 0
     """Those that a person has answered for."""
+    vanished: bool = False
+    """Whether photos that were there before are all gone, and no night archived them."""
     carried: int = 0
     """Rows beside all these, of photos that a night archived before it was cut short."""
     unreadable_new: int = 0
