@@ -95,9 +95,12 @@ class Engine:
             (answer,) = self.predict(picture, top=len(self.card.labels))
             found = {choice.prediction: choice.confidence for choice in answer.top}
             expected = self.card.golden_probabilities
-            strayed = max(abs(found[index] - share) for index, share in enumerate(expected))
+            # NumPy's maximum is NaN where any of them is.
+            strayed = np.max([abs(found[index] - share) for index, share in enumerate(expected)])
             if not len(found) == len(expected) == len(self.card.labels):
                 raise ValueError("labels and probabilities are not of one number")
+            if not 0 <= self.card.accept_threshold <= 2:  # from 2 on: accepts nothing
+                raise ValueError(f"it accepts from {self.card.accept_threshold} on")
         except Exception as error:  # a card or graph of another shape fails in many ways
             raise EngineError(f"{folder} cannot answer its golden input: {error}") from error
         if not strayed <= _GOLDEN_TOLERANCE:

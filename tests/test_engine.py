@@ -166,6 +166,10 @@ def test_a_wrong_golden_answer_is_refused(folder: Path) -> None:
         {"accept_threshold": "0.9"},
         {"golden_probabilities": []},
         {"golden_probabilities": [float("nan")] * 10},
+        {"golden_probabilities": [0.0, float("nan"), *[0.0] * 8]},
+        {"accept_threshold": float("nan")},
+        {"accept_threshold": 95},
+        {"accept_threshold": -1},
         {"height": -1},
     ],
 )
