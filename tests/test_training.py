@@ -31,7 +31,7 @@ from garments.training.calibrate import (
 from garments.training.export import write_model, write_onnx
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of
 from garments.training.quantize import quantize
-from garments.training.replacing import WHOLE, replacing
+from garments.training.replacing import WHOLE, replacing, restore
 from garments.training.teachers import Teachers, in_floats
 from garments.training_request import FOR_CATALOGUE, FOR_PHOTOS, parser
 from tests.conftest import MODEL
@@ -358,9 +358,12 @@ def test_a_teacher_whose_network_cannot_be_read_is_refused(tmp_path: Path) -> No
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     with pytest.raises(training.TrainingError, match="no teacher: .*model.keras cannot be read"):
         in_floats(tmp_path)
-    (tmp_path / "model.keras").write_bytes(b"PK")
-    with pytest.raises(training.TrainingError, match="no teacher: .*model.keras cannot be read"):
-        in_floats(tmp_path)
+    whole = (MODEL / "model.keras").read_bytes()
+    damaged = whole[:500_000] + bytes([whole[500_000] ^ 1]) + whole[500_001:]
+    for content in (b"PK", damaged):
+        (tmp_path / "model.keras").write_bytes(content)
+        with pytest.raises(training.TrainingError, match="no teacher: .*model.keras cannot be re"):
+            in_floats(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -492,6 +495,19 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
         (place / WHOLE / "new").touch()
     assert [path.name for path in folder.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_model_whose_place_a_killed_run_left_empty_is_put_back_before_training(
+    tmp_path: Path,
+) -> None:
+    folder = old_model(tmp_path)
+    folder.rename(tmp_path / ".model.old")
+    (tmp_path / ".model.part").mkdir()
+    restore(folder)
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    (tmp_path / ".model.old").mkdir()  # which another run was about to remove
+    restore(folder)
+    assert [path.name for path in folder.iterdir()] == ["old"]
 
 
 @pytest.mark.parametrize("made", [True, False])

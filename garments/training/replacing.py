@@ -27,8 +27,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     Raises TrainingError where something cannot be written or read, in the block too.
     """
     folder = folder.resolve()
-    # The service passes over folders whose name begins with a dot.
-    partial, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("part", "old"))
+    partial, old = folder.with_name(f".{folder.name}.part"), _old_of(folder)
     try:
         with _alone_in(folder.parent) as parent:
             try:
@@ -47,6 +46,22 @@ def replacing(folder: Path) -> Iterator[Path]:
             f"no model was put into {folder} ({error}): mend that, and the same command makes "
             "it of what was trained, which is kept"
         ) from error
+
+
+def restore(folder: Path) -> None:
+    """Put back the old model where a run was killed before the new one was in its place."""
+    folder = folder.resolve()
+    old = _old_of(folder)
+    if old.exists():
+        with _alone_in(folder.parent):
+            if old.exists() and not folder.exists():
+                log.warning("%s is put back: a run was killed while it was replaced", folder)
+                old.rename(folder)
+
+
+def _old_of(folder: Path) -> Path:
+    # The service passes over folders whose name begins with a dot.
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _clear(folder: Path, partial: Path, old: Path) -> None:

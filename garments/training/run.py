@@ -25,7 +25,7 @@ from garments.training.export import Origin, export
 from garments.training.fit import History, fit
 from garments.training.lessons import ALTERATIONS, Lessons
 from garments.training.recipe import recipe_of
-from garments.training.replacing import WHOLE, keep_what_accepts, replacing
+from garments.training.replacing import WHOLE, keep_what_accepts, replacing, restore
 from garments.training.teachers import Teachers
 from garments.training_request import (
     BACKENDS,
@@ -86,7 +86,8 @@ def train(
         versions = taught_by.versions
         learnt_from = " ".join([training.digest, f"{ALTERATIONS} alterations", *versions])
         kept_in = data_directory / "training"
-        lessons = Lessons(examples[0], recipe, taught_by.answer, kept_in, learnt_from)
+        told_apart = f"{learnt_from} in floats" if taught_by.in_floats else learnt_from
+        lessons = Lessons(examples[0], recipe, taught_by.answer, kept_in, told_apart)
     fitted = {}
     for seed in seeds:
         state = checkpoint_path(data_directory, architecture, recipe, learnt_from, seed)
@@ -133,6 +134,7 @@ def check(
             f"the backend {backend} is not installed: install PyTorch with make torch, "
             f"or train with --backend {BACKENDS[0]}"
         )
+    restore(folder)
     if folder.exists() and not (folder / CARD_NAME).exists():
         raise TrainingError(f"{folder} is no model folder: it is not replaced; choose another name")
     with suppress(CardError):  # of nothing that is served

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,7 @@ class Teachers:
         Others may know what a network is judged by. Where the `backend` has an accelerator, it
         answers. Raises TrainingError for one that is unfit.
         """
+        accelerated = backend == "torch" and _has_accelerator()
         found = {}
         for folder in folders:
             try:
@@ -41,9 +43,10 @@ class Teachers:
                 raise TrainingError(f"no teacher: {error}") from error
             if engine.card.training_data_sha256 != learnt_from:
                 raise TrainingError(f"{folder} is no teacher here: it learnt from other pictures")
-            accelerated = backend == "torch" and _has_accelerator()
             found[engine.card.version] = in_floats(folder) if accelerated else engine.probabilities
         self.versions = sorted(found)
+        # Integers and floats of one version answer differently.
+        self.in_floats = accelerated
         self._answers = [found[version] for version in self.versions]
 
     def answer(self, pictures: Pictures) -> Floats:
@@ -74,6 +77,6 @@ def in_floats(folder: Path) -> Callable[[Pictures], Floats]:
 
     try:
         network = keras.models.load_model(folder / KERAS_NAME)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise TrainingError(f"no teacher: {folder / KERAS_NAME} cannot be read") from error
     return TorchLearner(network, RECIPES["residual"], seed=0).logits
