@@ -32,7 +32,7 @@ def main() -> None:
             print(f"\n{accuracy.against(rows, others, truth)}")
         report.plot_confusion(scores.confusion, LABELS, given.plot, (scores.right, scores.count))
         print(f"\nThe confusion matrix is drawn in {given.plot}.")
-    except (TableError, OSError, ValueError) as error:  # a plot of an unknown format
+    except (TableError, OSError, ValueError, RuntimeError) as error:  # a plot's format, too
         parser.error(str(error))
 
 
