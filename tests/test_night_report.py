@@ -7,11 +7,14 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from garments import batch
 from garments.batch.photo import thumbnail
+from garments.preprocess import Limits, read_picture
 from garments.store import Busy, Database, Store
 from garments.store.nights import Nights
 from tests import fake_service as fake
@@ -163,11 +166,53 @@ def test_a_thumbnail_is_small_upright_and_on_white() -> None:
         assert shown.getpixel((64, 128)) == (255, 255, 255)
 
 
-def test_a_thumbnail_carries_no_comment() -> None:
-    photo = Image.effect_noise((800, 600), 50)
-    small = thumbnail(encoded(photo, "JPEG", comment=b"taken at Elm Street 5"))
+@pytest.mark.parametrize("size", [(800, 600), (40, 40)])
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_thumbnail_carries_no_words(form: str, size: tuple[int, int]) -> None:
+    photo, exif, note = Image.effect_noise(size, 50), Image.Exif(), PngInfo()
+    exif[ExifTags.Base.ImageDescription] = "taken at Elm Street 5"
+    note.add_text("Comment", "taken at Elm Street 5")
+    said = {"comment": b"taken at Elm Street 5"} if form == "JPEG" else {"pnginfo": note}
+    for words in (said, {"exif": exif.tobytes()}):
+        small = thumbnail(encoded(photo, form, **words))
+        assert small is not None
+        assert b"Elm Street" not in small
+
+
+def test_a_little_picture_that_can_be_seen_through_is_laid_on_white_pixel_by_pixel() -> None:
+    clear = Image.new("LA", (28, 28), (0, 0))
+    clear.putpixel((3, 4), (90, 255))
+    palette = clear.convert("L").convert("P")
+    cut = {"transparency": 0}
+    for picture, how in ((clear, {}), (clear.convert("RGBA"), {}), (palette, cut)):
+        small = thumbnail(encoded(picture, **how))
+        assert small is not None
+        shown = Image.open(io.BytesIO(small))
+        assert (shown.format, shown.size, shown.mode) == ("PNG", (28, 28), "RGB")
+
+
+@pytest.mark.parametrize(
+    ("samples", "most", "white"),
+    [
+        (np.uint16, 40_000, 1),
+        (np.uint16, 40_000, 0),
+        (np.int32, 200, 1),
+        (np.int32, 90_000, 1),
+        (np.float32, 1, 1),
+        (np.float32, 255, 1),
+        (np.float32, 40_000, 0),
+    ],
+)
+def test_a_thumbnail_of_many_bits_looks_as_the_model_sees_it(
+    samples: type, most: int, white: int
+) -> None:
+    slope = np.linspace(0, most, 300) * np.ones((200, 1))
+    content = encoded(Image.fromarray(slope.astype(samples)), "TIFF", tiffinfo={262: white})
+    small = thumbnail(content)
     assert small is not None
-    assert b"Elm Street" not in small
+    shown = np.asarray(Image.open(io.BytesIO(small)).resize((64, 48)).convert("L"), float)
+    seen = np.asarray(read_picture(content, Limits()).resize((64, 48)).convert("L"), float)
+    assert np.abs(shown - seen).max() < 8
 
 
 def test_a_heic_has_a_thumbnail_that_every_browser_shows() -> None:
