@@ -68,14 +68,23 @@ class Threshold:
     wrong: int = 0
 
 
+def is_stranger(one: Judged) -> bool:
+    """Whether a photo of none of the classes was left to people, who alone can say so.
+
+    There is no class that would have been right: it is in no rate. Where one was accepted as some
+    class, that was a mistake.
+    """
+    return one.answer is None and one.kind == "doubtful"
+
+
 def rate(judged: Iterable[Judged]) -> Rate:
-    """How often the model was right."""
-    rights = [one.prediction == one.answer for one in judged]
+    """How often the model was right, strangers left out."""
+    rights = [one.prediction == one.answer for one in judged if not is_stranger(one)]
     return Rate(sum(rights), len(rights))
 
 
 def by_class(judged: Iterable[Judged], classes: int) -> list[Rate]:
-    """How often it was right on each true class; the last is for none of them."""
+    """How often it was right on each true class; the last is what it accepted of none of them."""
     found: list[list[Judged]] = [[] for _ in range(classes + 1)]
     for one in judged:
         found[classes if one.answer is None else one.answer].append(one)
@@ -86,6 +95,8 @@ def by_week(judged: Iterable[Judged]) -> list[tuple[date, Rate]]:
     """How often it was right in each week that had answers, named by its Monday here."""
     weeks: dict[date, list[Judged]] = defaultdict(list)
     for one in judged:
+        if is_stranger(one):
+            continue
         day = one.at.astimezone().date()
         weeks[day - timedelta(days=day.weekday())].append(one)
     return [(monday, rate(weeks[monday])) for monday in sorted(weeks)]

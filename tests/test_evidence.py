@@ -43,9 +43,18 @@ def test_of_nothing_nothing_is_known() -> None:
 
 
 def test_the_rate_by_class_is_by_what_it_really_was() -> None:
-    judged = [Judged(0, 0), Judged(1, 0), Judged(1, 1), Judged(1, None)]
+    judged = [Judged(0, 0), Judged(1, 0), Judged(1, 1), Judged(1, None, kind="sample")]
     rates = evidence.by_class(judged, 2)
     assert [(one.right, one.count) for one in rates] == [(1, 2), (1, 1), (0, 1)]
+
+
+def test_what_is_none_of_the_classes_is_a_mistake_only_where_it_was_accepted() -> None:
+    judged = [Judged(0, 0), Judged(1, 0), *[Judged(1, None)] * 18]
+    assert evidence.rate(judged) == Rate(1, 2)
+    assert evidence.by_class(judged, 2)[-1] == Rate(0, 0)
+    assert [found for _, found in evidence.by_week(judged)] == [Rate(1, 2)]
+    assert evidence.by_week(judged[2:]) == []
+    assert evidence.rate([*judged, Judged(1, None, kind="sample")]) == Rate(1, 3)
 
 
 @pytest.fixture
