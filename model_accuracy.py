@@ -12,7 +12,7 @@ def main() -> None:
     """Print the scores and draw the confusion matrix; exit with 2 for an unusable file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("predictions", nargs="?", type=Path, default=Path("predictions.csv"))
-    parser.add_argument("--labels", type=Path, help="CSV of filename,label; default: the names")
+    parser.add_argument("--labels", type=Path, help="CSV of filename,label; default: as in names")
     parser.add_argument(
         "--plot", type=Path, default=Path("confusion_matrix.png"), help="default: %(default)s"
     )

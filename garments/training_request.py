@@ -56,6 +56,9 @@ def check(
     if photos and teachers:
         raise TrainingError("photos have labels alone to learn from: leave out --teachers")
     check_numbers(seeds or (), epochs, for_photos=bool(photos))
+    for folder in photos or ():
+        if not folder.is_dir():
+            raise TrainingError(f"{folder} is no folder: docs/training.md tells what it may have")
 
 
 def check_architecture(architecture: str, *, for_photos: bool) -> None:

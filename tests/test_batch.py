@@ -865,7 +865,7 @@ def test_the_crontab_starts_the_client_at_two_and_prunes_once_a_month(when: str,
     (command,) = [line.removeprefix(when) for line in lines if line.startswith(when)]
     assert what in command
     assert "%" not in command  # cron would end the command there
-    settings = dict(line.split("=", 1) for line in lines if re.match("[A-Z]+=", line))
-    assert all(settings[name].startswith("/") for name in ("PROJECT", "PHOTOS", "LOG"))
+    settings = dict(line.split("=", 1) for line in lines if re.match("[A-Z_]+=", line))
+    assert all(settings[name].startswith("/") for name in ("PROJECT", "PHOTOS", "MORNING", "LOG"))
     assert set(re.findall(r"\$(\w+)", command)) <= settings.keys()
     assert subprocess.run(["sh", "-n", "-c", command], check=False).returncode == 0

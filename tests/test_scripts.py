@@ -207,6 +207,7 @@ def test_training_explains_itself_where_only_what_serves_is_installed(
         (["--photos", "d", "--architecture", "residual"], "residual is not for photos"),
         (["--photos", "d", "--teachers", "t"], "leave out --teachers"),
         (["--photos", "d", "--seeds", "0", "1"], "for each fold: give one"),
+        (["--photos", "images", "d"], "d is no folder: docs/training.md tells"),
     ],
 )
 def test_training_refuses_what_it_cannot_do_before_keras_is_loaded(
@@ -231,7 +232,7 @@ def test_training_with_a_setting_that_cannot_be_used_says_so_before_keras_is_loa
     [
         (["--quick"], "make .venv/.everything installs what training needs, and so does make"),
         (["--quick", "--backend", "torch"], "make torch installs all"),
-        (["--photos", "d"], "make torch installs all"),
+        (["--photos", "images"], "make torch installs all"),
     ],
 )
 def test_training_without_its_packages_says_what_installs_them(

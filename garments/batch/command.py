@@ -32,7 +32,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="what classifies: the running service, or Ray without one; default: %(default)s",
     )
     made.add_argument("--url", help="where the service is; default: GARMENTS_SERVICE_URL")
-    made.add_argument("--expected", type=_path, help="return slips: a CSV of filename,expected")
+    made.add_argument("--expected", type=_path, help="return slips: a CSV of filename,expected (a class)")
     made.add_argument("--archive", type=_path, help="folder to move classified photos to")
     made.add_argument("--model", help="what answers for all photos; default: by the photo")
     made.add_argument("--fresh", action="store_true", help="send photos with known answers too")
