@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prune, and say what went; 2 where that cannot be done, 4 while a night is running."""
     parser = argparse.ArgumentParser(prog="garments.prune", description=__doc__)
     parser.add_argument(
-        "--days", type=_days, default=_DAYS, help="how many days old an answer has to be; %(default)s"
+        "--days", type=_days, default=_DAYS, help="days that an answer is kept; %(default)s"
     )
     before = datetime.now(timezone.utc) - timedelta(days=parser.parse_args(arguments).days)
     try:

@@ -6,11 +6,16 @@ import argparse
 from pathlib import Path
 
 ENGINES = ("service", "ray")
+_CODES = (
+    "It ends with 0 when every image is classified, 1 when some are unreadable or not archived, "
+    "2 for what cannot be used, 3 when what classifies cannot be reached or fails, 4 when another "
+    "night is still running, and 130 when it is interrupted."
+)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """What reads it; places are text, since a URL is one too."""
-    made = argparse.ArgumentParser(description=description)
+    made = argparse.ArgumentParser(description=description, epilog=_CODES)
     made.add_argument(
         "directory",
         nargs="?",
@@ -32,7 +37,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="what classifies: the running service, or Ray without one; default: %(default)s",
     )
     made.add_argument("--url", help="where the service is; default: GARMENTS_SERVICE_URL")
-    made.add_argument("--expected", type=_path, help="return slips: a CSV of filename,expected (a class)")
+    slips = "return slips: a CSV of filename,expected, which is a class"
+    made.add_argument("--expected", type=_path, help=slips)
     made.add_argument("--archive", type=_path, help="folder to move classified photos to")
     made.add_argument("--model", help="what answers for all photos; default: by the photo")
     made.add_argument("--fresh", action="store_true", help="send photos with known answers too")
