@@ -26,7 +26,15 @@ class Tally:
     late: list[float] = field(default_factory=list)
     """How much later than it was due each request was sent, since the client itself was busy."""
     lost: list[str] = field(default_factory=list)
-    """Requests that were sent on a connection which the service had taken, and not answered."""
+    """What befell requests that got no answer, or one that cannot be read, and were not refused."""
+
+    def __str__(self) -> str:
+        why = f" {dict(Counter(self.lost))}" if self.lost else ""
+        return f"answers {dict(self.answers)}, lost {len(self.lost)}{why}, refused {self.refused}"
+
+    def count(self) -> int:
+        """The requests that something is known to have become of."""
+        return self.answers.total() + len(self.lost) + self.refused
 
     def p99(self) -> float:
         """The seconds in which 99 of 100 answers with status 200 came."""
@@ -77,6 +85,9 @@ class Connection:
             except ConnectionError:
                 self._tally.refused += 1
                 return False
+            except OSError as error:  # no file is left for one more, or time ran out
+                self._tally.lost.append(repr(error))
+                return False
             self._reader, self._writer = opened
         assert self._writer is not None
         self._writer.write(self._question.content)
@@ -84,11 +95,11 @@ class Connection:
             head = await self._reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             body = await self._reader.readexactly(length)
-        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            status = int(head.partition(b" ")[2][:3])
+        except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             self._tally.lost.append(repr(error))
             self.close()
             return True
-        status = int(head.split(b" ", 2)[1])
         self._tally.answers[status] += 1
         if status == requests.codes.ok:
             self._tally.seconds.append(time.perf_counter() - since)
@@ -128,9 +139,9 @@ async def ask_for(seconds: float, question: Question, connections: int = 1) -> T
 
 
 async def ask_at(rate: float, seconds: float, question: Question) -> Tally:
-    """Ask so many times a second, whatever becomes of the questions before."""
+    """Ask so many times a second, whatever becomes of the questions before; count every one."""
     tally, idle = Tally(), list[Connection]()
-    tasks = set[asyncio.Task[None]]()
+    asking = list[asyncio.Task[None]]()
 
     async def ask(due: float) -> None:
         tally.late.append(time.perf_counter() - due)
@@ -143,11 +154,9 @@ async def ask_at(rate: float, seconds: float, question: Question) -> Tally:
         due = began + number / rate
         if (left := due - time.perf_counter()) > 0:
             await asyncio.sleep(left)
-        task = asyncio.create_task(ask(due))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    while tasks:
-        await asyncio.wait(tasks)
+        asking.append(asyncio.create_task(ask(due)))
+    await asyncio.gather(*asking)
     for connection in idle:
         connection.close()
+    assert tally.count() == len(asking), f"{len(asking)} offered: {tally}"
     return tally

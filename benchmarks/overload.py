@@ -60,7 +60,7 @@ async def overload(question: Question, seconds: float) -> None:
     print(f"requests of {PICTURES} pictures, {DEADLINE} s for each")
     print(f"capacity               {capacity:.0f} requests/s")
     print(f"offered                {4 * capacity:.0f} requests/s for {seconds:.0f} s")
-    print(f"answers by status      {dict(tally.answers)}, lost {len(tally.lost)}")
+    print(f"of {tally.count():<20}{tally}")
     print(f"p99 before             {before.p99() * 1000:.0f} ms")
     print(f"p99 of the accepted    {tally.p99() * 1000:.0f} ms")
     print(f"twice that, deadline   {(2 * before.p99() + DEADLINE) * 1000:.0f} ms")
@@ -81,8 +81,7 @@ async def slow_clients(question: Question, port: int) -> None:
     print(f"\nbeside {SLOW_CLIENTS} clients that send a byte a second, or nothing")
     for name, tally in (("alone", before), ("beside them", beside)):
         rate = len(tally.seconds) / 5
-        print(f"{name:22} {rate:.0f} requests/s, p99 {tally.p99() * 1000:.1f} ms", end="; ")
-        print(f"answers {dict(tally.answers)}, lost {len(tally.lost)}")
+        print(f"{name:22} {rate:.0f} requests/s, p99 {tally.p99() * 1000:.1f} ms; {tally}")
 
 
 async def dribble(port: int, number: int) -> None:

@@ -1,5 +1,8 @@
 """The benchmarks measure what they say, at a tiny size."""
 
+import asyncio
+import errno
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +11,11 @@ import pytest
 
 from benchmarks import load, tables
 from benchmarks.breakdown import Stopwatch, layers
+from benchmarks.clients import Question, Tally, ask_at
 from benchmarks.contenders import Contender, ours
 from benchmarks.load import Load, Posts
 from benchmarks.turn import Turn, take_turn
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, free_port
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs /proc")
 
@@ -105,3 +109,61 @@ def test_every_layer_of_a_request_is_timed() -> None:
     found = layers(rounds=1)
     assert len(found) == 8
     assert all(0 < spent < 1e5 for spent in found.values())
+
+
+def asked(answer: bytes | None) -> Tally:
+    """Five questions in a tenth of a second to who always says the same, or isn't there."""
+
+    saying = set[asyncio.Task[None] | None]()
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        saying.add(asyncio.current_task())
+        while answer and await reader.read(65536):
+            writer.write(answer)
+        writer.close()
+
+    async def go() -> Tally:
+        port = free_port()
+        question = Question.of(f"http://127.0.0.1:{port}", [b"picture"])
+        if answer is None:
+            return await ask_at(50, 0.1, question)
+        async with await asyncio.start_server(say, "127.0.0.1", port):
+            tally = await ask_at(50, 0.1, question)
+            await asyncio.wait(saying)
+        return tally
+
+    return asyncio.run(go())
+
+
+def test_answers_are_counted_by_their_status() -> None:
+    tally = asked(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\nno")
+    assert str(tally) == "answers {429: 5}, lost 0, refused 0"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        b"no HTTP\r\nContent-Length: 0\r\n\r\n",
+        b"",
+    ],
+)
+def test_answers_that_cannot_be_read_are_lost(answer: bytes) -> None:
+    tally = asked(answer)
+    assert len(tally.lost) == tally.count() == 5
+
+
+def test_who_is_not_there_refuses() -> None:
+    tally = asked(None)
+    assert tally.refused == tally.count() == 5
+
+
+def test_a_question_without_a_file_left_for_its_connection_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(asyncio, "open_connection", none_left)
+    tally = asked(None)
+    assert len(tally.lost) == tally.count() == 5
