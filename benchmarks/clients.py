@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ class Tally:
     """Answers by status."""
     seconds: list[float] = field(default_factory=list)
     """How long each answer with status 200 took."""
-    models: Counter[str] = field(default_factory=Counter)
-    """Answers by what stands in them as the model's version."""
+    bodies: Counter[bytes] = field(default_factory=Counter)
+    """Answers with status 200 by what they say."""
     refused: int = 0
     """Connections that the service did not take."""
     late: list[float] = field(default_factory=list)
@@ -103,7 +104,7 @@ class Connection:
         self._tally.answers[status] += 1
         if status == requests.codes.ok:
             self._tally.seconds.append(time.perf_counter() - since)
-            self._tally.models[body.partition(b'"version":"')[2][:12].decode()] += 1
+            self._tally.bodies[body] += 1
         if b"connection: close" in head.lower():
             self.close()
         return True
@@ -116,7 +117,12 @@ class Connection:
 
 
 async def ask_until(
-    stop: asyncio.Event, question: Question, tally: Tally, *, pause: float = 0.0, keep: bool = True
+    stop: threading.Event,
+    question: Question,
+    tally: Tally,
+    *,
+    pause: float = 0.0,
+    keep: bool = True,
 ) -> None:
     """Ask again and again, on one connection or each time on a new one, until `stop`."""
     connection = Connection(question, tally)
@@ -131,7 +137,7 @@ async def ask_until(
 
 async def ask_for(seconds: float, question: Question, connections: int = 1) -> Tally:
     """Ask for so long on so many connections, each as soon as the last answer is there."""
-    tally, stop = Tally(), asyncio.Event()
+    tally, stop = Tally(), threading.Event()
     asking = [ask_until(stop, question, tally) for _ in range(connections)]
     asyncio.get_running_loop().call_later(seconds, stop.set)
     await asyncio.gather(*asking)

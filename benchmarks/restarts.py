@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
+import json
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-import requests
-
 from benchmarks.clients import Question, Tally, ask_until
-from benchmarks.service import free_port
+from benchmarks.service import family, free_port, running
+from benchmarks.turn import classes
 from garments.settings import PROJECT
 
 MODEL = "fashion-mnist"
+PICTURE = PROJECT / "images" / "image_0_label_9.png"
+_SECONDS_TO_RELOAD = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,93 +34,95 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     for name, act in (("restarts", restart), ("reloads", reload)):
         started = time.perf_counter()
-        tally = asyncio.run(under_load(act, given.times))
+        tally = under_load(act, given.times)
         seconds = time.perf_counter() - started
-        print(f"{given.times} {name} in {seconds:.0f} s: answers by status {dict(tally.answers)},")
-        print(f"  of them {len(tally.seconds)} right ones, p99 {tally.p99() * 1000:.0f} ms")
-        print(f"  lost {len(tally.lost)} {set(tally.lost) or ''}")
-        print(f"  connections not taken (the service was down) {tally.refused}")
+        print(f"{given.times} {name} in {seconds:.0f} s: {tally},")
+        print(f"  {right(tally, classes([PICTURE]))} of the answers are the model's own", end=", ")
+        print(f"p99 {tally.p99() * 1000:.0f} ms")
 
 
-async def under_load(act: object, times: int) -> Tally:
+def right(tally: Tally, expected: list[int]) -> int:
+    """How many answers have the classes that are expected."""
+    return sum(
+        count
+        for body, count in tally.bodies.items()
+        if [row["prediction"] for row in json.loads(body)["predictions"]] == expected
+    )
+
+
+def under_load(act: Callable[[Service], None], times: int) -> Tally:
     """What became of the requests of twelve clients while the service was acted upon."""
-    with tempfile.TemporaryDirectory() as folder:
+    # The clients have the thread: so a signal, which the main one gets, interrupts no start or
+    # stop that nobody would see to the end.
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         models = Path(folder) / "model"
         shutil.copytree(PROJECT / "model" / MODEL, models / MODEL)
-        picture = next((PROJECT / "images").glob("image_*.png")).read_bytes()
-        service = Service(free_port(), models)
-        await service.start()
-        tally, stop = Tally(), asyncio.Event()
-        question = Question.of(service.url, [picture])
-        kept = [ask_until(stop, question, tally, pause=0.01) for _ in range(8)]
-        fresh = [ask_until(stop, question, tally, pause=0.02, keep=False) for _ in range(4)]
-        asking = asyncio.gather(*kept, *fresh)
-        for _ in range(times):
-            await act(service)  # type: ignore[operator]
-        stop.set()
-        await asking
-        await service.stop()
+        with Service(models) as service:
+            service.start()
+            stop = threading.Event()
+            asking = pool.submit(asyncio.run, ask(stop, service.url))
+            try:
+                for _ in range(times):
+                    act(service)
+            finally:
+                stop.set()
+            tally = asking.result()
+            service.stop()
     return tally
 
 
-class Service:
-    """The service as somebody runs it."""
+async def ask(stop: threading.Event, url: str) -> Tally:
+    """Ask on eight connections that are kept, and four times at once on one for each request."""
+    tally, question = Tally(), Question.of(url, [PICTURE.read_bytes()])
+    kept = [ask_until(stop, question, tally, pause=0.01) for _ in range(8)]
+    fresh = [ask_until(stop, question, tally, pause=0.02, keep=False) for _ in range(4)]
+    await asyncio.gather(*kept, *fresh)
+    return tally
 
-    def __init__(self, port: int, models: Path) -> None:
+
+class Service(ExitStack):
+    """The service as somebody runs it; it ends with the context, however that ends."""
+
+    def __init__(self, models: Path) -> None:
+        super().__init__()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.port, self.models = port, models
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def launch(self) -> None:
-        """Start it."""
-        self.process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(self.port)],
-            cwd=PROJECT,
-            env={
-                **os.environ,
-                "GARMENTS_MODEL_DIR": str(self.models),
-                "GARMENTS_REQUEST_LOG": "0",
-            },
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        self._running = partial(
+            running,
+            [sys.executable, "app.py", "--port", port],
+            f"{self.url}/ready",
+            GARMENTS_MODEL_DIR=str(models),
+            GARMENTS_REQUEST_LOG="0",
         )
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Start it and wait until it is ready."""
-        self.launch()
-        while not await self.version():
-            await asyncio.sleep(0.02)
+        self.process = self.enter_context(self._running()).process
 
-    async def stop(self) -> None:
-        """Tell it to stop and wait until it has."""
-        assert self.process is not None
-        self.process.terminate()
-        assert await asyncio.to_thread(self.process.wait, 60) == 0
-
-    async def version(self) -> str | None:
-        """The version of the model that it serves, if it does."""
-        with suppress(requests.ConnectionError):
-            answer = await asyncio.to_thread(requests.get, f"{self.url}/ready", timeout=10)
-            if answer.ok:
-                return str(answer.json()["models"][0]["version"])
-        return None
+    def stop(self) -> None:
+        """Stop it, which has to end well."""
+        self.close()
+        assert self.process.returncode == 0, f"ended with {self.process.returncode}"
 
 
-async def restart(service: Service) -> None:
+def restart(service: Service) -> None:
     """Stop it under load, and start it again."""
-    await asyncio.sleep(0.2)
-    await service.stop()
-    await service.start()
+    time.sleep(0.2)
+    service.stop()
+    service.start()
 
 
-async def reload(service: Service) -> None:
+def reload(service: Service) -> None:
     """Have it take its models anew, and wait until it does no more work on that."""
-    assert service.process is not None
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
-    before = set(children.read_text().split())
+    pid = service.process.pid
+    before = set(family(pid)[1:])
     service.process.send_signal(signal.SIGHUP)
-    while before & set(children.read_text().split()):
-        await asyncio.sleep(0.02)
+    deadline = time.perf_counter() + _SECONDS_TO_RELOAD
+    while before & set(family(pid)[1:]):
+        if time.perf_counter() > deadline:
+            raise SystemExit(f"workers serve the old models {_SECONDS_TO_RELOAD} s later")
+        time.sleep(0.02)
+    assert service.process.poll() is None, f"ended with {service.process.returncode}"
 
 
 if __name__ == "__main__":

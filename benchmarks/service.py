@@ -23,8 +23,13 @@ _SECONDS_TO_STOP = 20
 class Running:
     """A service that is ready, and the seconds from its start until it was."""
 
-    pid: int
+    process: subprocess.Popen[bytes]
     seconds: float
+
+    @property
+    def pid(self) -> int:
+        """The process that was started; it may have others."""
+        return self.process.pid
 
 
 @contextmanager
@@ -44,7 +49,7 @@ def running(command: Sequence[object], ready: str, **variables: str) -> Iterator
     ) as process:
         try:
             _wait_until(ready, process, started + _SECONDS_TO_START)
-            yield Running(process.pid, time.perf_counter() - started)
+            yield Running(process, time.perf_counter() - started)
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):

@@ -74,11 +74,11 @@ def _check(contender: Contender, posts: Posts, paths: Sequence[Path]) -> None:
         answer = requests.post(posts.url, body, headers=headers, timeout=10)
         answer.raise_for_status()
         found += contender.classes(answer.json())
-    if found != _classes(paths):
+    if found != classes(paths):
         raise SystemExit(f"{contender.name} answers other classes than the model: {found}")
 
 
-def _classes(paths: Sequence[Path]) -> list[int]:
+def classes(paths: Sequence[Path]) -> list[int]:
     """What the model says without a service."""
     engine = Engine(MODEL)
     card = engine.card

@@ -4,6 +4,8 @@ import asyncio
 import errno
 import os
 import shutil
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from benchmarks.breakdown import Stopwatch, layers
 from benchmarks.clients import Question, Tally, ask_at
 from benchmarks.contenders import Contender, ours
 from benchmarks.load import Load, Posts
-from benchmarks.turn import Turn, take_turn
+from benchmarks.restarts import PICTURE, Service, reload, restart, right, under_load
+from benchmarks.turn import Turn, classes, take_turn
 from tests.conftest import PROJECT, free_port
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs /proc")
@@ -167,3 +170,23 @@ def test_a_question_without_a_file_left_for_its_connection_is_lost(
     monkeypatch.setattr(asyncio, "open_connection", none_left)
     tally = asked(None)
     assert len(tally.lost) == tally.count() == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", [restart, reload])
+def test_a_service_acted_upon_gives_the_models_answers_and_loses_none(
+    act: Callable[[Service], None],
+) -> None:
+    tally = under_load(act, 1)
+    assert tally.lost == []
+    assert right(tally, classes([PICTURE])) == tally.answers[200] > 10
+    assert right(tally, [0]) == 0
+
+
+@LINUX
+def test_a_service_that_ends_instead_of_reloading_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Service(PROJECT / "model") as service:
+        service.start()
+        monkeypatch.setattr(signal, "SIGHUP", signal.SIGKILL)
+        with pytest.raises(AssertionError, match="ended with -9"):
+            reload(service)
