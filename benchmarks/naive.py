@@ -6,7 +6,7 @@ One process of Flask's own server, one picture a request, `predict` of Keras for
 import sys
 from pathlib import Path
 
-import requests
+from benchmarks.service import session
 
 
 def serve(model: Path, port: int) -> None:
@@ -37,8 +37,8 @@ def night(folder: Path, url: str, table: Path) -> None:
     """Post every picture of `folder` and write the table at the end."""
     lines = ["filename,prediction,confidence"]
     for path in sorted(folder.glob("*.png")):
-        with path.open("rb") as file:
-            answer = requests.post(f"{url}/predict", files={"image": file}, timeout=60).json()
+        with path.open("rb") as file, session() as direct:
+            answer = direct.post(f"{url}/predict", files={"image": file}, timeout=60).json()
         lines.append(f"{path.name},{answer['prediction']},{answer['confidence']}")
     table.write_text("\n".join(lines))
 

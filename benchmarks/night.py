@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import naive
 from benchmarks.alone import alone
-from benchmarks.service import free_port, running
+from benchmarks.service import failure, free_port, running
 from garments import dataset
 from garments.settings import PROJECT
 
@@ -30,14 +30,20 @@ def timed(work: Callable[..., object], *arguments: object) -> float:
 
 
 def our_night(folder: Path, url: str, place: Path) -> None:
-    """The nightly client as cron runs it, with database, table and report."""
-    subprocess.run(
+    """The nightly client as cron runs it, with database, table and report.
+
+    Raises SystemExit, with the end of what it said, where it fails.
+    """
+    done = subprocess.run(
         [sys.executable, "batch_request.py", folder, "--url", url, "--output", place / "p.csv"],
         cwd=PROJECT,
         env={**os.environ, "GARMENTS_DATABASE_URL": f"sqlite:///{place}/p.db"},
-        check=True,
-        stderr=subprocess.DEVNULL,
+        check=False,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    if done.returncode:
+        raise failure(done.args, f"exit code {done.returncode}", done.stderr)
 
 
 def main() -> None:

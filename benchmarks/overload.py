@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import socket
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvloop
 
 from benchmarks.clients import Question, Tally, ask_at, ask_for
-from benchmarks.service import free_port, running
+from benchmarks.service import free_port, memory, running
 from garments.settings import PROJECT, Settings
 
 # So many that one process can ask at four times the rate at which they are answered.
@@ -39,23 +37,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     url = f"http://127.0.0.1:{port}"
     variables = {"GARMENTS_REQUEST_LOG": "0", "GARMENTS_DEADLINE_SECONDS": str(DEADLINE)}
     command = [sys.executable, "app.py", "--port", port, "--workers", WORKERS]
-    with running(command, f"{url}/ready", **variables):
-        uvloop.run(overload(Question.of(url, pictures[:PICTURES]), given.seconds))
+    with running(command, f"{url}/ready", **variables) as service:
+        uvloop.run(overload(Question.of(url, pictures[:PICTURES]), given.seconds, service.pid))
         uvloop.run(slow_clients(Question.of(url, pictures[:1]), port))
 
 
-async def overload(question: Question, seconds: float) -> None:
+async def overload(question: Question, seconds: float, pid: int) -> None:
     """Ask at four times the capacity, and tell what became of it."""
     capacity = len((await ask_for(5, question, 8)).seconds) / 5
     before = await ask_for(5, question)
-    memory = [used(question.port)]
+    used = [memory(pid)]
     storm = asyncio.create_task(ask_at(4 * capacity, seconds, question))
     while not storm.done():
         await asyncio.sleep(seconds / 6)
-        memory.append(used(question.port))
+        used.append(memory(pid))
     tally = storm.result()
     after = await ask_for(5, question)
-    memory.append(used(question.port))
+    used.append(memory(pid))
     full = WORKERS * Settings.max_queue / capacity
     print(f"requests of {PICTURES} pictures, {DEADLINE} s for each")
     print(f"capacity               {capacity:.0f} requests/s")
@@ -67,7 +65,7 @@ async def overload(question: Question, seconds: float) -> None:
     print(f"twice that, full line  {(2 * before.p99() + full) * 1000:.0f} ms")
     print(f"p99 of their sending   {tally.p99_late() * 1000:.0f} ms late")
     print(f"p99 after              {after.p99() * 1000:.0f} ms")
-    print(f"memory, MiB            {', '.join(f'{size:.0f}' for size in memory)}")
+    print(f"memory, MiB            {', '.join(f'{size:.0f}' for size in used)}")
 
 
 async def slow_clients(question: Question, port: int) -> None:
@@ -103,19 +101,6 @@ async def dribble(port: int, number: int) -> None:
                 await asyncio.sleep(60)
             except ConnectionError:
                 pass
-
-
-def used(port: int) -> float:
-    """MiB of memory of the service at `port`, all processes together."""
-    total = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"--port\0{port}\0" in (folder / "cmdline").read_text():
-                share = (folder / "smaps_rollup").read_text()
-                total += int(re.findall(r"^Pss: +(\d+)", share, re.MULTILINE)[0])
-        except OSError:  # it is gone, or somebody else's
-            continue
-    return total / 1024
 
 
 if __name__ == "__main__":

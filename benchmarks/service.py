@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from garments.settings import PROJECT
 
 _SECONDS_TO_START = 60
 _SECONDS_TO_STOP = 20
+_MOST_TOLD = 2_000  # characters of what a process said before it failed
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,25 @@ class Running:
 def running(command: Sequence[object], ready: str, **variables: str) -> Iterator[Running]:
     """Run `command` from the project's folder until the URL `ready` answers; end it at last.
 
-    Raises SystemExit where it ends by itself or is not ready within a minute.
+    Raises SystemExit, with the end of what it said, where it ends by itself or is not ready within
+    a minute.
     """
     started = time.perf_counter()
-    with subprocess.Popen(
-        [*map(str, command)],
-        cwd=PROJECT,
-        env={**os.environ, **variables},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+        subprocess.Popen(
+            [*map(str, command)],
+            cwd=PROJECT,
+            env={**os.environ, **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
-            _wait_until(ready, process, started + _SECONDS_TO_START)
+            if not _is_ready(ready, process, started + _SECONDS_TO_START):
+                said.seek(0)
+                raise failure(process.args, f"not ready (exit code {process.poll()})", said.read())
             yield Running(process, time.perf_counter() - started)
         finally:
             process.terminate()
@@ -58,13 +66,26 @@ def running(command: Sequence[object], ready: str, **variables: str) -> Iterator
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait_until(ready: str, process: subprocess.Popen[bytes], deadline: float) -> None:
+def _is_ready(ready: str, process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Wait until it is, it ends, or so late."""
     while process.poll() is None and time.perf_counter() < deadline:
-        with suppress(requests.RequestException):
-            if requests.get(ready, timeout=5).ok:
-                return
+        with suppress(requests.RequestException), session() as direct:
+            if direct.get(ready, timeout=5).ok:
+                return True
         time.sleep(0.02)
-    raise SystemExit(f"{process.args!r}: not ready (exit code {process.poll()})")
+    return False
+
+
+def session() -> requests.Session:
+    """What asks a service on this machine, whatever proxy the environment names for others."""
+    direct = requests.Session()
+    direct.trust_env = False
+    return direct
+
+
+def failure(command: object, what: str, said: str) -> SystemExit:
+    """What ends a benchmark whose process failed: what it was, and the end of what it said."""
+    return SystemExit(f"{command!r}: {what}\n{said[-_MOST_TOLD:].strip()}".strip())
 
 
 def free_port() -> int:

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import requests
 
 from benchmarks import service
 from benchmarks.alone import MODEL
@@ -71,7 +70,8 @@ def _check(contender: Contender, posts: Posts, paths: Sequence[Path]) -> None:
     found: list[int] = []
     for body in posts.bodies:
         headers = {"Content-Type": posts.content_type}
-        answer = requests.post(posts.url, body, headers=headers, timeout=10)
+        with service.session() as direct:
+            answer = direct.post(posts.url, body, headers=headers, timeout=10)
         answer.raise_for_status()
         found += contender.classes(answer.json())
     if found != classes(paths):

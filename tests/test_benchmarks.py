@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from benchmarks.breakdown import Stopwatch, layers
 from benchmarks.clients import Question, Tally, ask_at
 from benchmarks.contenders import Contender, ours
 from benchmarks.load import Load, Posts
+from benchmarks.night import our_night
 from benchmarks.restarts import PICTURE, Service, reload, restart, right, under_load
+from benchmarks.service import memory, running
 from benchmarks.turn import Turn, classes, take_turn
 from tests.conftest import PROJECT, free_port
 
@@ -70,9 +73,24 @@ def test_a_contender_that_answers_wrongly_is_not_measured() -> None:
         take_turn(wrong, 1)
 
 
-def test_a_contender_that_does_not_start_is_told() -> None:
-    with pytest.raises(SystemExit, match="not ready"):
-        take_turn(ours("none", "false"), 1)
+def test_a_contender_that_does_not_start_is_told_with_what_it_said() -> None:
+    wrong = replace(ours(), variables={"GARMENTS_WORKERS": "two"})
+    with pytest.raises(SystemExit, match=r"not ready \(exit code 2\)\n.*GARMENTS_WORKERS"):
+        take_turn(wrong, 1)
+
+
+def test_a_night_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"exit code 2\n(.|\n)*nowhere"):
+        our_night(tmp_path / "nowhere", "http://127.0.0.1:1", tmp_path)
+
+
+@LINUX
+def test_no_proxy_is_asked_for_a_service_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1"]
+    with running(command, f"http://127.0.0.1:{port}/README.md") as found:
+        assert memory(found.pid) > 1
 
 
 def test_ratios_are_medians_of_the_rounds() -> None:
