@@ -96,7 +96,7 @@ bench-scale: cluster
 	$(BIN)/python -m benchmarks.scale
 
 bench-photos: $(VENV)/.everything
-	$(BIN)/python -m benchmarks.photos $(PHOTOS)
+	$(BIN)/python -m benchmarks.photos $(if $(PHOTOS),"$(PHOTOS)")
 
 # How fast the service answers; wrk puts the load on if it is installed.
 bench-http: $(VENV)/.everything

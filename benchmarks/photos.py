@@ -6,7 +6,6 @@ The service and what asks it share the machine. Medians of several rounds that t
 import argparse
 import io
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,18 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 
-import keras
 import numpy as np
-import requests
 from PIL import Image, ImageOps
 
 from benchmarks.night import our_night
-from benchmarks.service import free_port, memory
+from benchmarks.service import free_port, memory, running, session
 from garments.card import KERAS_NAME, ONNX_NAME
 from garments.engine import Engine, Graph
 from garments.preprocess import Limits, to_array
 from garments.settings import PROJECT
-from garments.training.export import write_onnx
 
 SIZE = (400, 534)
 AT_ONCE = 64
@@ -34,14 +30,21 @@ CONNECTIONS = 4
 MODEL = PROJECT / "model" / "photo"
 
 
+def jpegs(folder: Path) -> list[Path]:
+    """The JPEG files of a folder and those below it."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg"})
+
+
 def of_one_size(path: Path, number: int) -> bytes:
-    """A photo as the camera program of a warehouse would send it, and no two alike."""
+    """A photo as the camera program of a warehouse would send it, and no two alike.
+
+    One pixel may not outlive JPEG; decoders look no further than the picture's end.
+    """
     with Image.open(path) as photo:
         fitted = ImageOps.fit(photo.convert("RGB"), SIZE)
-    fitted.putpixel((0, 0), (number % 256, number // 256 % 256, 0))
     file = io.BytesIO()
     fitted.save(file, "JPEG", quality=90)
-    return file.getvalue()
+    return file.getvalue() + number.to_bytes(8, "big")
 
 
 def post(url: str, photos: Sequence[bytes]) -> None:
@@ -49,7 +52,8 @@ def post(url: str, photos: Sequence[bytes]) -> None:
 
     def send(some: Sequence[bytes]) -> None:
         files = [("image", (str(place), photo)) for place, photo in enumerate(some)]
-        answer = requests.post(f"{url}/predict", files=files, timeout=60).json()
+        with session() as direct:
+            answer = direct.post(f"{url}/predict", files=files, timeout=60).json()
         assert answer["model"]["name"] == MODEL.name
         assert not any("error" in entry for entry in answer["predictions"])
 
@@ -65,6 +69,11 @@ def alone(photos: Sequence[bytes], work: Callable[[bytes], object]) -> None:
 
 def in_floats(folder: Path, scratch: Path) -> Graph:
     """The model in `folder` as it was before it was made of integers, on ONNX Runtime like that."""
+    # Above they would cost whoever asks for no network in floats some seconds.
+    import keras
+
+    from garments.training.export import write_onnx
+
     write_onnx(keras.models.load_model(folder / KERAS_NAME), scratch / ONNX_NAME)
     return Graph(scratch / ONNX_NAME)
 
@@ -82,7 +91,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    paths = sorted(given.photos.rglob("*.jpg"))
+    paths = jpegs(given.photos)
+    if not paths:
+        parser.error(f"{given.photos} has no JPEG files")
     photos = [of_one_size(path, n) for n, path in enumerate(islice(cycle(paths), given.count))]
     engine = Engine(MODEL)
     card, few = engine.card, photos[:200]
@@ -94,6 +105,7 @@ def main() -> None:
     arrays = [shaped(photo)[None] for photo in few]
     rates: dict[str, list[float]] = {}
     url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "app.py", "--port", port]
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         floats = in_floats(MODEL, place)
@@ -101,29 +113,27 @@ def main() -> None:
             (place / folder).mkdir()
         for number, photo in enumerate(photos):
             (place / "all" / f"{number}.jpg").write_bytes(photo)
-        command = [sys.executable, "app.py", "--port", str(port)]
-        with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL) as service:
-            try:
-                our_night(place / "none", url, place)  # waits until the service is ready
-                post(url, photos[: CONNECTIONS * AT_ONCE])
-                for _ in range(given.rounds):
-                    for title, found in (
-                        ("over HTTP", rate(len(photos), post, url, photos)),
-                        ("decoding alone, one core", rate(len(few), alone, few, shaped)),
-                        (
-                            "network alone, one core",
-                            rate(len(few), lambda: list(map(engine.probabilities, arrays))),
-                        ),
-                        (
-                            "the same in float32",
-                            rate(len(few), lambda: list(map(floats.probabilities, arrays))),
-                        ),
-                    ):
-                        rates.setdefault(title, []).append(found)
-                held = memory(service.pid)
-                rates["a night"] = [rate(len(photos), our_night, place / "all", url, place)]
-            finally:
-                service.terminate()
+        with running(command, f"{url}/ready") as service:
+            post(url, photos[: CONNECTIONS * AT_ONCE])
+            for turn in range(given.rounds):
+                kept = place / f"night-{turn}"
+                kept.mkdir()
+                our_night(place / "none", url, kept)  # makes the tables, once in a lifetime
+                for title, found in (
+                    ("over HTTP", rate(len(photos), post, url, photos)),
+                    ("decoding alone, one core", rate(len(few), alone, few, shaped)),
+                    (
+                        "network alone, one core",
+                        rate(len(few), lambda: list(map(engine.probabilities, arrays))),
+                    ),
+                    (
+                        "the same in float32",
+                        rate(len(few), lambda: list(map(floats.probabilities, arrays))),
+                    ),
+                    ("a night", rate(len(photos), our_night, place / "all", url, kept)),
+                ):
+                    rates.setdefault(title, []).append(found)
+            held = memory(service.pid)
     print(f"{len(photos):,} photos of {SIZE[0]}×{SIZE[1]}, {sum(map(len, photos)) / 1e6:.0f} MB")
     for title, measured in rates.items():
         shown = ", ".join(f"{value:,.0f}" for value in measured)

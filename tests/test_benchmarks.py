@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
+from PIL import Image
 
 from benchmarks import load, tables
 from benchmarks.breakdown import Stopwatch, layers
@@ -18,6 +20,7 @@ from benchmarks.clients import Question, Tally, ask_at
 from benchmarks.contenders import Contender, ours
 from benchmarks.load import Load, Posts
 from benchmarks.night import our_night
+from benchmarks.photos import jpegs, of_one_size
 from benchmarks.restarts import PICTURE, Service, reload, restart, right, under_load
 from benchmarks.service import memory, running
 from benchmarks.turn import Turn, classes, take_turn
@@ -208,3 +211,21 @@ def test_a_service_that_ends_instead_of_reloading_is_told(monkeypatch: pytest.Mo
         monkeypatch.setattr(signal, "SIGHUP", signal.SIGKILL)
         with pytest.raises(AssertionError, match="ended with -9"):
             reload(service)
+
+
+def test_photos_are_found_whatever_their_names_end_in(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.JPG", "c.jpeg", "d.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in jpegs(tmp_path)] == ["a.jpg", "b.JPG", "c.jpeg"]
+
+
+def test_no_two_photos_of_one_source_are_alike_and_all_are_answered(
+    service: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "source.jpg"
+    Image.new("RGB", (40, 60), "navy").save(source)
+    photos = {of_one_size(source, number) for number in range(9)}
+    assert len(photos) == 9
+    files = [("image", photo) for photo in photos]
+    answer = requests.post(f"{service}/predict", files=files, timeout=60).json()
+    assert not [entry for entry in answer["predictions"] if "error" in entry]
