@@ -26,6 +26,7 @@ from werkzeug.test import EnvironBuilder
 
 from benchmarks import service, tables
 from benchmarks.contenders import CORES, granian, ours, python_of
+from benchmarks.ending import run
 from benchmarks.load import Posts, load
 from benchmarks.turn import pictures
 from garments import preprocess
@@ -203,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

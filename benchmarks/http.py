@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from benchmarks import tables
 from benchmarks.alone import AT_ONCE, alone
 from benchmarks.contenders import CORES, Contender, ours, peers, servers
+from benchmarks.ending import run
 from benchmarks.load import generator
 from benchmarks.turn import Turn, pictures, take_turn
 
@@ -76,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

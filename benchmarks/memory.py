@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.ending import run
 from benchmarks.service import free_port, running
 from garments.settings import PROJECT
 
@@ -25,7 +26,11 @@ def night(folder: Path, url: str, place: Path) -> tuple[float, float]:
         cwd=PROJECT,
         env={**os.environ, "GARMENTS_DATABASE_URL": f"sqlite:///{place}/p.db"},
     )
-    _, status, usage = os.wait4(process.pid, 0)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()  # what it writes to is about to go
+        raise
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(process.returncode)
@@ -57,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks import naive
 from benchmarks.alone import alone
+from benchmarks.ending import run
 from benchmarks.service import failure, free_port, running
 from garments import dataset
 from garments.settings import PROJECT
@@ -89,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import uvloop
 
 from benchmarks.clients import Question, Tally, ask_at, ask_for
+from benchmarks.ending import run
 from benchmarks.service import free_port, memory, running
 from garments.settings import PROJECT, Settings
 
@@ -105,5 +106,5 @@ async def dribble(port: int, number: int) -> None:
 
 if __name__ == "__main__":
     started = time.perf_counter()
-    main()
+    run(main)
     print(f"\nin {time.perf_counter() - started:.0f} s")

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from benchmarks.ending import run
 from benchmarks.night import our_night
 from benchmarks.service import free_port, memory, running, session
 from garments.card import KERAS_NAME, ONNX_NAME
@@ -142,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.clients import Question, Tally, ask_until
+from benchmarks.ending import run
 from benchmarks.service import family, free_port, running
 from benchmarks.turn import classes
 from garments.settings import PROJECT
@@ -126,4 +127,4 @@ def reload(service: Service) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.ending import run
 from benchmarks.service import family, free_port, memory, running
 from garments import dataset
 from garments.settings import PROJECT
@@ -69,10 +70,13 @@ def spent(command: list[object], others: int, **environment: str) -> Spent:
 
     looking = threading.Thread(target=look)
     looking.start()
-    _, told = process.communicate()
-    seconds = time.perf_counter() - started
-    ended.set()
-    looking.join()
+    try:
+        _, told = process.communicate()
+        seconds = time.perf_counter() - started
+    finally:
+        process.kill()  # of one that has ended it does nothing
+        ended.set()
+        looking.join()
     assert process.returncode == 0, told
     return Spent(seconds, own, below)
 
@@ -173,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

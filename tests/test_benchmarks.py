@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -229,3 +230,31 @@ def test_no_two_photos_of_one_source_are_alike_and_all_are_answered(
     files = [("image", photo) for photo in photos]
     answer = requests.post(f"{service}/predict", files=files, timeout=60).json()
     assert not [entry for entry in answer["predictions"] if "error" in entry]
+
+
+@LINUX
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_benchmark_that_is_told_to_stop_leaves_no_service_and_no_folder(number: int) -> None:
+    port = free_port()
+    program = f"""if True:
+        import sys, tempfile, time
+        from benchmarks.ending import run
+        from benchmarks.service import running
+        def main():
+            command = [sys.executable, "-m", "http.server", {port}, "--bind", "127.0.0.1"]
+            ready = "http://127.0.0.1:{port}/README.md"
+            with tempfile.TemporaryDirectory() as folder, running(command, ready) as service:
+                print(service.pid, folder, flush=True)
+                time.sleep(60)
+        run(main)
+    """
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        pid, folder = process.stdout.readline().split()
+        assert Path(f"/proc/{pid}").exists()
+        assert Path(folder).exists()
+        process.send_signal(number)
+        assert process.wait(10) == 128 + number
+    assert not Path(f"/proc/{pid}").exists()
+    assert not Path(folder).exists()
