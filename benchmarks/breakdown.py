@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import mean
@@ -25,10 +25,11 @@ from flask import Flask
 from werkzeug.test import EnvironBuilder
 
 from benchmarks import service, tables
-from benchmarks.contenders import CORES, granian, ours, python_of
+from benchmarks.contenders import Contender, granian, ours, python_of
 from benchmarks.ending import run
 from benchmarks.load import Posts, load
-from benchmarks.turn import pictures
+from benchmarks.service import CORES
+from benchmarks.turn import pictures, started
 from garments import preprocess
 from garments.engine import Engine, Graph
 from garments.report import table
@@ -117,36 +118,33 @@ def _ask(app: Flask, body: bytes) -> None:
     assert statuses == ["200 OK"], content
 
 
-def under_load(command: Sequence[object], ready: str, seconds: float) -> float:
+def under_load(contender: Contender, seconds: float) -> float:
     """Microseconds of all cores together that a request costs, with the load generator's."""
-    with _loaded(command, ready, seconds) as (_, rate):
+    with _loaded(contender, seconds) as (_, rate):
         return 1e6 * CORES / rate()
 
 
 @contextmanager
-def _loaded(
-    command: Sequence[object], ready: str, seconds: float
-) -> Iterator[tuple[int, Callable[[], float]]]:
+def _loaded(contender: Contender, seconds: float) -> Iterator[tuple[int, Callable[[], float]]]:
     """A service's process, and what puts load on it and tells the requests a second."""
-    port = str(service.free_port())
-    url = f"http://127.0.0.1:{port}"
-    posts = Posts(f"{url}/predict", "image/png", [path.read_bytes() for path in pictures()])
+    with started(contender) as (url, running):
+        bodies = [path.read_bytes() for path in pictures()]
+        posts = Posts(url + contender.path, contender.content_type, bodies)
 
-    def rate() -> float:
-        found = load(posts, seconds)
-        if found.failed:
-            raise SystemExit(f"{found.failed} requests failed")
-        return found.rate
+        def rate() -> float:
+            found = load(posts, seconds)
+            if found.failed:
+                raise SystemExit(f"{found.failed} requests failed")
+            return found.rate
 
-    with service.running([str(part).replace("PORT", port) for part in command], url + ready) as it:
         load(posts, 1)
-        yield it.pid, rate
+        yield running.pid, rate
 
 
 def hot_lines(spy: Path, seconds: float, most: int = 10) -> list[tuple[str, float]]:
     """The lines that our service is most often found at under load, with their shares."""
     with (
-        _loaded(ours().command, ours().ready, seconds + 1) as (pid, rate),
+        _loaded(ours(), seconds + 1) as (pid, rate),
         tempfile.NamedTemporaryFile() as samples,
     ):
         options = f"record --subprocesses --rate 200 --duration {seconds:.0f} --format raw".split()
@@ -179,8 +177,8 @@ def main() -> None:
         print(f"others took {others.share():.0%} of the machine")
     found = {name: mean(times[name] for times in each) for name in each[0]}
     alone = sum(found.values())
-    floor = under_load(granian("benchmarks.floor:app"), "/", given.seconds)
-    whole = under_load(ours().command, ours().ready, given.seconds)
+    floor = under_load(ours("nothing", *granian("benchmarks.floor:app")), given.seconds)
+    whole = under_load(ours(), given.seconds)
     rows = [
         *found.items(),
         ("**together, without HTTP**", alone),

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,9 +10,9 @@ from typing import Any
 
 from urllib3.filepost import encode_multipart_formdata
 
+from benchmarks.service import CORES
 from garments.settings import PROJECT
 
-CORES = len(os.sched_getaffinity(0))
 _ENVIRONMENTS = PROJECT / ".venv-peers"
 _BOUNDARY = "garments-boundary"
 
@@ -35,6 +34,8 @@ class Contender:
     variables: Mapping[str, str] = field(default_factory=dict)
     pictures: int = 1  # in a request
 
+
+_QUIET = {"GARMENTS_REQUEST_LOG": "0"}  # nobody else writes a line for each request
 
 # What peers import is ours, and none of their libraries may take more threads than ours.
 _VARIABLES = {
@@ -91,7 +92,8 @@ def ours(
         content_type,
         body,
         _predictions,
-        pictures=pictures,
+        _QUIET,
+        pictures,
     )
 
 
@@ -148,11 +150,16 @@ def peers() -> list[Contender]:
 def servers() -> list[Contender]:
     """Our app on other WSGI servers, and on Granian with other settings."""
     python, here = python_of("servers"), "127.0.0.1:PORT"
-    gunicorn = (python, "-m", "gunicorn", "--bind", here, "--log-level", "error", "app:app")
+    gunicorn = (
+        *(python, "-m", "gunicorn", "--bind", here, "--log-level", "error", "app:app"),
+        *("--workers", CORES),
+    )
     uwsgi = (
         *(_ENVIRONMENTS / "servers/bin/uwsgi", "--http11-socket", here, "--master", "--need-app"),
-        *("--disable-logging", "--lazy-apps", "--module", "app:app", "--processes"),
+        *("--disable-logging", "--lazy-apps", "--module", "app:app"),
+        *("--processes", CORES),
     )
+    many = f"{CORES} workers"
     single = "one process, of threads"
     return [
         ours("Garments as it starts itself"),
@@ -161,22 +168,23 @@ def servers() -> list[Contender]:
                 f"Granian, {workers} workers of {threads} threads, {mode}",
                 *granian("app:app", workers, threads, mode),
             )
-            for workers, threads, mode in (
-                *((2, 1, "st"), (2, 2, "st"), (2, 4, "st"), (2, 24, "st"), (2, 1, "mt")),
-                *((1, 24, "st"), (3, 1, "st"), (4, 1, "st")),
+            for workers, threads, mode in dict.fromkeys(  # on one core some are the same
+                (
+                    *((CORES, threads, "st") for threads in (1, 2, 4, 24)),
+                    *((CORES, 1, "mt"), (1, 24, "st")),
+                    *((CORES + 1, 1, "st"), (2 * CORES, 1, "st")),
+                )
             )
         ),
-        ours(
-            "gunicorn, 2 workers of 8 threads", *gunicorn, "-w", 2, "-k", "gthread", "--threads", 8
-        ),
-        ours("gunicorn, 2 workers, sync", *gunicorn, "-w", 2),
-        ours("uWSGI, 2 workers of 8 threads", *uwsgi, 2, "--threads", 8),
+        ours(f"gunicorn, {many} of 8 threads", *gunicorn, "-k", "gthread", "--threads", 8),
+        ours(f"gunicorn, {many}, sync", *gunicorn),
+        ours(f"uWSGI, {many} of 8 threads", *uwsgi, "--threads", 8),
         ours(f"waitress, {single}", python, "-m", "waitress", "--listen", here, "app:app"),
         ours(f"cheroot, {single}", python, "-m", "cheroot", "--bind", here, "app:app"),
     ]
 
 
-def granian(app: str, workers: int = 2, threads: int = 1, mode: str = "st") -> list[object]:
+def granian(app: str, workers: int = CORES, threads: int = 1, mode: str = "st") -> list[object]:
     """The command that serves a WSGI app on Granian."""
     return [
         *(sys.executable, "-m", "granian", app, "--interface", "wsgi", "--no-ws"),
@@ -186,7 +194,7 @@ def granian(app: str, workers: int = 2, threads: int = 1, mode: str = "st") -> l
 
 
 def python_of(environment: str) -> Path:
-    """The interpreter of an environment that `make bench-peers` makes."""
+    """The interpreter of an environment; the targets of the Makefile that need it make it."""
     return _ENVIRONMENTS / environment / "bin" / "python"
 
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from benchmarks import tables
 from benchmarks.alone import AT_ONCE, alone
-from benchmarks.contenders import CORES, Contender, ours, peers, servers
+from benchmarks.contenders import Contender, ours, peers, servers
 from benchmarks.ending import run
 from benchmarks.load import generator
+from benchmarks.service import CORES
 from benchmarks.turn import Turn, pictures, take_turn
 
 OURS, REFERENCE = "Garments", "MLServer"

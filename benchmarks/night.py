@@ -18,9 +18,9 @@ from pathlib import Path
 from benchmarks import naive
 from benchmarks.alone import alone
 from benchmarks.ending import run
-from benchmarks.service import failure, free_port, running
+from benchmarks.service import CORES, failure, free_port, running
 from garments import dataset
-from garments.settings import PROJECT
+from garments.settings import PROJECT, Settings
 
 
 def timed(work: Callable[..., object], *arguments: object) -> float:
@@ -53,11 +53,10 @@ def main() -> None:
     parser.add_argument("--naive", type=int, default=300, help="pictures of the naive night")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    cores = os.cpu_count() or 1
     rates: dict[str, list[float]] = {"naive": [], "night": [], "again": [], "alone": []}
     with tempfile.TemporaryDirectory() as name:
         place, numbers = Path(name), count()
-        test = dataset.load("test", PROJECT / "Data", None)
+        test = dataset.load("test", PROJECT / "Data", Settings.from_environment().dataset_dir)
         dataset.write_images(test, range(given.pictures), place / "all")
         dataset.write_images(test, range(given.naive), place / "few")
         port, naive_port = free_port(), free_port()
@@ -77,7 +76,7 @@ def main() -> None:
                 spent = timed(our_night, place / "all", url, kept)
                 rates["again"].append(given.pictures / spent)
                 shutil.rmtree(kept)
-            rates["alone"].append(alone(sorted((place / "all").glob("*.png")), cores))
+            rates["alone"].append(alone(sorted((place / "all").glob("*.png")), CORES))
     for title, found in rates.items():
         shown = ", ".join(f"{rate:,.0f}" for rate in found)
         print(f"{title:6} {statistics.median(found):9,.0f} images/s  ({shown})")

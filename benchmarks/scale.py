@@ -23,7 +23,7 @@ from typing import NamedTuple
 from benchmarks.ending import run
 from benchmarks.service import family, free_port, memory, running
 from garments import dataset
-from garments.settings import PROJECT
+from garments.settings import PROJECT, Settings
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_SETTLE = 3
@@ -140,7 +140,7 @@ def make(place: Path, count: int) -> Path:
     """So many files of the test pictures, no two alike."""
     originals = place / "originals"
     if not originals.exists():
-        test = dataset.load("test", PROJECT / "Data", None)
+        test = dataset.load("test", PROJECT / "Data", Settings.from_environment().dataset_dir)
         dataset.write_images(test, range(len(test.labels)), originals)
     contents = [path.read_bytes() for path in sorted(originals.iterdir())]
     folder = place / f"photos-{count}"

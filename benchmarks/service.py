@@ -16,6 +16,7 @@ import requests
 
 from garments.settings import PROJECT
 
+CORES = len(os.sched_getaffinity(0))
 _SECONDS_TO_START = 60
 _SECONDS_TO_STOP = 20
 _MOST_TOLD = 2_000  # characters of what a process said before it failed

@@ -1,7 +1,8 @@
 """A contender's turn: start it, check its answers, put load on it, weigh it, stop it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -45,19 +46,26 @@ def pictures() -> list[Path]:
     return sorted((PROJECT / "images").glob("image_*_label_?.png"))[:100]
 
 
-def take_turn(contender: Contender, seconds: float) -> Turn:
-    """Measure a contender once. Raises SystemExit where it does not start or answers wrongly."""
+@contextmanager
+def started(contender: Contender) -> Iterator[tuple[str, service.Running]]:
+    """Run a contender on a free port; its address, and what runs."""
     port = str(service.free_port())
     url = f"http://127.0.0.1:{port}"
     command = [str(part).replace("PORT", port) for part in contender.command]
     variables = {name: text.replace("PORT", port) for name, text in contender.variables.items()}
+    with service.running(command, url + contender.ready, **variables) as running:
+        yield url, running
+
+
+def take_turn(contender: Contender, seconds: float) -> Turn:
+    """Measure a contender once. Raises SystemExit where it does not start or answers wrongly."""
     # Every request has as many pictures, so the first may come again in the last one.
     paths, size = pictures(), contender.pictures
     paths = list(islice(paths * size, -(-len(paths) // size) * size))
     groups = [paths[start : start + size] for start in range(0, len(paths), size)]
     bodies = [contender.body([path.read_bytes() for path in group]) for group in groups]
-    posts = Posts(url + contender.path, contender.content_type, bodies)
-    with service.running(command, url + contender.ready, **variables) as running:
+    with started(contender) as (url, running):
+        posts = Posts(url + contender.path, contender.content_type, bodies)
         _check(contender, posts, paths)
         load(posts, _SECONDS_TO_WARM_UP)
         time.sleep(_SECONDS_TO_WARM_UP)  # what the generator left under way still takes places

@@ -15,7 +15,7 @@ import pytest
 import requests
 from PIL import Image
 
-from benchmarks import load, tables
+from benchmarks import contenders, load, tables
 from benchmarks.breakdown import Stopwatch, layers
 from benchmarks.clients import Question, Tally, ask_at
 from benchmarks.contenders import Contender, ours
@@ -68,6 +68,22 @@ def test_a_turn_checks_and_measures_the_service(form: str) -> None:
     assert found.memory > 20
     assert found.ready > 0
     assert 0 <= found.others < 1
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_other_servers_get_as_many_workers_as_there_are_cores(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contenders, "CORES", cores)
+    commands = {server.name: [*map(str, server.command)] for server in contenders.servers()}
+    assert len(commands) == len(contenders.servers())
+    for kind, option in (("gunicorn", "--workers"), ("uWSGI", "--processes")):
+        command = commands[f"{kind}, {cores} workers of 8 threads"]
+        assert command[command.index(option) + 1] == str(cores)
+
+
+def test_ours_writes_no_line_for_each_request_on_any_server() -> None:
+    assert {server.variables["GARMENTS_REQUEST_LOG"] for server in contenders.servers()} == {"0"}
 
 
 @pytest.mark.slow
