@@ -9,13 +9,13 @@ for what HTTP costs.
 import argparse
 import io
 import multiprocessing
-import os
 import subprocess
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -24,15 +24,16 @@ from unittest.mock import patch
 from flask import Flask
 from werkzeug.test import EnvironBuilder
 
-from benchmarks import service, tables
+from benchmarks import tables
 from benchmarks.contenders import Contender, granian, ours, python_of
 from benchmarks.ending import run
 from benchmarks.load import Posts, load
-from benchmarks.service import CORES
+from benchmarks.service import CORES, beside, undisturbed
 from benchmarks.turn import pictures, started
 from garments import preprocess
 from garments.engine import Engine, Graph
 from garments.report import table
+from garments.settings import Settings
 from garments.web import api, create_app
 
 _ENVIRON = EnvironBuilder("/predict", method="POST", content_type="image/png").get_environ()
@@ -87,7 +88,7 @@ def layers(rounds: int) -> dict[str, float]:
         timed("the picture as the model wants it", preprocess.PREPROCESSING, "fashion-mnist")
         timed("ONNX Runtime", Graph, "probabilities")
         timed("from probabilities to an answer", Engine, "predict")
-        app = create_app()
+        app = create_app(replace(Settings.from_environment(), request_log=0))
         timed("the view", app.view_functions, "api.predict")
         timed("JSON", app.json, "dumps")
         timed("Flask: contexts, routing, request and response", app, "wsgi_app")
@@ -120,8 +121,8 @@ def _ask(app: Flask, body: bytes) -> None:
 
 def under_load(contender: Contender, seconds: float) -> float:
     """Microseconds of all cores together that a request costs, with the load generator's."""
-    with _loaded(contender, seconds) as (_, rate):
-        return 1e6 * CORES / rate()
+    with _loaded(contender, seconds) as (pid, rate):
+        return 1e6 * CORES / undisturbed(lambda: beside(rate, pid))
 
 
 @contextmanager
@@ -172,9 +173,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     given = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(CORES) as pool:
-        others = service.Others(os.getpid())
-        each = pool.map(layers, [given.rounds] * CORES, chunksize=1)
-        print(f"others took {others.share():.0%} of the machine")
+        each = undisturbed(
+            lambda: beside(lambda: pool.map(layers, [given.rounds] * CORES, chunksize=1))
+        )
     found = {name: mean(times[name] for times in each) for name in each[0]}
     alone = sum(found.values())
     floor = under_load(ours("nothing", *granian("benchmarks.floor:app")), given.seconds)

@@ -7,32 +7,28 @@ ratios over the rounds' ratios.
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 from benchmarks import tables
 from benchmarks.alone import AT_ONCE, alone
 from benchmarks.contenders import Contender, ours, peers, servers
 from benchmarks.ending import run
 from benchmarks.load import generator
-from benchmarks.service import CORES
+from benchmarks.service import CORES, beside, undisturbed
 from benchmarks.turn import Turn, pictures, take_turn
 
 OURS, REFERENCE = "Garments", "MLServer"
-_MOST_OF_OTHERS = 0.05  # of all cores
-_TRIES = 5
 
 
 def take_turns(contenders: Sequence[Contender], seconds: float) -> dict[str, Turn]:
     """A turn of each, printed as it ends; one that others disturbed is taken again."""
-    turns = {}
-    for contender in contenders:
-        for _ in range(_TRIES):
-            turn = turns[contender.name] = take_turn(contender, seconds)
-            print(f"{contender.name:42} {turn}", flush=True)
-            if turn.others <= _MOST_OF_OTHERS:
-                break
-        else:
-            raise SystemExit("other programs keep the machine busy: no figure would mean anything")
-    return turns
+
+    def once(contender: Contender) -> tuple[Turn, float]:
+        turn = take_turn(contender, seconds)
+        print(f"{contender.name:42} {turn}", flush=True)
+        return turn, turn.others
+
+    return {each.name: undisturbed(partial(once, each)) for each in contenders}
 
 
 def measure_servers(rounds: int, seconds: float) -> dict[str, str]:
@@ -51,7 +47,7 @@ def measure_models(others: Sequence[Contender], rounds: int, seconds: float) -> 
     for _ in range(rounds):
         single.append(take_turns([ours(OURS), *others], seconds))
         grouped.append(take_turns(many, seconds))
-        rates.append(alone(pictures() * 200, CORES))
+        rates.append(undisturbed(lambda: beside(lambda: alone(pictures() * 200, CORES))))
     return {
         "peers": tables.compared(single, REFERENCE if others else OURS),
         "many": tables.against_alone(grouped, rates),

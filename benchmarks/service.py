@@ -7,10 +7,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import requests
 
@@ -19,7 +20,11 @@ from garments.settings import PROJECT
 CORES = len(os.sched_getaffinity(0))
 _SECONDS_TO_START = 60
 _SECONDS_TO_STOP = 20
+_MOST_OF_OTHERS = 0.05  # of all cores
+_TRIES = 5
 _MOST_TOLD = 2_000  # characters of what a process said before it failed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -119,10 +124,13 @@ def memory(pid: int) -> float:
 
 
 class Others:
-    """How much of the machine goes to programs that are neither the service nor its load."""
+    """How much of the machine goes to programs that are neither the service nor its load.
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    The service is the process `pid` and its descendants; without it only this process has some.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._pid = pid or os.getpid()
         self._before = self._seconds()
 
     def share(self) -> float:
@@ -132,17 +140,38 @@ class Others:
         return max(0.0, busy - ours) / (busy + idle)
 
     def _seconds(self) -> tuple[float, float, float]:
-        """Busy and idle seconds of all cores, and the busy ones of the measurement."""
+        """Busy and idle seconds of the cores that may be used; the busy ones of the measurement."""
         ticks = os.sysconf("SC_CLK_TCK")
-        user, nice, system, idle, waiting, *rest = map(
-            int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
-        )
+        names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        lines = map(str.split, Path("/proc/stat").read_text().splitlines())
+        cores = [map(int, line[1:9]) for line in lines if line[0] in names]
+        user, nice, system, idle, waiting, *rest = map(sum, zip(*cores, strict=True))
         # In the line of a process its name may hold anything, but ends with the last bracket.
         stats = [
             Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
             for one in family(self._pid)
+            if one != os.getpid()
         ]
         served = sum(int(stat[11]) + int(stat[12]) for stat in stats)
         own = sum(os.times()[:4])  # this process and the load generators that it waited for
         busy = user + nice + system + sum(rest)
         return busy / ticks, (idle + waiting) / ticks, served / ticks + own
+
+
+def beside(measure: Callable[[], T], pid: int | None = None) -> tuple[T, float]:
+    """What `measure` gives, and the part of the machine that others took meanwhile."""
+    others = Others(pid)
+    return measure(), others.share()
+
+
+def undisturbed(measure: Callable[[], tuple[T, float]]) -> T:
+    """What `measure` gives with the part of others, again until this is small.
+
+    Raises SystemExit where it never is.
+    """
+    for _ in range(_TRIES):
+        found, others = measure()
+        if others <= _MOST_OF_OTHERS:
+            return found
+        print(f"others took {others:.0%} of the machine: once more", flush=True)
+    raise SystemExit("other programs keep the machine busy: no figure would mean anything")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from benchmarks.load import Load, Posts
 from benchmarks.night import our_night
 from benchmarks.photos import jpegs, of_one_size
 from benchmarks.restarts import PICTURE, Service, reload, restart, right, under_load
-from benchmarks.service import memory, running
+from benchmarks.service import Others, memory, running, undisturbed
 from benchmarks.turn import Turn, classes, take_turn
 from tests.conftest import PROJECT, free_port
 
@@ -68,6 +69,23 @@ def test_a_turn_checks_and_measures_the_service(form: str) -> None:
     assert found.memory > 20
     assert found.ready > 0
     assert 0 <= found.others < 1
+
+
+def test_what_others_disturb_is_measured_again() -> None:
+    shares = iter([0.5, 0.06, 0.05, 0.0])
+    assert undisturbed(lambda: ("found", next(shares))) == "found"
+    assert list(shares) == [0.0]
+    with pytest.raises(SystemExit, match="keep the machine busy"):
+        undisturbed(lambda: (None, 0.06))
+
+
+@LINUX
+def test_what_this_process_does_is_counted_once_and_not_as_that_of_others() -> None:
+    others = Others()
+    before, until = others._seconds()[2], time.process_time() + 0.5
+    while time.process_time() < until:
+        pass
+    assert 0.45 < others._seconds()[2] - before < 0.7
 
 
 @pytest.mark.parametrize("cores", [1, 2, 8])
