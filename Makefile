@@ -116,8 +116,10 @@ bench-breakdown: $(VENV)/.everything .venv-peers/servers/.made
 	$(PYTHON) -m venv .venv-peers/$*
 	.venv-peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
+
 bench-decoding: $(VENV)/.everything
-	$(BIN)/python -m benchmarks.decoding
+	$(BIN)/python -m benchmarks.decoding --write
+
 # Three minutes, and a quarter of an hour.
 bench-overload: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.overload

@@ -5,14 +5,17 @@ The table stands in docs/benchmarks.md.
 Linux alone tells a process how much memory it took at most, and lets it start to count anew.
 """
 
+import argparse
 import io
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,10 +24,13 @@ from benchmarks.ending import run
 from garments.preprocess import Limits, to_array
 from garments.settings import PROJECT
 
+ITEM = PROJECT / "images" / "image_0_label_9.png"
+_FEWEST = 5  # times that a picture is read
+
 
 def drawn(width: int, height: int, mode: str = "RGB") -> Image.Image:
     """An item of the data set on a sheet, with a sensor's noise, so that it packs like a photo."""
-    with Image.open(PROJECT / "images" / "image_0_label_9.png") as item:
+    with Image.open(ITEM) as item:
         side = min(width, height) * 3 // 4
         shot = ImageOps.invert(item.convert("L")).resize((side, side), Image.Resampling.BICUBIC)
     sheet = Image.new("L", (width, height), 235)
@@ -52,47 +58,54 @@ def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def cases() -> dict[str, Callable[[], bytes]]:
-    """What is measured: a title, and what makes the file."""
-    two, twelve, most = (1600, 1250), (4000, 3000), (5000, 5000)
-    return {
-        "28×28 PNG": lambda: (PROJECT / "images" / "image_0_label_9.png").read_bytes(),
-        "400×534 JPEG": lambda: encoded(drawn(400, 534), "JPEG", quality=90),
-        "2 megapixels, JPEG": lambda: encoded(drawn(*two), "JPEG", quality=90),
-        "2 megapixels, PNG": lambda: encoded(drawn(*two), "PNG", compress_level=4),
-        "2 megapixels, WebP": lambda: encoded(drawn(*two), "WEBP", quality=85),
-        "2 megapixels, GIF": lambda: encoded(drawn(*two, "L"), "GIF"),
-        "2 megapixels, BMP": lambda: encoded(drawn(*two), "BMP"),
-        "2 megapixels, TIFF": lambda: encoded(drawn(*two), "TIFF"),
-        "2 megapixels, TIFF with LZW": lambda: encoded(drawn(*two), "TIFF", compression="tiff_lzw"),
-        "2 megapixels, HEIC": lambda: encoded(drawn(*two), "HEIF", quality=70),
-        "12 megapixels, JPEG": lambda: encoded(drawn(*twelve), "JPEG", quality=90),
-        "12 megapixels, progressive JPEG": lambda: encoded(
-            drawn(*twelve), "JPEG", quality=90, progressive=True
-        ),
-        "12 megapixels, HEIC": lambda: encoded(drawn(*twelve), "HEIF", quality=70),
-        "12 megapixels, HEIC with a thumbnail": lambda: encoded(
-            drawn(*twelve), "HEIF", quality=70, thumbnails=[320]
-        ),
-        "25 megapixels, JPEG": lambda: encoded(drawn(*most), "JPEG", quality=90),
-        "25 megapixels, progressive JPEG": lambda: encoded(
-            drawn(*most), "JPEG", quality=90, progressive=True
-        ),
-        "25 megapixels, PNG": lambda: encoded(drawn(*most), "PNG", compress_level=1),
-        "25 megapixels, PNG with alpha": lambda: encoded(
-            drawn(*most, "RGBA"), "PNG", compress_level=1
-        ),
-        "25 megapixels, PNG of 16 bits": lambda: encoded(
-            drawn(*most, "I;16"), "PNG", compress_level=1
-        ),
-        "25 megapixels, PNG with a palette": lambda: encoded(
-            drawn(*most, "P"), "PNG", compress_level=1
-        ),
-        "25 megapixels, TIFF of real numbers": lambda: encoded(drawn(*most, "F"), "TIFF"),
-        "25 megapixels, CMYK TIFF": lambda: encoded(drawn(*most, "CMYK"), "TIFF"),
-        "25 megapixels, WebP": lambda: encoded(drawn(*most), "WEBP", quality=85),
-        "25 megapixels, HEIC": lambda: encoded(drawn(*most), "HEIF", quality=70),
-    }
+class Case(NamedTuple):
+    """A kind of picture; of no kind is one of the data set, as it is."""
+
+    size: tuple[int, int] = (28, 28)
+    kind: str = ""
+    options: Mapping[str, object] = MappingProxyType({})
+    mode: str = "RGB"
+
+    def made(self) -> bytes:
+        """The file."""
+        if not self.kind:
+            return ITEM.read_bytes()
+        return encoded(drawn(*self.size, self.mode), self.kind, **self.options)
+
+
+_TWO, _TWELVE, _MOST = (1600, 1250), (4000, 3000), (5000, 5000)
+_SMALL = (64, 64)
+_JPEG: Mapping[str, object] = {"quality": 90}
+_PROGRESSIVE = {**_JPEG, "progressive": True}
+_HEIF: Mapping[str, object] = {"quality": 70}
+_WEBP: Mapping[str, object] = {"quality": 85}
+_PNG: Mapping[str, object] = {"compress_level": 1}
+CASES = {
+    "28×28 PNG": Case(),
+    "400×534 JPEG": Case((400, 534), "JPEG", _JPEG),
+    "2 megapixels, JPEG": Case(_TWO, "JPEG", _JPEG),
+    "2 megapixels, PNG": Case(_TWO, "PNG", {"compress_level": 4}),
+    "2 megapixels, WebP": Case(_TWO, "WEBP", _WEBP),
+    "2 megapixels, GIF": Case(_TWO, "GIF", mode="L"),
+    "2 megapixels, BMP": Case(_TWO, "BMP"),
+    "2 megapixels, TIFF": Case(_TWO, "TIFF"),
+    "2 megapixels, TIFF with LZW": Case(_TWO, "TIFF", {"compression": "tiff_lzw"}),
+    "2 megapixels, HEIC": Case(_TWO, "HEIF", _HEIF),
+    "12 megapixels, JPEG": Case(_TWELVE, "JPEG", _JPEG),
+    "12 megapixels, progressive JPEG": Case(_TWELVE, "JPEG", _PROGRESSIVE),
+    "12 megapixels, HEIC": Case(_TWELVE, "HEIF", _HEIF),
+    "12 megapixels, HEIC with a thumbnail": Case(_TWELVE, "HEIF", {**_HEIF, "thumbnails": [320]}),
+    "25 megapixels, JPEG": Case(_MOST, "JPEG", _JPEG),
+    "25 megapixels, progressive JPEG": Case(_MOST, "JPEG", _PROGRESSIVE),
+    "25 megapixels, PNG": Case(_MOST, "PNG", _PNG),
+    "25 megapixels, PNG with alpha": Case(_MOST, "PNG", _PNG, "RGBA"),
+    "25 megapixels, PNG of 16 bits": Case(_MOST, "PNG", _PNG, "I;16"),
+    "25 megapixels, PNG with a palette": Case(_MOST, "PNG", _PNG, "P"),
+    "25 megapixels, TIFF of real numbers": Case(_MOST, "TIFF", mode="F"),
+    "25 megapixels, CMYK TIFF": Case(_MOST, "TIFF", mode="CMYK"),
+    "25 megapixels, WebP": Case(_MOST, "WEBP", _WEBP),
+    "25 megapixels, HEIC": Case(_MOST, "HEIF", _HEIF),
+}
 
 
 def shaped(data: bytes) -> None:
@@ -110,14 +123,17 @@ def memory(name: str) -> int:
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def measure(path: Path, seconds: float = 1.0) -> str:
-    """Size, median time over so many seconds, and memory beyond what was there before."""
+def measure(path: Path, small: Path = ITEM, seconds: float = 1.0) -> str:
+    """Size, median time over so many seconds, and memory beyond what was there before.
+
+    What a format loads once is loaded for a `small` picture of it, which is not measured.
+    """
     data = path.read_bytes()
-    shaped((PROJECT / "images" / "image_0_label_9.png").read_bytes())  # imports what there is
+    shaped(small.read_bytes())
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
     before = memory("VmRSS")
     times: list[float] = []
-    while sum(times) < seconds:
+    while sum(times) < seconds or len(times) < _FEWEST:
         started = time.perf_counter()
         shaped(data)
         times.append(time.perf_counter() - started)
@@ -126,25 +142,47 @@ def measure(path: Path, seconds: float = 1.0) -> str:
     return f"{size}, {shown(took)} ms, {(memory('VmHWM') - before) / 1024:.0f} MiB"
 
 
-def main() -> None:
-    if len(sys.argv) > 1:
-        print(measure(Path(sys.argv[1])))
-        return
+def measure_all() -> str:
+    """The table of all cases, each printed as it is measured."""
     # Not above: a process that is measured loads no more than it needs.
-    from benchmarks.tables import write
     from garments.report import table
 
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "picture"
-        for title, make in cases().items():
-            path.write_bytes(make())
+        path, small = Path(name) / "picture", Path(name) / "small"
+        for title, case in CASES.items():
+            path.write_bytes(case.made())
+            small.write_bytes(case._replace(size=_SMALL).made())
             # Each in a process of its own, so that none finds memory that another has left.
-            command = [sys.executable, "-m", "benchmarks.decoding", str(path)]
-            done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
-            rows.append([title, *done.stdout.strip().split(", ")])
+            told = subprocess.check_output(
+                [sys.executable, "-m", "benchmarks.decoding", "--only", path, small],
+                cwd=PROJECT,
+                text=True,
+            )
+            rows.append([title, *told.strip().split(", ")])
             print(", ".join(rows[-1]), flush=True)
-    write({"decoding": table(["picture", "file", "time", "memory at most"], rows)})
+    return table(["picture", "file", "time", "memory at most"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
+    parser.add_argument(
+        "--only",
+        type=Path,
+        nargs=2,
+        metavar=("PICTURE", "SMALL"),
+        help="measure this one in this process, after a small one of its format",
+    )
+    given = parser.parse_args()
+    if given.only:
+        print(measure(*given.only))
+        return
+    found = measure_all()
+    if given.write:
+        from benchmarks.tables import write
+
+        write({"decoding": found})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 import requests
 from PIL import Image
 
-from benchmarks import contenders, load, tables
+from benchmarks import contenders, decoding, load, tables
 from benchmarks.breakdown import Stopwatch, layers
 from benchmarks.clients import Question, Tally, ask_at
 from benchmarks.contenders import Contender, ours
@@ -152,7 +152,7 @@ def test_many_pictures_are_held_against_the_model_alone() -> None:
 
 def test_the_page_has_a_place_for_every_table() -> None:
     page = (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    for name in ("peers", "many", "servers", "layers", "lines"):
+    for name in ("peers", "many", "servers", "layers", "lines", "decoding"):
         assert page.count(f"<!-- {name} -->\n") == page.count(f"<!-- /{name} -->") == 1
 
 
@@ -292,3 +292,19 @@ def test_a_benchmark_that_is_told_to_stop_leaves_no_service_and_no_folder(number
         assert process.wait(10) == 128 + number
     assert not Path(f"/proc/{pid}").exists()
     assert not Path(folder).exists()
+
+
+@pytest.mark.parametrize("title", decoding.CASES)
+def test_a_small_picture_is_made_and_read_for_every_one_that_is_measured(title: str) -> None:
+    decoding.shaped(decoding.CASES[title]._replace(size=(64, 64)).made())
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_what_a_format_loads_is_not_counted_as_memory_of_its_picture(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(decoding.Case((64, 64), "HEIF").made())
+    command = [sys.executable, "-m", "benchmarks.decoding", "--only", *[tmp_path / "small"] * 2]
+    done = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE, text=True)
+    size, took, mebibytes = done.stdout.strip().split(", ")
+    assert size.endswith(" kB")
+    assert float(took.removesuffix(" ms")) < 100
+    assert float(mebibytes.removesuffix(" MiB")) < 4
