@@ -61,8 +61,8 @@ def under_load(act: Callable[[Service], None], times: int) -> Tally:
         with Service(models) as service:
             service.start()
             stop = threading.Event()
-            asking = pool.submit(asyncio.run, ask(stop, service.url))
             try:
+                asking = pool.submit(asyncio.run, ask(stop, service.url))
                 for _ in range(times):
                     act(service)
             finally:

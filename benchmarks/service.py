@@ -17,7 +17,8 @@ import requests
 
 from garments.settings import PROJECT
 
-CORES = len(os.sched_getaffinity(0))
+_AFFINITY = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+CORES = len(_AFFINITY) or os.cpu_count() or 1
 _SECONDS_TO_START = 60
 _SECONDS_TO_STOP = 20
 _MOST_OF_OTHERS = 0.05  # of all cores
@@ -142,7 +143,7 @@ class Others:
     def _seconds(self) -> tuple[float, float, float]:
         """Busy and idle seconds of the cores that may be used; the busy ones of the measurement."""
         ticks = os.sysconf("SC_CLK_TCK")
-        names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        names = {f"cpu{number}" for number in _AFFINITY}
         lines = map(str.split, Path("/proc/stat").read_text().splitlines())
         cores = [map(int, line[1:9]) for line in lines if line[0] in names]
         user, nice, system, idle, waiting, *rest = map(sum, zip(*cores, strict=True))
