@@ -164,10 +164,16 @@ def test_only_of_a_photo_without_a_preview_it_is_said_that_none_was_kept(reviewe
     saved(ann.page)
 
 
-@pytest.mark.parametrize(("wide", "high"), [(390, 780), (683, 384), (1366, 768), (1920, 1080)])
+ALL_AT_ONCE = [(390, 780), (683, 384), (844, 390), (834, 1194), (1366, 768), (1920, 1080)]
+
+
+@pytest.mark.parametrize(("wide", "high"), ALL_AT_ONCE)
 def test_photo_and_buttons_are_seen_together(wide: int, high: int, reviewer) -> None:
     page = reviewer().page
     page.set_viewport_size({"width": wide, "height": high})
+    place = page.locator("#photo").bounding_box()
+    assert place
+    assert min(place["width"], place["height"]) >= 170  # CSS pixels: enough to judge it by
     page.locator("[data-answer='7']").scroll_into_view_if_needed()
     for number in ("0", "7", "none"):
         button = page.locator(f"[data-answer='{number}']")
