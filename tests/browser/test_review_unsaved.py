@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Dialog, Route, expect
 
-from tests.browser.conftest import NewPerson
+from tests.browser.conftest import WORD, NewPerson, Person
 from tests.browser.reviewing import Shop, answer_all, here, press, saved
 from tests.conftest import free_port, serving
 
@@ -95,9 +95,27 @@ def test_decisions_are_kept_while_the_service_looks_for_its_database_elsewhere(
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, reviewer) -> None:
-    ann = reviewer()
-    ann.provoked |= {" status of 401 ", " status of 403 "}
+@pytest.fixture
+def ann_with_token(shop: Shop, closed_service: str, person: NewPerson) -> Person:
+    """Ann, who reviews the same photos where a sign-in needs the token."""
+    ann = person()
+    ann.provoked.add(" status of 401 ")
+    ann.sign_in(closed_service, token=WORD)
+    ann.page.goto(f"{closed_service}/review?kind=doubtful")
+    here(ann.page)
+    return ann
+
+
+def sign_in_again(ann: Person) -> None:
+    """Follow the link that the notice has."""
+    ann.page.get_by_role("link", name="Sign in again").click()
+    ann.page.get_by_label("Your name").fill("Ann")
+    ann.page.get_by_label("Token").fill(WORD)
+    ann.page.locator("main button").click()
+
+
+def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, ann_with_token: Person) -> None:
+    ann = ann_with_token
     warned: list[Dialog] = []
 
     def hear(dialog: Dialog) -> None:
@@ -108,27 +126,45 @@ def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, reviewer) -> 
     ann.context.clear_cookies()
     name = press(ann.page, "4")
     expect(ann.page.get_by_role("alert")).to_contain_text("You are signed out.")
-    ann.page.get_by_role("link", name="Sign in again").click()
-    ann.page.get_by_label("Your name").fill("Ann")
-    ann.page.locator("main button").click()
-    expect(ann.page).to_have_url(f"{shop.url}/review")
+    sign_in_again(ann)
     saved(ann.page)
     assert shop.standing() == [(name, 4, "Ann")]
     assert not warned
 
 
-def test_whoever_signs_in_again_goes_on_with_the_same_kind(shop: Shop, reviewer) -> None:
-    ann = reviewer()
-    ann.provoked |= {" status of 401 ", " status of 403 "}
-    ann.page.goto(f"{shop.url}/review?kind=doubtful")
-    expect(ann.page.locator("#name")).not_to_be_empty()
+def test_whoever_signs_in_again_goes_on_with_the_same_kind(ann_with_token: Person) -> None:
+    ann = ann_with_token
+    reviewed = ann.page.url
     ann.context.clear_cookies()
     press(ann.page, "4")
-    ann.page.get_by_role("link", name="Sign in again").click()
-    ann.page.get_by_label("Your name").fill("Ann")
-    ann.page.locator("main button").click()
-    expect(ann.page).to_have_url(f"{shop.url}/review?kind=doubtful")
+    sign_in_again(ann)
+    expect(ann.page).to_have_url(reviewed)
     saved(ann.page)
+
+
+def test_of_two_tabs_the_one_from_before_a_new_sign_in_is_loaded_again_and_both_go_on(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    ann.provoked.add(" status of 403 ")
+    old, new = ann.page, ann.context.new_page()
+    warned: list[str] = []
+    old.on("dialog", lambda dialog: (warned.append(dialog.type), dialog.accept()))
+    new.goto(f"{shop.url}/sign-in?next=/review")
+    new.get_by_role("main").get_by_role("button").click()
+    here(new)
+    names = [press(old, "4")]
+    expect(old.get_by_role("alert")).to_contain_text("This page is out of date. 1 answer is not")
+    with old.expect_navigation():
+        old.get_by_role("button", name="Load the page again").click()
+    here(old)
+    saved(old)
+    for page in (new, old):
+        names.append(press(page, "4"))
+        saved(page)
+        expect(page.get_by_role("alert")).to_be_hidden()
+    assert shop.standing() == sorted((name, 4, "Ann") for name in names)
+    assert not warned
 
 
 def test_what_one_person_has_not_saved_is_never_sent_as_anothers(shop: Shop, reviewer) -> None:
@@ -226,8 +262,7 @@ def test_nobody_leaves_without_a_warning_while_an_answer_is_not_saved(shop: Shop
     warned.clear()
     ann.context.clear_cookies()
     other = press(page, "5")
-    again = page.get_by_role("link", name="Sign in again")
-    expect(again).to_be_visible()
+    expect(page.get_by_role("button", name="Load the page again")).to_be_visible()
     page.reload()
     assert warned == ["beforeunload"]
     ann.sign_in(shop.url, "Ann")
@@ -345,9 +380,9 @@ def test_while_the_service_is_away_it_is_said_why_no_photo_comes(shop: Shop, rev
     assert len(shop.standing()) == 4
 
 
-def test_that_one_is_signed_out_stays_said(shop: Shop, reviewer) -> None:
-    ann = reviewer()
-    ann.provoked |= {" status of 409 ", " status of 401 ", " status of 403 "}
+def test_that_one_is_signed_out_stays_said(ann_with_token: Person) -> None:
+    ann = ann_with_token
+    ann.provoked.add(" status of 409 ")
     page = ann.page
     page.clock.install()
     page.reload()

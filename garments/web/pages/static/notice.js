@@ -25,11 +25,11 @@ export class Notice {
     this.place.scrollTop = this.place.scrollHeight; // to the newest
   }
 
-  /** Tell why requests fail: the text, then the link if there is one to follow; no text when they do not. */
-  explain(text, link = null) {
+  /** Tell why requests fail: the text, then the link or button that helps; no text when they do not. */
+  explain(text, way = null) {
     if (text === this.told) return; // which is not to be heard again with each try
     this.told = text;
-    this.failing.replaceChildren(...[text, link].filter(Boolean));
+    this.failing.replaceChildren(...[text, way].filter(Boolean));
     this.refresh();
   }
 

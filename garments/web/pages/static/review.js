@@ -133,7 +133,7 @@ class Review {
         } else {
           this.explain(refused);
           this.refresh();
-          if (isSignedOut(refused)) break;
+          if (isOver(refused)) break;
           const pause = PAUSES[Math.min(this.failures++, PAUSES.length - 1)];
           await new Promise((go) => { this.go = go; setTimeout(go, 1000 * pause); });
           continue;
@@ -235,6 +235,10 @@ class Review {
         setTimeout(() => { this.leaving = false; }, 1000);
       });
       this.notice.explain(`You are signed out.${waiting} `, link);
+    } else if (isOutOfDate(refused)) {
+      const button = element("button", { type: "button" }, "Load the page again");
+      button.addEventListener("click", () => { this.leaving = true; location.reload(); });
+      this.notice.explain(`This page is out of date.${waiting} `, button);
     } else {
       const what = closed(`${count ? "Saving does not work" : "No photos come"}: ${refused.message}`);
       this.notice.explain(`${what}${waiting} Trying again.`);
@@ -353,7 +357,8 @@ class Review {
   /** Why there is no photo: a title, and what to expect. */
   ending() {
     if (this.trouble) {
-      const until = isSignedOut(this.trouble) ? "you sign in again" : "the service answers";
+      const again = isOutOfDate(this.trouble) ? "you load the page again" : "the service answers";
+      const until = isSignedOut(this.trouble) ? "you sign in again" : again;
       return [`No more photos until ${until}`, "What you have answered is kept here, and sent then."];
     }
     if (this.unsent.length) {
@@ -401,7 +406,17 @@ class Review {
 }
 
 function isSignedOut({ code }) {
-  return code === "signed_out" || code === "foreign_form";
+  return code === "signed_out";
+}
+
+/** Whether the session is another than the page's, as after a sign-in in another tab; or there is none. */
+function isOutOfDate({ code }) {
+  return code === "foreign_form";
+}
+
+/** Whether it would be refused again and again, however often this page sends it. */
+function isOver(refused) {
+  return isSignedOut(refused) || isOutOfDate(refused);
 }
 
 function start() {
