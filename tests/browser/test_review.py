@@ -254,6 +254,23 @@ def test_what_was_decided_before_the_window_was_closed_can_be_taken_back(
     assert shop.standing() == []
 
 
+def test_whoever_signs_out_lets_others_have_the_photos(shop: Shop, reviewer) -> None:
+    ann = reviewer().page
+    name = photo(ann)
+    ann.get_by_role("button", name="Sign out").click()
+    expect(ann).to_have_url(f"{shop.url}/sign-in")
+    assert photo(reviewer("Ben").page) == name
+
+
+def test_a_service_that_does_not_take_the_photos_back_holds_up_no_sign_out(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer().page
+    ann.route("**/review/release", lambda _: None)  # which is never answered
+    ann.get_by_role("button", name="Sign out").click()
+    expect(ann).to_have_url(f"{shop.url}/sign-in")
+
+
 def test_a_tab_that_nobody_uses_lets_its_photos_go(
     shop: Shop, open_service: str, person: NewPerson
 ) -> None:

@@ -11,6 +11,7 @@ const FEWEST = 2; // photos that are loaded ahead
 const KEEP_MILLISECONDS = 60_000; // between two signs that this tab is still there
 const LOOK_MILLISECONDS = 20_000; // between two looks for more, when there is none
 const UNSEEN_MILLISECONDS = 250; // in which nobody has seen a photo: two clicks may be of one answer
+const LEAVING_MILLISECONDS = 2_000; // that a sign-out waits, at most, until others have the photos
 const AWAY_MILLISECONDS = 300_000; // without a sign of a person, after which others get the photos
 const PAUSES = [1, 2, 4, 8, 15]; // seconds before a try after the first, second, … failure
 // What is refused for good. All else may be as it was later: also a service that knows no such path.
@@ -479,12 +480,13 @@ function start() {
     if (waiting && !review.leaving) event.preventDefault();
   });
   // Whoever leaves lets others have the photos at once; a reload of this tab gets them again.
-  addEventListener("pagehide", () => {
+  const release = async () => {
     const photos = review.items.map((item) => item.photo);
     if (!photos.length) return;
-    fetch("/review/release", {
+    await fetch("/review/release", {
       method: "POST",
       keepalive: true,
+      signal: AbortSignal.timeout(LEAVING_MILLISECONDS),
       headers: {
         "Content-Type": "application/json",
         "Accept": "application/json",
@@ -492,6 +494,13 @@ function start() {
       },
       body: JSON.stringify({ tab: review.tab, photos, until: review.until }),
     }).catch(() => {});
+  };
+  addEventListener("pagehide", release);
+  // Once signed out, nobody is there who might let them go.
+  document.querySelector(".person").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await release();
+    event.target.submit();
   });
   addEventListener("pageshow", (event) => { if (event.persisted) { review.items = []; review.ask(); } });
   // A page that nobody is at must not keep its photos from others.
