@@ -300,10 +300,14 @@ def night(desk: Desk, model: str = MODEL, directory: bytes = HERE, **columns: ob
         "confidence": 0.93,
     }
     desk.store.runs.finish(run, model, told | columns)
+    keep_report(desk, run)
+    return run
+
+
+def keep_report(desk: Desk, run: int) -> None:
     packer = Packer()
     packer.add("<title>Report</title>")
     desk.store.runs.keep_report(run, packer.packed() or b"")
-    return run
 
 
 def test_the_nights_are_a_table_and_plots_that_say_what_they_show(
@@ -319,6 +323,14 @@ def test_the_nights_are_a_table_and_plots_that_say_what_they_show(
     descriptions = re.findall(r"<title[^>]*>(.*?)</title>\s*<desc[^>]*>(.*?)</desc>", page)
     assert re.fullmatch(r"\S+ 10; \S+ 20", dict(descriptions)["Photos"])
     assert len(descriptions) == 16
+
+
+def test_a_night_that_failed_after_its_report_leads_to_it(desk: Desk, person: NewPerson) -> None:
+    run = desk.store.runs.begin(HERE)
+    keep_report(desk, run)
+    page = person("Ana").get("/runs")
+    assert "did not end, or is still running" in page
+    assert f'<a href="/runs/{run}/report">' in page
 
 
 @pytest.mark.parametrize(
