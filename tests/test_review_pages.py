@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from garments.bounds import none_at_least
 from garments.engine import Engine
+from garments.morning.drift import LEAST_PHOTOS
 from garments.store.nights import Packer
 from garments.store.tables import skips
 from garments.web.pages.plots import Plot
@@ -331,6 +332,17 @@ def test_a_night_that_failed_after_its_report_leads_to_it(desk: Desk, person: Ne
     page = person("Ana").get("/runs")
     assert "did not end, or is still running" in page
     assert f'<a href="/runs/{run}/report">' in page
+
+
+def test_a_night_of_few_new_photos_flattens_no_other(desk: Desk, person: NewPerson) -> None:
+    half = LEAST_PHOTOS // 2
+    night(desk, classes=[LEAST_PHOTOS - half, half, *[0] * 8])
+    night(desk, classes=[0, 0, LEAST_PHOTOS - 1, *[0] * 7])
+    page = person("Ana").get("/runs")
+    told = dict(re.findall(r"<title[^>]*>(.*?)</title>\s*<desc[^>]*>(.*?)</desc>", page))
+    assert re.fullmatch(r"\S+ 50.0\u00a0%", told["Trouser"])
+    assert re.fullmatch(r"\S+ 0.0\u00a0%", told["Pullover"])
+    assert f"fewer than {LEAST_PHOTOS} new photos are left out" in page
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NIGHTS = 90
 _REVIEWS = 20_000  # the last ones that are counted
 _MODELS = 3  # that are told of
+_LEAST_PHOTOS = 50  # new ones; fewer tell too little of a night, as in the morning's report
 _TARGETS = (0.01, 0.03)  # shares of wrong answers that the two models' cards allow
 # What the report is: one file with its own style, and nothing that runs.
 _REPORT_POLICY = (
@@ -54,6 +55,7 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
             place=place.decode(errors="replace"),
             plots=_plots(ended),
             mix=_mix(ended, labels),
+            least=_LEAST_PHOTOS,
             models=_of_models(reviews, [run for run in nights if run["ended"]], models),
             labels=[*labels, "None of these"],
             width=WIDTH,
@@ -190,7 +192,10 @@ def _plots(nights: Sequence[Run]) -> list[Plot]:
 
 
 def _mix(nights: Sequence[Run], labels: Sequence[str]) -> list[Plot]:
-    """The share of each class of the photos that were new, all on one scale."""
+    """The share of each class of the photos that were new, all on one scale.
+
+    In a night of one new photo one class would have all, and flatten every other night's.
+    """
     days = [_day(run) for run in nights]
     shares = [_shares(run["classes"], len(labels)) for run in nights]
     most = max((share for night in shares for share in night or ()), default=1.0)
@@ -201,7 +206,7 @@ def _mix(nights: Sequence[Run], labels: Sequence[str]) -> list[Plot]:
 
 
 def _shares(counts: Sequence[int] | None, classes: int) -> list[float] | None:
-    if not counts or len(counts) != classes or not sum(counts):
+    if not counts or len(counts) != classes or sum(counts) < _LEAST_PHOTOS:
         return None
     return [count / sum(counts) for count in counts]
 
