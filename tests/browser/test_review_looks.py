@@ -292,6 +292,21 @@ def test_no_range_of_a_class_is_cut(wide: int, shop: Shop, reviewer) -> None:
     assert page.locator(".plots.dense .soft").evaluate_all(cut) == 0
 
 
+def test_all_columns_of_the_nights_are_seen_and_printed(shop: Shop, reviewer) -> None:
+    page = reviewer().page
+    page.goto(f"{shop.url}/runs")
+    cell = page.locator("tbody .model-name").first
+    expect(cell).to_contain_text("+photo@")
+    table = page.locator(".wide")
+    is_cut = "one => one.scrollWidth > one.clientWidth"
+    assert not table.evaluate(is_cut)
+    line = "one => parseFloat(getComputedStyle(one).lineHeight)"
+    assert cell.evaluate("one => one.clientHeight") < 4 * cell.evaluate(line)  # two, and some space
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1047})  # A4, as Chromium prints it
+    assert not table.evaluate(is_cut)
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("wide", [360, 2560])
 def test_the_pages_are_open_to_all(wide: int, dark: bool, shop: Shop, reviewer) -> None:
