@@ -40,6 +40,16 @@ def test_the_help_opens_at_its_title_and_its_keys_change_nothing(reviewer) -> No
     expect(page.get_by_label("Use these keys")).to_be_focused()
 
 
+def test_after_the_help_was_opened_and_closed_by_mouse_enter_confirms(reviewer) -> None:
+    page = reviewer().page
+    page.get_by_role("button", name="Help").click()
+    expect(page.get_by_role("heading", name="Keys")).to_be_focused()
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#close")).not_to_be_focused()  # from the next frame on
+    press(page, "Enter")
+    saved(page)
+
+
 def test_a_screen_reader_hears_what_comes_next(shop: Shop, reviewer) -> None:
     page = reviewer().page
     expect(page.get_by_role("status")).to_have_text(re.compile(r"^Next: "))

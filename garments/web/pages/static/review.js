@@ -442,10 +442,10 @@ function start() {
     const { answer } = button.dataset;
     clicked(button, () => review.answer(answer === "none" ? null : Number(answer)));
   }
-  desk.addEventListener("click", ({ detail }) => {
-    // After a click of the mouse Enter means the next photo's likeliest class, not that button again.
-    if (detail) document.activeElement.blur();
-  });
+  // After a click of the mouse Enter means the next photo's likeliest class, not that button again. It
+  // loses the focus before the help opens, which would give it back.
+  const blur = ({ detail }) => { if (detail) document.activeElement.blur(); };
+  desk.addEventListener("click", blur, { capture: true });
   at("photo").addEventListener("load", ({ target }) => {
     target.classList.toggle("coarse", target.naturalWidth < 64);
     review.arrived();
