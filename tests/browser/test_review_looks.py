@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import assert_fits, faults_of
+from tests.browser.conftest import NewPerson, assert_fits, faults_of
 from tests.browser.reviewing import Shop, click, here, photo, press, saved
 
 
@@ -315,6 +315,18 @@ def test_all_columns_of_the_nights_are_seen_and_printed(shop: Shop, reviewer) ->
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 718, "height": 1047})  # A4, as Chromium prints it
     assert not table.evaluate(is_cut)
+
+
+@pytest.mark.parametrize("bar", [".bar", ".track span"])
+def test_the_report_has_its_bars_where_a_system_takes_the_colours_away(
+    bar: str, shop: Shop, person: NewPerson
+) -> None:
+    page = person().page
+    page.emulate_media(forced_colors="active")
+    page.goto(f"file://{shop.output.parent}/report.html")
+    background = "one => getComputedStyle(one).backgroundColor"
+    drawn = page.locator(bar).first.evaluate(background)
+    assert drawn != page.locator("body").evaluate(background)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
