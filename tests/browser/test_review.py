@@ -344,7 +344,8 @@ def test_what_is_surely_none_of_the_classes_is_confirmed_as_that(shop: Shop, rev
     first = page.locator("#top li").first
     expect(first).to_have_text("None of the ten, at least98.0\u00a0%")
     expect(page.locator("#photo")).to_have_attribute("alt", re.compile("None of the ten, at least"))
-    expect(page.locator("[data-answer=none]")).to_have_class("likely")
+    expect(page.locator("#why")).to_have_text("none of the ten seems right")
+    expect(page.locator(".likely > span")).to_have_text(["T-shirt/top", "None of these"])
     name = press(page, "Enter")
     saved(page)
     assert shop.standing() == [(name, None, "Ann")]

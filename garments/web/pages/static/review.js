@@ -18,9 +18,11 @@ const PAUSES = [1, 2, 4, 8, 15]; // seconds before a try after the first, second
 const GONE = new Set(["decided", "unknown_photo", "malformed_request"]);
 const WHY = {
   doubtful: "the model is in doubt",
+  none: "none of the ten seems right",
   wrong: "accepted, but not what the slip says",
   sample: "a sample of the accepted",
 };
+const LIKELY = 0.01; // the least share of a class whose button is marked
 const NO_PREVIEW = "No preview of this photo was kept. Look at the file itself.";
 const NOT_LOADED = "The photo could not be loaded. It is tried again.";
 const NOT_HERE = "The photo is not here yet.";
@@ -286,16 +288,17 @@ class Review {
     at("done").hidden = true;
     if (item.photo === this.shown) return;
     this.shown = item.photo;
-    const { label, shares } = likeliest(item);
+    const { answer, label, shares } = likeliest(item);
     const guesses = shares.map(([name, share]) => `${name} ${percent(share)}`);
     this.picture(item);
     at("photo").alt = `The photo to sort; the model says ${guesses[0]}`;
     at("name").textContent = at("name").title = item.name;
     at("expected").textContent = item.expected ?? "none";
-    at("why").textContent = WHY[item.kind];
+    // Of none of the classes the model may be quite sure.
+    at("why").textContent = WHY[item.kind === "doubtful" && answer === null ? "none" : item.kind];
     at("first").textContent = label;
     at("top").replaceChildren(...bars(shares));
-    const likely = new Set([label, ...item.top.map(([name]) => name)]);
+    const likely = new Set([label, ...shares.filter(([, share]) => share >= LIKELY).map(([name]) => name)]);
     for (const button of document.querySelectorAll("[data-answer]")) {
       button.classList.toggle("likely", likely.has(button.lastElementChild.textContent));
     }
