@@ -236,15 +236,28 @@ def test_the_api_never_opens_the_cookie(
 # Whose request it is
 
 
-@pytest.mark.parametrize("path", ["/look", "/sign-out"])
 @pytest.mark.parametrize("given", ["", "wrong"])
 def test_a_form_without_the_token_of_the_session_is_refused(
-    given: str, path: str, client: FlaskClient
+    given: str, client: FlaskClient
 ) -> None:
     sign_in(client)
     form_token(client)
-    answer = client.post(path, data={"csrf_token": given, "name": "Ann"})
+    answer = client.post("/look", data={"csrf_token": given, "name": "Ann"})
     assert (answer.status_code, answer.json["code"]) == (403, "foreign_form")
+
+
+def test_whoever_signs_out_on_a_page_from_before_a_new_sign_in_is_signed_out(
+    closed: FlaskClient,
+) -> None:
+    sign_in(closed)
+    old = {"csrf_token": form_token(closed)}
+    sign_in(closed)
+    foreign = closed.post("/sign-out", data=old, headers={"Sec-Fetch-Site": "cross-site"})
+    assert foreign.status_code == 403
+    assert closed.get("/").status_code == 200
+    own = closed.post("/sign-out", data=old, headers={"Sec-Fetch-Site": "same-origin"})
+    assert own.headers["Location"] == "/sign-in"
+    assert closed.get("/").status_code == 303
 
 
 @pytest.mark.parametrize(

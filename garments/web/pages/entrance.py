@@ -106,7 +106,11 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
                 require_own_site(request)
                 faults = {"form": _LATE} | _cookie_fault()
                 return make_response(form(_given_name(), faults), 403)
-            require_own_form(request)
+            if request.endpoint == "pages.sign_out":
+                # A page from before a new sign-in has another token; who leaves is not kept.
+                require_own_site(request)
+            else:
+                require_own_form(request)
         return None
 
     def form(name: str, faults: Mapping[str, str]) -> str:
