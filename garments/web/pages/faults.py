@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, make_response, render_template, request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from garments.web.access import is_by_a_person, is_page_wanted
 from garments.web.pages.entrance import confined
@@ -12,7 +12,7 @@ from garments.web.watch import refused
 
 
 def answer_errors_as_pages(pages: Blueprint) -> None:
-    """Make each Refusal that leaves a view a page, and what is said of an address without one.
+    """Make each Refusal that leaves a view a page, and what is said of an address that is none.
 
     Whoever does not want HTML more than JSON gets a problem.
     """
@@ -31,6 +31,19 @@ def answer_errors_as_pages(pages: Blueprint) -> None:
         if not is_by_a_person(request):
             return problem(request.path, "not_found", NOWHERE)
         return confined(_page("not_found", "no page of the service has this address"))
+
+    @pages.app_errorhandler(MethodNotAllowed)
+    def no_page(error: MethodNotAllowed) -> Response:
+        refused("method_not_allowed")
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        headers = {"Allow": allowed}
+        if not is_by_a_person(request):
+            detail = f"allowed are: {allowed}"
+            return problem(request.path, "method_not_allowed", detail, headers)
+        detail = "this address is no page to open: only forms and programs send something to it"
+        page = confined(_page("method_not_allowed", detail))
+        page.headers.update(headers)
+        return page
 
 
 def _page(code: str, detail: str, again: str | None = None) -> Response:
