@@ -84,7 +84,7 @@ class Card {
     this.pictures = element("div", { class: "pictures" }, figure(this.photo, "The photo"));
     this.answer = element("div", { class: "answer" });
     const title = element("h3", { class: "file" }, element("bdi", {}, this.name));
-    this.root = element("li", { class: "card" }, title, this.pictures, this.answer);
+    this.root = element("li", { class: "card", tabindex: -1 }, title, this.pictures, this.answer);
   }
 
   ask() {
@@ -169,7 +169,10 @@ class Card {
 
   again() {
     const button = element("button", { type: "button" }, "Try again");
-    button.addEventListener("click", () => this.ask());
+    button.addEventListener("click", () => {
+      this.root.focus(); // the button goes, and would take the focus along
+      this.ask();
+    });
     return button;
   }
 }
