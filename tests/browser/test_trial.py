@@ -1,6 +1,7 @@
 """The page "Try it", as a person uses it."""
 
 import base64
+import io
 import os
 from pathlib import Path
 
@@ -153,6 +154,17 @@ def test_what_the_browser_cannot_show_the_service_shows(kind: str, ann: Person) 
     expect(cards(ann.page)).to_contain_text("photo@")
     photo = cards(ann.page).get_by_role("img", name="The photo", exact=True)
     expect(photo).to_have_js_property("naturalWidth", NOISE.width)
+
+
+def test_what_is_cut_out_lies_on_white_as_for_the_model(
+    open_service: str, person: NewPerson
+) -> None:
+    page = person(dark=True).page
+    page.goto(open_service)
+    clear = Image.new("RGBA", (40, 60))
+    choose(page, file("shirt.png", encoded(clear, "PNG")))
+    shown = Image.open(io.BytesIO(page.get_by_alt_text("The photo", exact=True).screenshot()))
+    assert shown.convert("RGB").getpixel((shown.width // 2, shown.height // 2)) == (255, 255, 255)
 
 
 def test_a_name_is_text_and_never_markup(ann: Person) -> None:
