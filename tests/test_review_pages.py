@@ -389,6 +389,20 @@ def test_how_right_all_are_waits_for_a_night_that_counts_what_the_model_accepted
     assert "Right of all, as far as these tell 100.0 %" in page
 
 
+def test_a_doubtful_photo_of_none_of_the_classes_is_told_of_beside_the_rates(
+    desk: Desk, person: NewPerson
+) -> None:
+    desk.add("a", "b", "c", "d")
+    for name, answer in (("a", 3), ("b", 4), ("c", None), ("d", None)):
+        desk.decide(name, answer)
+    night(desk)
+    page = " ".join(re.sub(r"<[^>]+>", " ", person("Ana").get("/runs")).split())
+    doubtful = page.partition("Right of the doubtful ones that were looked at ")[2]
+    assert doubtful.startswith("50.0 % (1 of 2; ")
+    assert "2 more showed none of the ten, for which no class is right" in doubtful
+    assert "None of these, accepted" not in page
+
+
 def accepts(count: int) -> dict[str, int]:
     """What a night notes whose models accepted so many of a hundred answers."""
     return {"model_answers": 100, "model_accepts": count}

@@ -6,7 +6,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 from flask import Flask, Request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from garments.web.problems import Refusal
 
@@ -37,8 +37,9 @@ def is_by_a_person(request: Request) -> bool:
 
 
 def is_mistyped(request: Request) -> bool:
-    """Whether a person went to an address that is none, which can be told without a token."""
-    return isinstance(request.routing_exception, NotFound) and is_by_a_person(request)
+    """Whether a person went to an address that is no page, which can be told without a token."""
+    is_none = isinstance(request.routing_exception, (NotFound, MethodNotAllowed))
+    return is_none and is_by_a_person(request)
 
 
 def require_token(request: Request, token: str) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
@@ -96,35 +96,37 @@ def headers_of(code: str) -> Mapping[str, str]:
 def answer_errors_as_problems(app: Flask) -> None:
     """Make every exception that leaves a view a problem answer."""
 
-    def answer(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-        refused(code)
-        return problem(request.path, code, detail, headers)
-
     @app.errorhandler(BadImage)
     @app.errorhandler(Refusal)
     def unwilling(error: BadImage | Refusal) -> Response:
-        return answer(error.code, str(error))
+        return _answer(error.code, str(error))
 
-    @app.errorhandler(HTTPException)
-    def rejected(error: HTTPException) -> Response:
-        if isinstance(error, NotFound):
-            return answer("not_found", NOWHERE)
-        if isinstance(error, MethodNotAllowed):
-            allowed = ", ".join(sorted(error.valid_methods or ()))
-            return answer("method_not_allowed", f"allowed are: {allowed}", {"Allow": allowed})
-        if isinstance(error, RequestEntityTooLarge):
-            most = app.config["MAX_CONTENT_LENGTH"]
-            detail = (
-                f"a request has at most {most:,} bytes: send fewer or smaller pictures at a time"
-            )
-            return answer("request_too_large", detail)
-        if isinstance(error, RequestedRangeNotSatisfiable):
-            size = {"Content-Range": f"bytes */{error.length}"} if error.length is not None else {}
-            return answer("no_such_range", "ask for bytes that the file has, or for all", size)
-        # What is left are requests that Werkzeug cannot parse, and bodies that broke off.
-        return answer("malformed_request", error.description or "the request is malformed")
+    app.register_error_handler(HTTPException, rejected)
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         logger.error("a request failed", exc_info=error)
-        return answer("internal_error", FAILED)
+        return _answer("internal_error", FAILED)
+
+
+def rejected(error: HTTPException) -> Response:
+    """The problem of a request that no view is for, or that could not be read whole."""
+    if isinstance(error, NotFound):
+        return _answer("not_found", NOWHERE)
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        return _answer("method_not_allowed", f"allowed are: {allowed}", {"Allow": allowed})
+    if isinstance(error, RequestEntityTooLarge):
+        most = current_app.config["MAX_CONTENT_LENGTH"]
+        detail = f"a request has at most {most:,} bytes: send fewer or smaller pictures at a time"
+        return _answer("request_too_large", detail)
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        size = {"Content-Range": f"bytes */{error.length}"} if error.length is not None else {}
+        return _answer("no_such_range", "ask for bytes that the file has, or for all", size)
+    # What is left are requests that Werkzeug cannot parse, and bodies that broke off.
+    return _answer("malformed_request", error.description or "the request is malformed")
+
+
+def _answer(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    refused(code)
+    return problem(request.path, code, detail, headers)

@@ -7,7 +7,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from garments.web.access import is_by_a_person, is_page_wanted
 from garments.web.pages.entrance import confined
-from garments.web.problems import NOWHERE, PROBLEMS, Refusal, problem
+from garments.web.problems import PROBLEMS, Refusal, problem, rejected
 from garments.web.watch import refused
 
 
@@ -26,23 +26,21 @@ def answer_errors_as_pages(pages: Blueprint) -> None:
         return _page(refusal.code, str(refusal), again)
 
     @pages.app_errorhandler(NotFound)
-    def nowhere(_: NotFound) -> Response:
-        refused("not_found")
-        if not is_by_a_person(request):
-            return problem(request.path, "not_found", NOWHERE)
-        return confined(_page("not_found", "no page of the service has this address"))
+    def nowhere(error: NotFound) -> Response:
+        return as_page(rejected(error), "not_found", "no page of the service has this address")
 
     @pages.app_errorhandler(MethodNotAllowed)
     def no_page(error: MethodNotAllowed) -> Response:
-        refused("method_not_allowed")
-        allowed = ", ".join(sorted(error.valid_methods or ()))
-        headers = {"Allow": allowed}
-        if not is_by_a_person(request):
-            detail = f"allowed are: {allowed}"
-            return problem(request.path, "method_not_allowed", detail, headers)
         detail = "this address is no page to open: only forms and programs send something to it"
-        page = confined(_page("method_not_allowed", detail))
-        page.headers.update(headers)
+        return as_page(rejected(error), "method_not_allowed", detail)
+
+    def as_page(told: Response, code: str, detail: str) -> Response:
+        """What a program is told, or to a person the page instead."""
+        if not is_by_a_person(request):
+            return told
+        page = confined(_page(code, detail))
+        if "Allow" in told.headers:
+            page.headers["Allow"] = told.headers["Allow"]
         return page
 
 

@@ -96,6 +96,8 @@ class _Model:
     accepts_from: float | None
     """The threshold on its card, where it is served here."""
     doubtful: evidence.Rate
+    strangers: int
+    """How many doubtful photos beside these were found to be none of the classes."""
     wrong: evidence.Rate
     sample: evidence.Rate
     overall: _Overall | None
@@ -121,7 +123,7 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
             _Model(
                 name,
                 cards[name].accept_threshold if name in cards else None,
-                *(doubtful, wrong, sample),
+                *(doubtful, sum(map(evidence.is_stranger, own)), wrong, sample),
                 _overall(name, reviews, nights),
                 evidence.by_class(own, classes),
                 Plot("Right, by week", shares, days, _percent, 0, 1),
