@@ -377,14 +377,17 @@ def test_who_mistypes_an_address_gets_a_page_that_leads_back(
 
 
 @pytest.mark.parametrize("path", ["/sign-out", "/look", "/review/next", "/predict"])
+@pytest.mark.parametrize("token", ["", WORD])
 def test_who_opens_what_only_takes_forms_gets_a_page_and_a_program_a_problem(
-    path: str, client: FlaskClient
+    path: str, token: str, make_client: MakeClient
 ) -> None:
+    client = make_client(api_token=token)
     page = client.get(path, headers={"Accept": BROWSER})
     assert (page.status_code, page.mimetype) == (405, "text/html")
     assert "This address is no page to open" in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    told = client.get(path, headers={"Accept": "*/*"})
+    bearer = {"Authorization": f"Bearer {token}"}
+    told = client.get(path, headers={"Accept": "*/*"} | bearer)
     assert (told.status_code, told.json["detail"]) == (405, "allowed are: OPTIONS, POST")
     assert page.headers["Allow"] == told.headers["Allow"] == "OPTIONS, POST"
 
