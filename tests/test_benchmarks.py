@@ -267,7 +267,7 @@ def test_no_two_photos_of_one_source_are_alike_and_all_are_answered(
 def test_a_benchmark_that_is_told_to_stop_leaves_no_service_and_no_folder(number: int) -> None:
     port = free_port()
     program = f"""if True:
-        import sys, tempfile, time
+        import signal, sys, tempfile, time
         from benchmarks.ending import run
         from benchmarks.service import running
         def main():
@@ -276,6 +276,7 @@ def test_a_benchmark_that_is_told_to_stop_leaves_no_service_and_no_folder(number
             with tempfile.TemporaryDirectory() as folder, running(command, ready) as service:
                 print(service.pid, folder, flush=True)
                 time.sleep(60)
+        signal.signal({number:d}, signal.SIG_DFL)  # these tests may run under nohup
         run(main)
     """
     command = [sys.executable, "-c", program]
