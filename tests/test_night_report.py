@@ -226,7 +226,9 @@ def test_a_small_file_is_its_own_thumbnail(boot: bytes) -> None:
     assert thumbnail(boot) == boot
 
 
-@pytest.mark.parametrize("content", [b"", b"junk" * 2000, b"\x89PNG\r\n\x1a\n" + b"x" * 5000])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x89PNG\r\n\x1a\n", b"junk" * 2000, b"\x89PNG\r\n\x1a\n" + b"x" * 5000]
+)
 def test_what_cannot_be_drawn_has_no_thumbnail(content: bytes) -> None:
     assert thumbnail(content) is None
 

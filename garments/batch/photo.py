@@ -20,7 +20,7 @@ _SMALL_ENOUGH = 4096  # bytes: a file of that size needs no smaller copy
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # how they begin
 _NOTES = re.compile(rb"\xff[\xe1-\xef\xfe]")  # where a JPEG says more than how it looks
 _LOOKS = (b"IHDR", b"PLTE", b"sRGB", b"gAMA", b"cHRM", b"sBIT", b"pHYs", b"IDAT", b"IEND")
-_WITH_ALPHA = (4, 6)  # of the colour types of PNG
+_WITH_ALPHA = (b"\4", b"\6")  # of the colour types of PNG
 _PHOTOMETRIC = 262  # the tag of a TIFF that says what its samples mean; 0: that 0 is white
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _MOST_PIXELS = 50_000_000
@@ -93,12 +93,12 @@ def thumbnail(content: bytes) -> bytes | None:
 
 def _is_bare_png(content: bytes) -> bool:
     """Whether a PNG has neither words beside its picture nor anything to see through."""
-    if not content.startswith(_PNG) or content[25] in _WITH_ALPHA:
+    if not content.startswith(_PNG) or content[25:26] in _WITH_ALPHA:
         return False
     place = len(_PNG)
-    while (kind := content[place + 4 : place + 8]) in _LOOKS:
+    while content[place + 4 : place + 8] in _LOOKS:
         place += 12 + int.from_bytes(content[place : place + 4], "big")
-    return kind == b"" and place == len(content)
+    return place == len(content) and content[-8:-4] == b"IEND"
 
 
 def _is_bare_jpeg(content: bytes) -> bool:
