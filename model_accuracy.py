@@ -1,6 +1,7 @@
 """Say how accurate predictions.csv is: scores, a table a class, and the confusion matrix."""
 
 import argparse
+import signal
 from pathlib import Path
 
 from garments import accuracy, report
@@ -20,10 +21,8 @@ def main() -> None:
     given = parser.parse_args()
     try:
         rows = read_predictions(given.predictions, len(LABELS))
-        if given.labels:
-            truth = accuracy.read_labels(given.labels, LABELS)
-        else:
-            truth = accuracy.labels_in_names(rows, len(LABELS))
+        told = given.labels and accuracy.read_labels(given.labels, LABELS)
+        truth = told or accuracy.labels_in_names(rows, len(LABELS))
         others = given.against and read_predictions(given.against, len(LABELS))
         scores = accuracy.compare(rows, truth, len(LABELS))
         texts = accuracy.beside(rows, truth), report.as_text(scores, LABELS)
@@ -37,4 +36,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` takes what it wants
     main()

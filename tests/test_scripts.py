@@ -1,6 +1,9 @@
 """The scripts as a person runs them; batch_request.py and app.py have files of their own."""
 
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,6 +161,18 @@ def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: P
     assert done.returncode == 2
     assert told in done.stderr
     assert not (tmp_path / "matrix.png").exists()
+
+
+def test_accuracy_that_nobody_reads_to_the_end_ends_without_a_word(
+    ten_right: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-u", "model_accuracy.py", ten_right, "--plot", tmp_path / "m.png"]
+    with subprocess.Popen(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == -signal.SIGPIPE
 
 
 def test_accuracy_that_cannot_be_drawn_is_told_all_the_same(
