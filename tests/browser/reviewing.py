@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from garments import batch
 from garments.predictions import Row, read_predictions
@@ -81,6 +81,18 @@ def click(page: Page, act: Callable[[], object]) -> str:
 def saved(page: Page) -> None:
     """Wait until the service has all that was decided."""
     expect(page.locator("#desk")).to_have_attribute("data-unsent", "0")
+
+
+def leaves_anyway(page: Page) -> list[str]:
+    """Leave the page whatever it asks; the kinds of its questions, as they come."""
+    asked: list[str] = []
+
+    def leave(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", leave)
+    return asked
 
 
 def answer_all(page: Page) -> None:

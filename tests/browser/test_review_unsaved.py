@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Dialog, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import WORD, NewPerson, Person
-from tests.browser.reviewing import Shop, answer_all, here, press, saved
+from tests.browser.reviewing import Shop, answer_all, here, leaves_anyway, press, saved
 from tests.conftest import free_port, serving
 
 
@@ -18,7 +18,7 @@ def test_what_was_taken_back_before_it_was_saved_is_shown_after_a_reload(
     ann = reviewer()
     ann.provoked.add("net::ERR_FAILED")
     page = ann.page
-    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    leaves_anyway(page)
     page.route("**/review/decide", lambda route: route.abort())
     name = press(page, "4")
     expect(page.get_by_role("alert")).to_be_visible()
@@ -53,7 +53,7 @@ def test_decisions_are_kept_while_the_service_fails_and_through_a_reload(
     told = page.get_by_role("alert")
     expect(told).to_contain_text("Saving does not work: it is away. 3 answers are not saved yet")
     assert shop.standing() == []
-    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    leaves_anyway(page)
     page.reload()
     expect(told).to_contain_text("3 answers are not saved yet")
     failing["is"] = False
@@ -116,13 +116,7 @@ def sign_in_again(ann: Person) -> None:
 
 def test_whoever_is_signed_out_meanwhile_loses_nothing(shop: Shop, ann_with_token: Person) -> None:
     ann = ann_with_token
-    warned: list[Dialog] = []
-
-    def hear(dialog: Dialog) -> None:
-        warned.append(dialog)
-        dialog.accept()
-
-    ann.page.on("dialog", hear)
+    warned = leaves_anyway(ann.page)
     ann.context.clear_cookies()
     name = press(ann.page, "4")
     expect(ann.page.get_by_role("alert")).to_contain_text("You are signed out.")
@@ -148,8 +142,7 @@ def test_of_two_tabs_the_one_from_before_a_new_sign_in_is_loaded_again_and_both_
     ann = reviewer()
     ann.provoked.add(" status of 403 ")
     old, new = ann.page, ann.context.new_page()
-    warned: list[str] = []
-    old.on("dialog", lambda dialog: (warned.append(dialog.type), dialog.accept()))
+    warned = leaves_anyway(old)
     new.goto(f"{shop.url}/sign-in?next=/review")
     new.get_by_role("main").get_by_role("button").click()
     here(new)
@@ -171,7 +164,7 @@ def test_what_one_person_has_not_saved_is_never_sent_as_anothers(shop: Shop, rev
     ann = reviewer()
     ann.provoked.add("net::ERR_FAILED")
     page = ann.page
-    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    leaves_anyway(page)
     page.route("**/review/decide", lambda route: route.abort())
     name = press(page, "4")
     expect(page.get_by_role("alert")).to_contain_text("1 answer is not saved yet")
@@ -201,7 +194,7 @@ def test_what_waits_is_counted_in_answers_and_the_rest_is_called_what_it_is(
     ann = reviewer()
     ann.provoked.add("net::ERR_FAILED")
     page = ann.page
-    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    leaves_anyway(page)
     page.route(re.compile("/review/(decide|skip|undo)$"), lambda route: route.abort())
     told = page.get_by_role("alert")
     press(page, "s")
@@ -228,7 +221,7 @@ def test_what_an_earlier_page_kept_without_a_name_is_sent_too(shop: Shop, review
         delete step.who;
         sessionStorage.setItem("review-unsent", JSON.stringify([step]));
     }""")
-    page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    leaves_anyway(page)
     page.unroute("**/review/decide")
     page.reload()
     saved(page)
@@ -241,13 +234,7 @@ def test_nobody_leaves_without_a_warning_while_an_answer_is_not_saved(shop: Shop
     # A browser warns only of a page that has been used since it was loaded.
     ann.provoked |= {" status of 401 ", " status of 403 ", "never had a user gesture"}
     page = ann.page
-    warned: list[str] = []
-
-    def hear(dialog: Dialog) -> None:
-        warned.append(dialog.type)
-        dialog.accept()
-
-    page.on("dialog", hear)
+    warned = leaves_anyway(page)
     page.reload()
     here(page)
     assert warned == []
@@ -277,13 +264,7 @@ def test_whoever_has_anothers_answers_in_the_tab_is_warned_before_it_closes(
     ann = reviewer()
     ann.provoked.add("net::ERR_FAILED")
     page = ann.page
-    warned: list[str] = []
-
-    def hear(dialog: Dialog) -> None:
-        warned.append(dialog.type)
-        dialog.accept()
-
-    page.on("dialog", hear)
+    warned = leaves_anyway(page)
     page.route("**/review/decide", lambda route: route.abort())
     press(page, "4")
     ann.sign_in(shop.url, "Ben")
