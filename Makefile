@@ -120,7 +120,7 @@ bench-breakdown: $(VENV)/.everything .venv-peers/servers/.made
 bench-decoding: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.decoding --write
 
-# Three minutes, and a quarter of an hour.
+# Two minutes, and six.
 bench-overload: $(VENV)/.everything
 	$(BIN)/python -m benchmarks.overload
 

@@ -503,7 +503,8 @@ def test_a_model_whose_place_a_killed_run_left_empty_is_put_back_before_training
     folder = old_model(tmp_path)
     folder.rename(tmp_path / ".model.old")
     (tmp_path / ".model.part").mkdir()
-    restore(folder)
+    with pytest.raises(training.TrainingError, match="is no model folder"):  # but was put back
+        run.check(folder, (0,), 1, "tensorflow")
     assert [path.name for path in folder.iterdir()] == ["old"]
     (tmp_path / ".model.old").mkdir()  # which another run was about to remove
     restore(folder)
