@@ -7,7 +7,7 @@ import sys
 
 gc.disable()  # modules make no garbage: to look for it takes a third of a night without photos
 from garments import batch
-from garments.batch.command import parser
+from garments.batch import command
 from garments.settings import Settings
 
 gc.freeze()
@@ -17,7 +17,7 @@ logger = logging.getLogger("batch_request")
 
 def main() -> int:
     """Run one night and return the exit code that README.md explains."""
-    given = vars(parser(__doc__).parse_args())
+    given = command.given(__doc__)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

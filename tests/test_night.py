@@ -402,7 +402,7 @@ def test_a_table_that_is_a_link_is_written_where_it_leads(place: Place) -> None:
     [
         ("nowhere/table.csv", "nowhere is no folder: make it"),
         ("predictions.csv", "cannot be written: choose another"),
-        ("photos", "cannot be written: choose another"),
+        ("photos", "photos\\) is a folder: name the table"),
         ("photos/a.png", "has the name of an image"),
         ("report.html", "is where the report goes"),
         ("predictions.db", "predictions.db would be written over"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 ENGINES = ("service", "ray")
 _CODES = (
@@ -13,8 +14,20 @@ _CODES = (
 )
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """What reads it; places are text, since a URL is one too."""
+def given(description: str | None) -> dict[str, Any]:
+    """What it says, by the option; ends the process with code 2 where it cannot be meant.
+
+    Places are text, since a URL is one too.
+    """
+    made = _parser(description)
+    found = vars(made.parse_args())
+    urls = [found[name] for name in ("directory", "output") if "://" in found[name]]
+    if urls and found["engine"] != "ray":
+        made.error(f"{urls[0]} is no folder or file here: add --engine ray, which reads s3:// URLs")
+    return found
+
+
+def _parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=description, epilog=_CODES)
     made.add_argument(
         "directory",

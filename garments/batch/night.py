@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,11 +21,12 @@ from garments.batch import canary
 from garments.batch.carried import Carried
 from garments.batch.client import Client
 from garments.batch.errors import UsageError
-from garments.batch.morning import REPORT, write_report
+from garments.batch.morning import write_report
+from garments.batch.outputs import check_archive, check_output
 from garments.batch.posting import Night
 from garments.batch.slips import read_slips
 from garments.batch.table import Table
-from garments.batch.walk import EXTENSIONS, Findings, tell_left_out, walk
+from garments.batch.walk import Findings, tell_left_out, walk
 from garments.batch.writing import afterwards, write_table
 from garments.card import Card, CardError, read_card
 from garments.predictions import Row
@@ -111,9 +112,9 @@ def run(
     started, clock = datetime.now().astimezone(), time.monotonic()
     directory, store = Path(directory), Store(settings.database_url)
     needed = [*store.files, *([expected] if expected else [])]
-    output = _check_output(Path(output).absolute(), needed)
+    output = check_output(Path(output).absolute(), needed)
     if archive:
-        _check_archive(directory, archive)
+        check_archive(directory, archive)
     card = _card(settings, model or settings.model)
     with store.locked(), closing(store), scratch() as findings:
         if expected:
@@ -240,55 +241,6 @@ def _forget_archived(night: Night, folder: Path) -> None:
 def _name(row: Row) -> bytes:
     """What rows are sorted by."""
     return os.fsencode(row.filename)
-
-
-def _check_output(output: Path, needed: Iterable[Path]) -> Path:
-    """Where the table goes, if what a whole night's work comes to can be written there.
-
-    Nor may table and report take the place of a file that is `needed`. Raises UsageError.
-    """
-    place = require_replaceable(output)
-    report = require_replaceable(place.with_name(REPORT))
-    for path in (output, place, report):
-        if path.name.lower().endswith(EXTENSIONS):
-            raise UsageError(
-                f"{path} has the name of an image: choose a --output that ends in .csv"
-            )
-    if place == report:
-        raise UsageError(f"{output} is where the report goes: choose another --output")
-    for path in needed:
-        if Path(os.path.realpath(path)) in (place, report):
-            raise UsageError(f"{path} would be written over: choose another --output")
-    return place
-
-
-def require_replaceable(output: Path) -> Path:
-    """Where `output` really is, behind all links.
-
-    Raises UsageError unless there may be a new file, or another one in the place of this.
-    """
-    place = Path(os.path.realpath(output))
-    if not os.path.isdir(place.parent):
-        raise UsageError(f"{place.parent} is no folder: make it, or choose another --output")
-    # A link of which a link is left leads in a circle.
-    replaceable = os.path.isfile(place) or not (os.path.exists(output) or place.is_symlink())
-    if not (place.name and replaceable and os.access(place.parent, os.R_OK | os.W_OK | os.X_OK)):
-        told = f"{output} (a link to {place})" if output.is_symlink() else output
-        raise UsageError(f"{told} cannot be written: choose another --output")
-    return place
-
-
-def _check_archive(directory: Path, archive: Path) -> None:
-    """Refuse an archive that the next night would walk through or empty, or that takes nothing."""
-    photos, kept = directory.resolve(), archive.resolve()
-    if photos == kept or photos in kept.parents or kept in photos.parents:
-        raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
-    there = next(place for place in (kept, *kept.parents) if os.path.exists(place))
-    if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
-        raise UsageError(
-            f"{archive} can take no photos: {there} is no folder, or this user may not write "
-            "there; choose another --archive"
-        )
 
 
 def _card(settings: Settings, name: str) -> Card:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from garments.batch.errors import ReconcileError, UsageError
-from garments.batch.night import require_replaceable, scratch
+from garments.batch.night import scratch
+from garments.batch.outputs import require_replaceable
 from garments.batch.walk import tell_left_out
 from garments.batch.writing import afterwards
 from garments.card import CardError, is_model_folder, read_model

@@ -1,0 +1,62 @@
+"""Whether table, report and archive can be where they are to be, asked before the work begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from garments.batch.errors import UsageError
+from garments.batch.morning import REPORT
+from garments.batch.walk import EXTENSIONS
+
+
+def check_output(output: Path, needed: Iterable[Path]) -> Path:
+    """Where the table goes, if what a whole night's work comes to can be written there.
+
+    Nor may table and report take the place of a file that is `needed`. Raises UsageError.
+    """
+    place = require_replaceable(output)
+    report = require_replaceable(place.with_name(REPORT))
+    for path in (output, place, report):
+        if path.name.lower().endswith(EXTENSIONS):
+            raise UsageError(
+                f"{path} has the name of an image: choose a --output that ends in .csv"
+            )
+    if place == report:
+        raise UsageError(f"{output} is where the report goes: choose another --output")
+    for path in needed:
+        if Path(os.path.realpath(path)) in (place, report):
+            raise UsageError(f"{path} would be written over: choose another --output")
+    return place
+
+
+def require_replaceable(output: Path) -> Path:
+    """Where `output` really is, behind all links.
+
+    Raises UsageError unless there may be a new file, or another one in the place of this.
+    """
+    place = Path(os.path.realpath(output))
+    if not os.path.isdir(place.parent):
+        raise UsageError(f"{place.parent} is no folder: make it, or choose another --output")
+    told = f"{output} (a link to {place})" if output.is_symlink() else output
+    if os.path.isdir(place):
+        raise UsageError(f"{told} is a folder: name the table that is to be in it as --output")
+    # A link of which a link is left leads in a circle.
+    replaceable = os.path.isfile(place) or not (os.path.exists(output) or place.is_symlink())
+    if not (place.name and replaceable and os.access(place.parent, os.R_OK | os.W_OK | os.X_OK)):
+        raise UsageError(f"{told} cannot be written: choose another --output")
+    return place
+
+
+def check_archive(directory: Path, archive: Path) -> None:
+    """Refuse an archive that the next night would walk through or empty, or that takes nothing."""
+    photos, kept = directory.resolve(), archive.resolve()
+    if photos == kept or photos in kept.parents or kept in photos.parents:
+        raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
+    there = next(place for place in (kept, *kept.parents) if os.path.exists(place))
+    if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
+        raise UsageError(
+            f"{archive} can take no photos: {there} is no folder, or this user may not write "
+            "there; choose another --archive"
+        )
