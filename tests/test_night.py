@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from garments import batch
+from garments.batch.walk import stamp_of
 from garments.predictions import read_predictions
-from garments.store import Busy, Store, StoreError
+from garments.store import Busy, Stamp, Store, StoreError
 from tests import fake_service as fake
 from tests.conftest import script
 from tests.fake_service import fake_service
@@ -268,6 +270,40 @@ def test_a_folder_that_is_empty_of_a_sudden_is_told_and_nothing_is_forgotten(
         assert "No photo is there any more." not in page.read_text()
     (row,) = read_predictions(place.output, 10)
     assert row.expected == "Dress"
+
+
+def test_the_folder_that_a_link_led_to_when_the_night_began_is_the_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today, tomorrow = place.photos.with_name("today"), place.photos.with_name("tomorrow")
+    today.symlink_to(place.photos)
+    tomorrow.mkdir()
+    place.add("a.png", length=22)
+    opened = Store.open
+
+    def opened_at_midnight(store: Store) -> None:
+        today.unlink()
+        today.symlink_to(tomorrow)
+        opened(store)
+
+    monkeypatch.setattr(Store, "open", opened_at_midnight)
+    with fake_service() as service:
+        batch.run(today, place.output, replace(place.settings, service_url=service.url))
+    assert place.rows() == {"a.png": "review"}
+
+
+def test_a_photo_from_beyond_the_time_that_databases_know_is_a_photo(place: Place) -> None:
+    place.add("a.png")
+    year_2300 = 330 * 31_556_952
+    os.utime(place.photos / "a.png", (year_2300, year_2300))
+    with fake_service() as service:
+        assert (place.night(service).posted, place.night(service).posted) == (1, 0)
+
+
+def test_so_is_one_from_before_it() -> None:
+    first_of_1601 = -11_644_473_600 * 10**9
+    status = SimpleNamespace(st_size=1, st_mtime_ns=first_of_1601, st_ctime_ns=5)
+    assert stamp_of(status) == Stamp(1, 1 - 2**63, 5)
 
 
 def test_a_file_that_was_just_finished_is_waited_for(place: Place) -> None:

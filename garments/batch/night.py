@@ -111,6 +111,8 @@ def run(
     """
     started, clock = datetime.now().astimezone(), time.monotonic()
     directory, store = Path(directory), Store(settings.database_url)
+    # Found out once: a link to the photos may lead elsewhere before they are read.
+    place = os.fsencode(os.path.realpath(directory))
     needed = [*store.files, *([expected] if expected else [])]
     output = check_output(Path(output).absolute(), needed)
     if archive:
@@ -119,13 +121,13 @@ def run(
     with store.locked(), closing(store), scratch() as findings:
         if expected:
             read_slips(expected, card.labels, findings)
-        _find(directory, findings)
+        _find(place, directory, findings)
         missing, first = findings.slips_without_photo()
         if missing:
             told = f"{missing:,}", os.fsdecode(first)
             logger.info("%s return slips name no photo that is there, the first %r", *told)
         store.open()
-        night = _classify(directory, findings, store, card, settings, fresh, model)
+        night = _classify(place, findings, store, card, settings, fresh, model)
         table = Table(card.labels, night)
         rows, carried = table.rows(findings), Carried(card.labels, night)
         if night.unended:
@@ -162,10 +164,10 @@ def run(
     return counts
 
 
-def _find(directory: Path, findings: Findings) -> None:
-    """Fill `findings`, and tell what else is in the directory."""
+def _find(place: bytes, directory: Path, findings: Findings) -> None:
+    """Fill `findings`, and tell what else is at the place that is called `directory`."""
     others: Counter[str] = Counter()
-    findings.add(walk(os.fsencode(directory), others))
+    findings.add(walk(place, others))
     logger.info("%s images in %s", f"{len(findings):,}", directory)
     tell_left_out(others)
 
@@ -184,7 +186,7 @@ def scratch() -> Iterator[Findings]:
 
 
 def _classify(
-    directory: Path,
+    place: bytes,
     findings: Findings,
     store: Store,
     card: Card,
@@ -193,7 +195,6 @@ def _classify(
     forced: str | None,
 ) -> Night:
     """Have an answer for every photo, and the slips, in the store."""
-    place = os.fsencode(os.path.realpath(directory))
     with closing(Client(settings, forced)) as client:
         served, cards = client.wait_until_ready(), [card]
         if forced is None and settings.photo_model in served - {card.name}:

@@ -18,6 +18,8 @@ EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif",
 )  # fmt: skip
 _KINDS_TOLD = 5
+_END_OF_TIME = 2**63 - 1
+"""In nanoseconds since 1970, the most that an integer of a database holds: in the year 2262."""
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,4}")
 _ENDINGS = tuple(extension.encode() for extension in EXTENSIONS)
 
@@ -33,7 +35,15 @@ class Found(NamedTuple):
 
 def stamp_of(status: os.stat_result) -> Stamp:
     """What must stay the same for a file to count as unchanged."""
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    modified, changed = status.st_mtime_ns, status.st_ctime_ns
+    if not (-_END_OF_TIME < modified < _END_OF_TIME and -_END_OF_TIME < changed < _END_OF_TIME):
+        modified, changed = _storable(modified), _storable(changed)
+    return Stamp(status.st_size, modified, changed)
+
+
+def _storable(nanoseconds: int) -> int:
+    """The nearest moment that a database can hold: cameras and shares give files odd dates."""
+    return min(max(nanoseconds, -_END_OF_TIME), _END_OF_TIME)
 
 
 def _any(_: bytes) -> bool:
