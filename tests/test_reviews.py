@@ -107,6 +107,23 @@ def test_an_item_says_what_the_last_model_said(last: str, desk: Desk) -> None:
     assert desk.queue.thumbnail(item.digest) == b"small"
 
 
+def test_an_item_and_a_decision_say_what_the_model_said_that_the_last_night_went_back_to(
+    desk: Desk,
+) -> None:
+    desk.add("a", "b")
+    second = desk.store.runs.begin(HERE, "m@2")
+    both = [answer(name, model="m@2", label="Coat") for name in "ab"]
+    desk.store.record(second, HERE, [], both)
+    desk.store.runs.begin(HERE, MODEL)  # which knows the answers, and asks nothing
+    Archived(desk.database, b"/archive").follow(HERE, {b"a": b"a"})
+    assert [item.label for item in desk.queue.take("tab", "Ana", 2)] == ["Dress", "Dress"]
+    desk.store.runs.begin(b"/elsewhere", "m@2")
+    assert [item.label for item in desk.queue.take("tab", "Ana", 2)] == ["Coat", "Dress"]
+    desk.decide("b")
+    (review,) = desk.reviews.standing()
+    assert review.model == MODEL
+
+
 def test_an_item_and_a_decision_name_the_one_of_several_models_that_answered(desk: Desk) -> None:
     desk.add("a", model="m@1+n@1", answered_by="n@1")
     (item,) = desk.queue.take("tab", "Ana", 1)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from garments.store import Answer, Busy, Photo, Stamp, Store, StoreError, database
+from garments.store import Answer, Busy, Database, Photo, Stamp, Store, StoreError, database
+from garments.store.archived import Archived
 from garments.store.indexes import metadata
 from garments.store.tables import SCHEMA
 from tests.conftest import PROJECT
@@ -79,6 +81,19 @@ def test_the_last_answer_is_of_the_model_that_read_a_content_last(store: Store) 
     store.record(third, HERE, [], [answer(model="m@3", decision="unreadable", prediction=None)])
     said = [(found.name, found.label, found.model) for found in store.last_outcomes(HERE)]
     assert said == [(b"a.png", "Coat", "m@2"), (b"b.png", "Dress", MODEL)]
+
+
+def test_the_last_answer_is_of_the_model_that_archived_last(
+    store: Store, database_url: str
+) -> None:
+    first, second = store.runs.begin(HERE, MODEL), store.runs.begin(HERE, "m@2")
+    store.record(first, HERE, [photo(b"a.png")], [answer()])
+    store.record(second, HERE, [], [answer(model="m@2", label="Coat")])
+    third = store.runs.begin(HERE, "m@3")  # whose service changes its model back
+    with closing(Database(database_url)) as database:
+        Archived(database, b"/archive").begin(third, MODEL)
+    store.runs.begin(HERE, "m@2")
+    assert [found.label for found in store.last_outcomes(HERE)] == ["Dress"]
 
 
 def test_directories_are_kept_apart(store: Store) -> None:

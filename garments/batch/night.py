@@ -200,7 +200,7 @@ def _classify(
         if forced is None and settings.photo_model in served - {card.name}:
             cards.append(_card(settings, settings.photo_model))
         model = together(canary.ask(client, card) for card in cards)
-        run = store.runs.begin(place)
+        run = store.runs.begin(place, model)
         ended = store.runs.last_ended(run, place)
         night = Night(
             *(store, client, settings, place, run, model, fresh),
@@ -221,7 +221,7 @@ def _archive(night: Night, folder: Path) -> tuple[int, int]:
     photos = night.store.classified(night.directory, night.model)
     with closing(Database(night.settings.database_url, durable=True)) as database:
         queue = Archived(database, to)
-        queue.begin(night.run)
+        queue.begin(night.run, night.model)
         queue.drop_answered()
         follow = partial(queue.follow, night.directory)
         return archives.archive(night.directory, to, photos, follow)

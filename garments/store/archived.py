@@ -21,10 +21,11 @@ class Archived:
         self._database = database
         self._archive = archive
 
-    def begin(self, run: int) -> None:
-        """Note that the table of a run is written, and that photos in it may be gone now."""
+    def begin(self, run: int, model: str) -> None:
+        """Note that the table of a run, by `model`, is written, and its photos may be gone now."""
+        noted = runs.update().where(runs.c.id == run).values(archiving=True, model=model)
         with self._database.writing() as connection:
-            connection.execute(runs.update().where(runs.c.id == run).values(archiving=True))
+            connection.execute(noted)
 
     def follow(self, directory: bytes, names: Mapping[bytes, bytes]) -> None:
         """Let those photos of `directory` that wait for people do so in the archive.

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from garments.store.database import Database
-from garments.store.tables import answers, leases, photos, reviews, skips
+from garments.store.tables import answers, leases, photos, reviews, runs, skips
 
 KINDS = ("doubtful", "wrong", "sample")
 """Why a photo should be looked at, the most urgent first: the model is in doubt, or sure of
@@ -245,10 +245,20 @@ class Queue:
 
 
 def last_answers(connection: sa.Connection, digests: Collection[bytes]) -> dict[bytes, Any]:
-    """By digest, the answer of the model that saw a content last, of those that could read it.
+    """By digest, the answer of the model that the folder was last sorted by where it waits.
 
-    Its `model` is the name@version of the one that answered.
+    Where that could not read it, of the one that saw it last; in an archive, which is no folder of
+    a night's, that of the last night. Its `model` is the name@version of the one that answered.
     """
+    later = runs.alias()
+    last = sa.select(sa.func.max(later.c.id)).where(later.c.model.is_not(None))
+    here = last.where(later.c.directory == photos.c.directory)
+    # A night need not ask again what its model has answered before another one did.
+    stands = sa.exists().where(
+        *(photos.c.digest == answers.c.digest, photos.c.waiting.is_not(None)),
+        runs.c.id == sa.func.coalesce(here.scalar_subquery(), last.scalar_subquery()),
+        runs.c.model == answers.c.model,
+    )
     query = (
         sa.select(
             answers.c.digest,
@@ -257,7 +267,7 @@ def last_answers(connection: sa.Connection, digests: Collection[bytes]) -> dict[
             *(answers.c.decision, answers.c.top),
         )
         .where(answers.c.digest.in_(digests), answers.c.prediction.is_not(None))
-        .order_by(answers.c.run)
+        .order_by(stands, answers.c.run)
     )
     return {row.digest: row for row in connection.execute(query)}
 

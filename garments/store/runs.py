@@ -23,8 +23,8 @@ class Runs:
         """Read from and write to `database`, which is migrated before it is asked."""
         self._database = database
 
-    def begin(self, directory: bytes) -> int:
-        """Note that a run over `directory` has begun, and return its number."""
+    def begin(self, directory: bytes, model: str | None = None) -> int:
+        """Note that a run over `directory`, by `model`, has begun, and return its number."""
         with self._database.writing() as connection:
             made = connection.execute(
                 runs.insert().values(
@@ -32,6 +32,7 @@ class Runs:
                     host=socket.gethostname(),
                     process=os.getpid(),
                     started=datetime.now(timezone.utc),
+                    model=model,
                 )
             )
             (number,) = made.inserted_primary_key or (0,)

@@ -17,7 +17,7 @@ from garments.store.database import Database
 from garments.store.lock import Check, locked
 from garments.store.records import SETTLED, Answer, Known, Outcome, Photo, Stamp
 from garments.store.runs import Runs
-from garments.store.tables import answers, photos, reviews
+from garments.store.tables import answers, photos, reviews, runs
 
 _Insert = Callable[[sa.Table], Any]
 
@@ -98,12 +98,25 @@ class Store:
         return (Outcome._make(row) for row in self._paged(directory, model, columns, reviewed=True))
 
     def last_outcomes(self, directory: bytes) -> Iterator[Outcome]:
-        """The same with what the model said that was the last to read a content."""
+        """The same with what the last model said that archived; else the last to read a content.
+
+        The last to archive may have read it long before, and need not have asked again.
+        """
+        archiving = (
+            sa.select(runs.c.model)
+            .where(runs.c.directory == directory, runs.c.archiving)
+            .order_by(runs.c.id.desc())
+            .limit(1)
+        )
         later = answers.alias()
         last = (
             sa.select(later.c.model)
             .where(later.c.digest == photos.c.digest, later.c.prediction.is_not(None))
-            .order_by(later.c.run.desc(), later.c.model)
+            .order_by(
+                (later.c.model == archiving.scalar_subquery()).desc(),
+                later.c.run.desc(),
+                later.c.model,
+            )
             .limit(1)
         )
         return self.outcomes(directory, last.scalar_subquery())
