@@ -1,9 +1,12 @@
 import hashlib
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +49,31 @@ def photo(name: bytes, content: str = "x") -> Photo:
 def answer(content: str = "x", **changes: object) -> Answer:
     top = [["Dress", 0.9], ["Coat", 0.1]]
     return replace(Answer(digest(content), MODEL, "accept", 3, "Dress", 0.9, top), **changes)
+
+
+def test_several_may_open_a_new_database_at_the_same_moment(database_url: str) -> None:
+    together = threading.Barrier(6)
+
+    def opened(_: int) -> None:
+        with closing(Store(database_url)) as store:
+            together.wait()
+            store.open()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(opened, range(6))) == [None] * 6
+
+
+def test_a_database_that_another_program_keeps_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    file = tmp_path / "p.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE t(a)")  # with a journal of the old kind
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM t").fetchall()
+        with pytest.raises(StoreError, match="p.db is in use by another program"):
+            Store(f"sqlite:///{file}").open()
 
 
 def test_what_was_recorded_is_known(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import itemgetter
@@ -21,6 +22,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
 _WRITING = "garments_writing"
+_KEY = 0x736368656D61  # "schema": advisory locks of PostgreSQL are numbers
 
 _Rows = list[dict[str, Any]]
 
@@ -146,13 +148,30 @@ class Database:
                 self._upgrade()
 
     def _check_journal(self) -> None:
-        with self._engine.connect() as connection:
-            mode = connection.connection.cursor().execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while (mode := self._journal()) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if mode is None:
+            raise StoreError(f"{self} is in use by another program, which keeps it: end that one")
         if mode != "wal":
             raise StoreError(
                 f"{self} cannot be kept safe there (its journal is {mode!r} instead of 'wal'): "
                 "put it on a local disk, or use PostgreSQL; see GARMENTS_DATABASE_URL"
             )
+
+    def _journal(self) -> str | None:
+        """The mode that its journal is in from now on; None where others are at it.
+
+        SQLite does not always wait for these itself: a new database is opened by several at once.
+        """
+        with self._engine.connect() as connection:
+            cursor = connection.connection.cursor()
+            try:
+                return str(cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):  # Python 3.10 tells no code
+                    return None
+                raise
 
     def _upgrade(self) -> None:
         logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its every step
@@ -164,6 +183,8 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         with self.writing() as connection:
+            if not self.on_sqlite:  # which lets one write at a time anyway
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEY)))
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
@@ -197,7 +218,7 @@ class Database:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             # The driver's own words, without the statement and its parameters.
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise StoreError(f"the database {self} cannot be used: {reason}") from error
