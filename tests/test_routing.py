@@ -1,5 +1,6 @@
 """Which model answers, in the service and in a night."""
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -325,6 +326,26 @@ def test_a_night_may_name_the_model(both: Path, tmp_path: Path, photo: bytes) ->
         (2, ["fashion-mnist", "fashion-mnist"]),
         (0, ["fashion-mnist", "photo"]),
     ]
+
+
+def test_a_model_for_photos_may_take_pictures_of_any_size(
+    tmp_path: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, photos = tmp_path / "models", tmp_path / "photos"
+    shutil.copytree(MODEL, folder / MODEL.name)
+    shutil.copytree(MODEL, folder / "second")
+    replace(read_card(MODEL), name="second").write(folder / "second")
+    photos.mkdir()
+    (photos / "a.png").write_bytes(BOOT)
+    (photos / "b.jpg").write_bytes(photo)
+    monkeypatch.setenv("GARMENTS_MODEL_DIR", str(folder))
+    monkeypatch.setenv("GARMENTS_PHOTO_MODEL", "second")
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", f"sqlite:///{tmp_path}/predictions.db")
+    with serving() as (url, _):
+        settings = Settings.from_environment(service_url=url)
+        counts = batch.run(photos, tmp_path / "p.csv", settings)
+    assert counts.posted == 2
+    assert [one.partition("@")[0] for one in models(tmp_path)] == ["fashion-mnist", "second"]
 
 
 def test_the_models_of_a_service_are_named_together_in_one_order() -> None:

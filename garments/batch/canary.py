@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 from PIL import Image
 
 from garments.batch.client import Client
 from garments.batch.errors import ServiceError
 from garments.card import Card
+from garments.routing import model_for
+from garments.settings import Settings
 
 # Kernels differ in the last digits between machines; a wrong model differs in the first.
 _TOLERANCE = 0.01
 
 
-def ask(client: Client, card: Card) -> str:
+def ask_each(client: Client, cards: Iterable[Card], settings: Settings) -> Iterator[str]:
+    """`_ask` for each of the models that `client` may be answered by; raises what it raises."""
+    for card in cards:
+        size = card.width, card.height
+        if card.name == model_for(size, settings.model, settings.photo_model):
+            yield _ask(client, card)
+        else:  # a picture of that size is for another model, unless this one is named
+            with closing(Client(settings, card.name)) as naming:
+                yield _ask(naming, card)
+
+
+def _ask(client: Client, card: Card) -> str:
     """Send the golden picture of `card` and return the name@version of what answered.
 
     A model of another version must give the same class, and one of the same version the same

@@ -199,7 +199,7 @@ def _classify(
         served, cards = client.wait_until_ready(), [card]
         if forced is None and settings.photo_model in served - {card.name}:
             cards.append(_card(settings, settings.photo_model))
-        model = together(canary.ask(client, card) for card in cards)
+        model = together(canary.ask_each(client, cards, settings))
         run = store.runs.begin(place, model)
         ended = store.runs.last_ended(run, place)
         night = Night(
