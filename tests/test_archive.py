@@ -24,6 +24,7 @@ from tests.places import (
     report,
     review,
     slips,
+    waiting,
 )
 
 
@@ -224,7 +225,7 @@ def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png", "b.png", "c.png")
-    monkeypatch.setattr("garments.batch.night._FORGOTTEN_AT_ONCE", 1)
+    monkeypatch.setattr("garments.store.store._FORGOTTEN_AT_ONCE", 1)
     with fake_service() as service:
         told = slips(place, "a.png,Coat", "b.png,Coat", "c.png,Coat")
         with place.failing_to_remove("c.png", DENIED):
@@ -252,6 +253,36 @@ def test_nor_is_it_that_of_one_that_comes_before_the_night_is_over(
             place.night(service, archive=archive, expected=slips(place, "a.png,Coat"))
         place.night(service)
     assert expected(place) == {"a.png": ""}
+
+
+@pytest.mark.parametrize("archives_on", [True, False])
+def test_nor_is_it_after_a_night_cut_short_and_another_that_ended(
+    archives_on: bool, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png", length=21)
+    place.add("doubtful.png", length=22)
+    with fake_service() as service:
+        told = slips(place, "a.png,Coat", "b.png,Coat", "doubtful.png,Coat")
+        place.cut_short(service, archive=archive, expected=told)
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        place.add("c.png")
+        counts = place.night(service, **({"archive": archive} if archives_on else {}))
+        assert counts.carried == 3
+        place.add("a.png", length=31)
+        place.night(service)
+    assert expected(place)["a.png"] == ""
+    assert [name for name, _ in waiting(place)] == ["doubtful.png"]
+
+
+def test_a_folder_that_a_night_cut_short_has_emptied_is_in_order_every_night(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        place.cut_short(service, archive=archive)
+        for _ in range(3):
+            place.night(service)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(

@@ -8,6 +8,7 @@ from garments.batch.posting import Night
 from garments.batch.table import Table
 from garments.batch.walk import Findings
 from garments.predictions import Row
+from garments.store import Outcome
 
 
 class Carried:
@@ -21,12 +22,26 @@ class Carried:
 
     def rows(self, findings: Findings) -> Iterator[Row]:
         """Sorted by name, with the last answer that each has. Raises StoreError."""
+        for outcome in self._gone(findings):
+            # What could not be read was not archived: whoever took it away had seen to it.
+            if outcome.prediction is not None:
+                self.count += 1
+                yield self._table.row_of(outcome)
+
+    def forget(self, findings: Findings) -> None:
+        """Forget them, once a night has ended with their rows: their names may come again.
+
+        But for those that wait for people, whom nothing else would tell. Raises StoreError.
+        """
+        gone = (found.name for found in self._gone(findings) if found.waiting is None)
+        self._night.store.forget(self._night.directory, gone)
+
+    def _gone(self, findings: Findings) -> Iterator[Outcome]:
+        """What is known of photos that were not found, sorted by name."""
         names = findings.names()
         name = next(names, None)
         for outcome in self._night.store.last_outcomes(self._night.directory):
             while name is not None and name < outcome.name:
                 name = next(names, None)
-            # What could not be read was not archived: whoever took it away had seen to it.
-            if name != outcome.name and outcome.prediction is not None:
-                self.count += 1
-                yield self._table.row_of(outcome)
+            if name != outcome.name:
+                yield outcome

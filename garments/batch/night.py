@@ -36,7 +36,6 @@ from garments.store import Database, Store
 from garments.store.archived import Archived
 
 _SLIPS_AT_ONCE = 1_000
-_FORGOTTEN_AT_ONCE = 500
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +159,8 @@ def run(
             store.runs.finish(night.run, night.model, vars(counts) | new | said)
             if archive:  # not before that: a night that does not end leaves its rows to the next
                 _forget_archived(night, archive)
+            if night.unended and len(findings):  # where all are gone, their disk may be
+                carried.forget(findings)
     logger.info("%s: %s", output.name, counts)
     return counts
 
@@ -205,7 +206,7 @@ def _classify(
         night = Night(
             *(store, client, settings, place, run, model, fresh),
             new_after=ended,
-            moved=store.runs.archiving(ended, run, place),
+            moved=store.runs.archiving(store.runs.last_ended(run, place, found=1), run, place),
             unended=store.runs.archiving(ended + 1, run, place),
         )
         night.post(findings)
@@ -235,8 +236,7 @@ def _forget_archived(night: Night, folder: Path) -> None:
         for photo in night.store.classified(night.directory, night.model)
         if archives.is_moved(night.directory, to, photo)
     )
-    while some := list(islice(gone, _FORGOTTEN_AT_ONCE)):
-        night.store.forget(night.directory, some)
+    night.store.forget(night.directory, gone)
 
 
 def _name(row: Row) -> bytes:

@@ -65,10 +65,14 @@ class Runs:
             many = (dict(row._mapping) for row in rows if sum(row.classes) >= photos)
             return list(islice(many, most))[::-1]
 
-    def last_ended(self, run: int, directory: bytes) -> int:
-        """The last run over `directory` before `run` that came to its end; 0 if there is none."""
+    def last_ended(self, run: int, directory: bytes, found: int = 0) -> int:
+        """The last run over `directory` before `run` that came to its end; 0 if there is none.
+
+        Of those that `found` as many photos at least.
+        """
         ended = sa.select(sa.func.max(runs.c.id)).where(
-            runs.c.id < run, runs.c.directory == directory, runs.c.ended.is_not(None)
+            *(runs.c.id < run, runs.c.directory == directory),
+            *(runs.c.ended.is_not(None), sa.func.coalesce(runs.c.found, 0) >= found),
         )
         with self._database.reading() as connection:
             return connection.scalar(ended) or 0

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from garments.store.tables import answers, photos, reviews, runs
 _Insert = Callable[[sa.Table], Any]
 
 _PAGE = 5_000  # rows at a time
+_FORGOTTEN_AT_ONCE = 500  # of which no query can name too many
 
 
 class Store:
@@ -192,12 +194,14 @@ class Store:
             )
             self._keep_photos(connection, [_columns(run, directory, photo) for photo in seen])
 
-    def forget(self, directory: bytes, names: Collection[bytes]) -> None:
+    def forget(self, directory: bytes, names: Iterable[bytes]) -> None:
         """Drop photos that are not in `directory` any more, with their slips; answers stay."""
-        with self._database.writing() as connection:
-            connection.execute(
-                photos.delete().where(photos.c.directory == directory, photos.c.name.in_(names))
-            )
+        left = iter(names)
+        while some := list(islice(left, _FORGOTTEN_AT_ONCE)):
+            with self._database.writing() as connection:
+                connection.execute(
+                    photos.delete().where(photos.c.directory == directory, photos.c.name.in_(some))
+                )
 
     def expect(self, run: int, directory: bytes, classes: Iterable[tuple[bytes, int]]) -> None:
         """Keep the class on the return slip of photos, by name.
