@@ -8,9 +8,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from garments.card import ONNX_NAME, Card, read_model
+from garments.settings import tell_library
+
+# It would report to its makers, of every process that imports it, as soon as it is imported.
+tell_library("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime  # noqa: E402
 
 # Kernels differ in the last bits between processors; a wrong model differs in the first.
 _GOLDEN_TOLERANCE = 1e-3

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "predictions": set(),
     "report": set(),
     "accuracy": {"predictions", "report"},
-    "engine": {"card"},
+    "engine": {"card", "settings"},
     "answering": {"engine", "preprocess"},
     "training_request": set(),
     "training": {

@@ -2,6 +2,7 @@
 
 import ast
 import gzip
+import os
 import re
 import socket
 import subprocess
@@ -178,6 +179,17 @@ def test_odd_files_do_not_fill_the_log() -> None:
     )
     assert "Warning" not in done.stderr
     assert len(done.stderr.splitlines()) < 10
+
+
+@pytest.mark.parametrize("room", ["web", pytest.param("training", marks=pytest.mark.slow)])
+def test_onnx_runtime_reports_to_nobody(room: str, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-c", f"import garments.{room}"],
+        cwd=PROJECT,
+        env={**os.environ, "HOME": str(tmp_path), "ORT_DISABLE_TELEMETRY": "0"},
+        check=True,
+    )
+    assert not [path.name for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
 
 
 # Who may come in
