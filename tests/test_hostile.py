@@ -304,6 +304,17 @@ def test_a_type_that_is_not_ascii_is_told_as_such(live: Service) -> None:
     assert b"the Content-Type is not all ASCII" in received
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/health", 200), ("/", 200), ("/predict", 405), ("/nothing", 404)]
+)
+@pytest.mark.parametrize("query", ["ü=日本", "top=３"])
+def test_an_address_that_is_not_ascii_is_answered_as_any_other(
+    query: str, path: str, status: int, live: Service
+) -> None:
+    head = f"GET {path}?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert exchange(live.url, head.encode()).startswith(f"HTTP/1.1 {status} ".encode())
+
+
 def test_a_request_cannot_smuggle_another(live: Service) -> None:
     inner = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     sent = (

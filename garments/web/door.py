@@ -181,14 +181,17 @@ def _asks_database(path: str) -> bool:
 def _environ(scope: Scope, visit: Visit) -> WSGIEnvironment:
     environ = _BASE.copy()
     environ["REQUEST_METHOD"] = visit.method
-    path = visit.path
-    environ["PATH_INFO"] = path if path.isascii() else path.encode().decode("latin-1")
-    environ["QUERY_STRING"] = scope.query_string
+    environ["PATH_INFO"] = _as_wsgi(visit.path)
+    environ["QUERY_STRING"] = _as_wsgi(scope.query_string)
     environ["REMOTE_ADDR"] = visit.client
     environ["wsgi.input"] = io.BytesIO()
     environ[KEY] = visit
     put_headers(environ, scope.headers)
     return environ
+
+
+def _as_wsgi(text: str) -> str:
+    return text if text.isascii() else text.encode().decode("latin-1")
 
 
 @functools.lru_cache(maxsize=32)  # when there is too much to do, this is done most often
