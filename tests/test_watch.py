@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -19,7 +20,8 @@ from garments.settings import Settings
 from garments.web import create_app
 from garments.web.metrics import Metrics, own_folder
 from garments.web.watch import Watch
-from tests.conftest import serving
+from tests.conftest import serving, wait_until_ready
+from tests.test_lifecycle import until
 from tests.test_server import children
 from tests.test_web import form
 
@@ -179,6 +181,23 @@ def test_numbers_are_of_all_workers_and_survive_them(models: Path, boot: bytes) 
         (files,) = {Path(link).parent for link in mapped(children(process.pid)[0])}
         assert len(list(files.iterdir())) <= 4 * 3
     assert not files.exists()
+
+
+def test_a_service_whose_numbers_are_cleared_away_replaces_workers_and_models(
+    models: Path,
+) -> None:
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_WORKERS": "1"}
+    with serving(**settings) as (url, process):
+        for act in (
+            lambda worker: os.kill(int(worker), signal.SIGKILL),
+            lambda _: process.send_signal(signal.SIGHUP),
+        ):
+            (worker,) = children(process.pid)
+            shutil.rmtree(Path(mapped(worker)[0]).parent)
+            act(worker)
+            until(lambda worker=worker: worker not in children(process.pid))
+            wait_until_ready(url, process)
+            assert "garments_requests_total" in requests.get(f"{url}/metrics", timeout=5).text
 
 
 def test_the_numbers_of_services_that_were_killed_are_cleared_away(

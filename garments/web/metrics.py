@@ -37,8 +37,11 @@ def share(folder: Path, place: int) -> None:
     """Keep what this process counts from now on in `folder`, where every process can read it.
 
     No two processes at a time may have the same `place`. Whoever takes the place of one that is
-    gone counts on from its numbers, so that nothing is forgotten and no file is added.
+    gone counts on from its numbers, so that nothing is forgotten and no file is added. A folder
+    that is gone is made anew.
     """
+    # systemd clears /dev/shm of what is a person's once that person has logged out.
+    folder.mkdir(mode=0o700, exist_ok=True)
     tell_library("PROMETHEUS_MULTIPROC_DIR", str(folder))
     values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
 
