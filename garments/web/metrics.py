@@ -26,11 +26,23 @@ def own_folder() -> Path:
     """Make a folder to share, and remove those that killed services have left behind."""
     # Where files need no disk, if there is such a place.
     place = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108
-    for left in place.glob("garments-*-*"):
-        owner = left.name.split("-")[1]
-        if owner.isdecimal() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
+    space = _namespace()
+    for left in place.glob(f"garments-{space}-*-*") if space else ():
+        owner = left.name.split("-")[2]
+        if owner.isdecimal() and not Path("/proc", owner).exists():
             shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"garments-{os.getpid()}-", dir=place))
+    return Path(tempfile.mkdtemp(prefix=f"garments-{space}-{os.getpid()}-", dir=place))
+
+
+def _namespace() -> str:
+    """The number of the namespace in which an id names a process; "" where there is no /proc.
+
+    Containers may share /dev/shm, and then know nothing of each other's processes.
+    """
+    try:
+        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        return ""
 
 
 def share(folder: Path, place: int) -> None:
