@@ -74,8 +74,21 @@ class Card:
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Whether a model is in `folder`, be it whole or, as while it is copied, in part."""
-    return any((folder / name).exists() for name in (CARD_NAME, KERAS_NAME, ONNX_NAME))
+    """Whether a model is in `folder`, be it whole or, as while it is copied, in part.
+
+    Also where nobody can tell, for want of permission say: to read it then says why.
+    """
+    return any(_may_exist(folder / name) for name in (CARD_NAME, KERAS_NAME, ONNX_NAME))
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def read_model(folder: Path) -> tuple[Card, bytes]:

@@ -206,10 +206,21 @@ def test_wrong_models_are_refused_and_the_old_ones_stay(folder: Path, boot: byte
     assert versions(tally) == {old}
 
 
-def test_a_folder_that_cannot_be_read_is_refused_too(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: (folder / MODEL.name / "card.json").write_text("{"),
+        # Nobody can look into it, not even root, whom no permission keeps out.
+        lambda folder: (folder / "lost+found").symlink_to("x" * 300),
+    ],
+    ids=["card", "folder"],
+)
+def test_a_folder_that_cannot_be_read_is_refused_too(
+    spoil: Callable[[Path], object], folder: Path
+) -> None:
     log = folder / "log"
     with serving(GARMENTS_MODEL_DIR=str(folder), log=log) as (url, process):
-        (folder / MODEL.name / "card.json").write_text("{")
+        spoil(folder)
         for times in (1, 2):
             process.send_signal(signal.SIGHUP)
             until(lambda times=times: log.read_text().count("old ones stay") == times)
