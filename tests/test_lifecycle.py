@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -19,9 +21,10 @@ import requests
 
 from benchmarks.clients import Question, Tally, ask_at, ask_for, ask_until
 from garments.card import version_of
-from garments.settings import PROJECT
+from garments.settings import PROJECT, Settings
 from garments.web import listener
 from garments.web.listener import admit_nobody, listen
+from garments.web.supervisor import Supervisor
 from tests.conftest import MODEL, free_port, hundred, serving, wait_until_ready
 from tests.test_server import children
 
@@ -54,6 +57,19 @@ def until(true: Callable[[], object], every: float = 0.05, within: float = 20) -
     while not true():
         assert time.monotonic() < deadline
         time.sleep(every)
+
+
+def workers(pid: int) -> list[str]:
+    """Those children that heed no SIGTERM; another only shows that there is room for a process."""
+
+    def deaf(child: str) -> bool:
+        with suppress(OSError):  # which is gone in a moment
+            status = Path(f"/proc/{child}/status").read_text()
+            ignored = int(re.search(r"^SigIgn:\s*(\w+)", status, re.MULTILINE)[1], 16)
+            return bool(ignored & 1 << signal.SIGTERM - 1)
+        return False
+
+    return [child for child in children(pid) if deaf(child)]
 
 
 @pytest.fixture
@@ -126,8 +142,8 @@ def test_a_stop_waits_for_a_worker_that_has_not_loaded_yet(models: Path, boot: b
         ExitStack() as stack,
     ):
         stack.callback(process.kill)
-        until(lambda: len(children(process.pid)) == 2, every=0.001)
-        late = int(children(process.pid)[1])
+        until(lambda: len(workers(process.pid)) == 2, every=0.001)
+        late = int(workers(process.pid)[1])
         os.kill(late, signal.SIGSTOP)
         time.sleep(1)  # the other one serves by then
         clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(16)]
@@ -225,6 +241,44 @@ def test_a_folder_that_cannot_be_read_is_refused_too(
             process.send_signal(signal.SIGHUP)
             until(lambda times=times: log.read_text().count("old ones stay") == times)
         assert requests.get(f"{url}/ready", timeout=5).ok
+
+
+def test_a_service_that_can_start_no_process_keeps_what_it_has_and_tries_again(
+    models: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_WORKERS": "1"}
+    with serving(log=log, **settings) as (url, process):
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        taken = {int(path.name) for path in Path(f"/proc/{process.pid}/fd").iterdir()}
+        # Enough to read a model, and too little for a pipe.
+        room_for_one = sorted(set(range(soft)) - taken)[1]
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (room_for_one, hard))
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "old ones stay: a worker cannot be started" in log.read_text())
+        assert requests.get(f"{url}/ready", timeout=5).ok
+        os.kill(int(children(process.pid)[0]), signal.SIGKILL)
+        until(lambda: "cannot be started, and is tried again" in log.read_text())
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        wait_until_ready(url, process)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_to_be_refused_a_process_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError
+
+    (listening,) = listen("127.0.0.1", free_port(), 1)
+    supervisor = Supervisor(Settings(), [listening])
+    supervisor._folder = tmp_path
+    monkeypatch.setattr(os, "fork", refuse)
+    with listening, supervisor._wake, supervisor._waker:
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(BlockingIOError):
+            supervisor._start(supervisor._now)
+        assert os.listdir("/proc/self/fd") == before
 
 
 def test_slow_and_silent_clients_starve_nobody(service: str, boot: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
+import os
 import shutil
 import signal
 import socket
@@ -87,7 +88,11 @@ class Supervisor:
         while not self._closed and len(self._now.workers) < len(self._listeners):
             if time.monotonic() < self._start_at:
                 break
-            self._start(self._now)
+            try:
+                self._start(self._now)
+            except OSError as error:
+                logger.error("a worker cannot be started, and is tried again: %s", error)
+                self._start_at = time.monotonic() + _SHORT_LIFE
         workers = self._workers()
         times = [worker.kill_at for worker in workers] + [self._close_at]
         times += [worker.heard_at + self._patience for worker in self._now.workers]
@@ -140,6 +145,9 @@ class Supervisor:
             self._close()
 
     def _start(self, generation: Generation) -> None:
+        """Start a worker. Raises OSError where the system has no room for one."""
+        if _METHOD == "fork":
+            _require_process()
         seats = range(len(self._listeners))
         seat = min(set(seats) - {worker.seat for worker in generation.workers})
         listener = self._listeners[seat]
@@ -216,8 +224,11 @@ class Supervisor:
         if faults:
             self._refuse("; ".join(faults))
             return
-        for _ in range(len(self._listeners)):
-            self._start(self._next)
+        try:
+            for _ in range(len(self._listeners)):
+                self._start(self._next)
+        except OSError as error:
+            self._refuse(f"a worker cannot be started: {error}")
 
     def _refuse(self, reason: str) -> None:
         """Give the next generation up."""
@@ -272,3 +283,14 @@ class Supervisor:
                 worker.kill()
         self._leaving += self._now.workers
         self._now.workers = []
+
+
+def _require_process() -> None:
+    """Raise OSError where no process can be started.
+
+    multiprocessing would find out with four files open, and leave them so at every try.
+    """
+    process = os.fork()
+    if process == 0:
+        os._exit(0)
+    os.waitpid(process, 0)
