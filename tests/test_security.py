@@ -1,6 +1,7 @@
 """The requirements and threats of docs/security.md that no other file tests, and its list."""
 
 import ast
+import base64
 import gzip
 import os
 import re
@@ -23,6 +24,7 @@ from garments.batch.walk import EXTENSIONS
 from garments.preprocess import FORMATS
 from garments.settings import PREFIX, Settings
 from garments.web import access
+from garments.web.uploads import from_base64
 from tests import hostile
 from tests.conftest import PROJECT, serving
 from tests.test_pages import WORD, sign_in
@@ -109,6 +111,17 @@ def test_what_a_png_packs_beside_its_pixels_is_not_unpacked_to_its_end(
         tracemalloc.stop()
     assert response.json["code"] == "unreadable_image"
     assert most < 10_000_000
+
+
+def test_base64_of_very_many_pieces_takes_little_more_memory_than_its_signs() -> None:
+    text = "aa " * 1_000_000
+    tracemalloc.start()
+    try:
+        assert from_base64(text) == base64.b64decode("aaaa") * 500_000
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * len(text)
 
 
 def test_nothing_that_is_sent_reaches_the_disk() -> None:

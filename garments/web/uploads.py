@@ -25,6 +25,7 @@ _FORMS = (
     "application/octet-stream), or any number as multipart/form-data files, or JSON "
     '{"images": ["<base64>", …]}'
 )
+_WHITE_SPACE = b" \t\n\r\v\f"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,9 @@ def from_base64(text: object) -> bytes | Refusal:
         if not comma:
             return Refusal("malformed_base64", "an image in JSON is a data: URL without a comma")
     try:
-        # Tools that write base64 break its lines; nothing else is forgiven.
-        return base64.b64decode("".join(text.split()), validate=True)
+        # Tools that write base64 break its lines; nothing else is forgiven. Never in pieces, of
+        # which there may be as many as signs.
+        signs = text.encode("ascii", errors="replace").translate(None, _WHITE_SPACE)
+        return base64.b64decode(signs, validate=True)
     except (binascii.Error, ValueError) as error:
         return Refusal("malformed_base64", f"an image in JSON is not base64 ({error})")
