@@ -195,6 +195,12 @@ class Settings:
                 raise SettingsError(f"{name} is {value}: it must be at least {least}")
             if most is not None and value > most:
                 raise SettingsError(f"{name} is {value}: it must be at most {most}")
+        for name, value in (("MODEL", self.model), ("PHOTO_MODEL", self.photo_model)):
+            if "/" in value or value in (".", ".."):
+                raise SettingsError(
+                    f"{PREFIX}{name} is {value!r}: it must be the name of a folder in "
+                    f"{PREFIX}MODEL_DIR, without a slash"
+                )
         if not _is_address(self.service_url):
             raise SettingsError(
                 f"{PREFIX}SERVICE_URL, or --url, is {self.service_url!r}: "
