@@ -201,6 +201,37 @@ def test_new_models_are_taken_without_losing_a_request(folder: Path, boot: bytes
     assert versions(tally) == {old, version_of(folder / MODEL.name / "model.onnx")}
 
 
+def test_new_models_leave_the_old_ones_the_time_that_a_stop_does_not(
+    models: Path, boot: bytes, tmp_path: Path
+) -> None:
+    hurried = "from garments.web import crew\ncrew._SECONDS_TO_FINISH = 0.5\n"
+    (tmp_path / "sitecustomize.py").write_text(hurried)
+    log = tmp_path / "log"
+    settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_WORKERS": "1"}
+    with (
+        serving(log=log, PYTHONPATH=f"{tmp_path}:{PROJECT}", **settings) as (url, process),
+        ExitStack() as stack,
+    ):
+        (old,) = children(process.pid)
+        question = Question.of(url, [boot] * 250)
+        slow, slower = (
+            stack.enter_context(socket.create_connection(("127.0.0.1", question.port)))
+            for _ in range(2)
+        )
+        slow.sendall(question.content[:-1])
+        slower.sendall(question.content[:-1])
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "new models are served" in log.read_text())
+        time.sleep(1)
+        slow.sendall(question.content[-1:])
+        answer = b"".join(iter(lambda: slow.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert old in children(process.pid)
+        process.terminate()
+        assert process.wait(10) == 0
+    assert f"worker {old} did not finish in time and is killed" in log.read_text()
+
+
 def test_wrong_models_are_refused_and_the_old_ones_stay(folder: Path, boot: bytes) -> None:
     old = version_of(folder / MODEL.name / "model.onnx")
     log = folder / "log"

@@ -21,6 +21,11 @@ _LEAST_RATE = 16 * 2**10
 _BROKEN_OFF = "the body broke off"
 
 
+def longest_body(settings: Settings) -> float:
+    """The most seconds that a body may take."""
+    return settings.body_seconds + settings.max_request_bytes / _LEAST_RATE
+
+
 class Bodies:
     """Reads the bodies of a worker's requests; to be made in its event loop."""
 

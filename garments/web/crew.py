@@ -35,15 +35,15 @@ class Worker:
         with suppress(OSError):  # a worker that is gone is noticed elsewhere
             self.control.send(word)
 
-    def dismiss(self) -> None:
-        """Let it finish what it has accepted."""
+    def dismiss(self, more: float = 0.0) -> None:
+        """Let it finish what it has accepted, in so many seconds more than at a stop."""
         self.tell(STOP)
-        self.kill_at = time.monotonic() + _SECONDS_TO_FINISH
+        self.kill_at = time.monotonic() + _SECONDS_TO_FINISH + more
 
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()
-        self.kill_at = math.inf
+        self.kill_at = self.heard_at = math.inf
 
 
 @dataclass(eq=False)

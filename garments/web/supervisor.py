@@ -18,6 +18,7 @@ from typing import Any
 from garments.card import CardError
 from garments.settings import Settings
 from garments.web import metrics
+from garments.web.body import longest_body
 from garments.web.crew import Generation, Worker
 from garments.web.listener import admit_nobody
 from garments.web.models import read_folders
@@ -45,6 +46,7 @@ class Supervisor:
         self._context: Any = multiprocessing.get_context(_METHOD)
         # A worker that gives no sign for so long hangs: its work should have ended long before.
         self._patience = 2 * settings.deadline_seconds + 2
+        self._longest = longest_body(settings) + settings.deadline_seconds
         self._wake, self._waker = socket.socketpair()
         self._signals: list[int] = []
         # What serves, what shall replace it, and what finishes; a worker is in one of the three.
@@ -95,7 +97,7 @@ class Supervisor:
                 self._start_at = time.monotonic() + _SHORT_LIFE
         workers = self._workers()
         times = [worker.kill_at for worker in workers] + [self._close_at]
-        times += [worker.heard_at + self._patience for worker in self._now.workers]
+        times += [worker.heard_at + self._patience for worker in workers]
         if self._next:
             times.append(self._next.load_by)
         if len(self._now.workers) < len(self._listeners):
@@ -118,11 +120,10 @@ class Supervisor:
             if not worker.process.is_alive():
                 self._ended(worker)
         now = time.monotonic()
-        for worker in self._now.workers:
+        for worker in self._workers():
             if worker.heard_at + self._patience < now:
                 logger.error("worker %d gives no sign and is killed", worker.process.pid)
                 worker.kill()
-                worker.heard_at = math.inf
         for worker in self._leaving:
             if worker.kill_at <= now:
                 logger.error("worker %d did not finish in time and is killed", worker.process.pid)
@@ -241,8 +242,8 @@ class Supervisor:
         """Let the next generation serve, and this one finish."""
         for worker in generation.workers:
             worker.tell(SERVE)
-        for worker in self._now.workers:
-            worker.dismiss()
+        for worker in self._now.workers:  # nothing waits for them
+            worker.dismiss(self._longest)
         self._leaving += self._now.workers
         self._now, self._next = generation, None
         self._served = True
@@ -274,7 +275,7 @@ class Supervisor:
             admit_nobody(listener)
         for listener in self._listeners:
             listener.close()
-        for worker in self._now.workers:
+        for worker in [*self._leaving, *self._now.workers]:
             if worker.loaded:
                 worker.dismiss()
             elif self._served:
