@@ -1,5 +1,6 @@
 """What the service tells of requests: lines, ids, and numbers."""
 
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from select import PIPE_BUF
 from types import SimpleNamespace
 
 import pytest
@@ -71,6 +73,33 @@ def test_the_log_can_be_turned_off(
 ) -> None:
     make_client(request_log=0).get("/health", buffered=True)
     assert lines(capsys) == []
+
+
+def test_lines_reach_a_pipe_in_pieces_that_other_workers_cannot_tear(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    class Pipe(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, piece: memoryview) -> int:
+            written.append(bytes(piece))
+            return len(piece)
+
+    stream = io.TextIOWrapper(io.BufferedWriter(Pipe()), line_buffering=True)
+    monkeypatch.setattr("garments.web.watch.sys.stderr", stream)
+    watch = Watch(Metrics(), log=True, later=lambda _: None)
+    client = create_app(Settings(model_dir=models), watch=watch).test_client()
+    for number in range(100):
+        client.get("/" + "日" * number, buffered=True)
+    watch.tell()
+    assert 1 < len(written) < 50
+    for piece in written:
+        assert len(piece) <= PIPE_BUF
+        assert piece.endswith(b"\n")
+    assert len([json.loads(line) for line in b"".join(written).splitlines()]) == 100
 
 
 def test_a_log_that_nobody_reads_any_more_fails_no_request(

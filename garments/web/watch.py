@@ -8,8 +8,9 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from select import PIPE_BUF
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
@@ -155,11 +156,12 @@ class Watch:
         for visit in untold:
             self._count(visit)
         if self._log and untold:
-            # JSON escapes what could end a line; one write keeps the lines of workers apart.
-            lines = "".join([json.dumps(_line(visit)) + "\n" for visit in untold])
+            # JSON escapes what could end a line.
+            lines = [json.dumps(_line(visit)) + "\n" for visit in untold]
             with suppress(OSError):  # a log that nobody reads any more is no reason to fail
-                sys.stderr.write(lines)
-                sys.stderr.flush()
+                for piece in _pieces(lines):
+                    sys.stderr.write(piece)
+                    sys.stderr.flush()
 
     def _count(self, visit: Visit) -> None:
         self.metrics.answered(visit.endpoint, visit.status, visit.seconds)
@@ -207,6 +209,17 @@ def _line(visit: Visit) -> dict[str, Any]:
     if visit.reasons:
         line["refused"] = sorted(set(visit.reasons))
     return line
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    """Whole lines, as many at a time as a pipe keeps apart from what other workers write to it."""
+    piece = ""
+    for line in lines:
+        if piece and len(piece) + len(line) > PIPE_BUF:
+            yield piece
+            piece = ""
+        piece += line
+    yield piece
 
 
 def _starting(visit: Visit, start_response: StartResponse) -> StartResponse:
