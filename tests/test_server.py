@@ -13,6 +13,7 @@ from garments.web import server
 from tests.conftest import PROJECT, free_port, script, serving, wait_until_ready
 
 SERVER = [sys.executable, "app.py"]
+PNG = {"Content-Type": "image/png"}
 
 
 def refused(*arguments: str, **environment: str) -> str:
@@ -117,6 +118,28 @@ def test_a_worker_that_dies_is_replaced() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         wait_until_ready(url, process)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("log", [">/dev/full 2>&1", ">&- 2>&-"], ids=["full", "closed"])
+def test_a_service_that_cannot_write_its_log_serves_all_the_same(log: str, boot: bytes) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [*SERVER, "--port", str(port), "--workers", "1"]
+    process = subprocess.Popen(["sh", "-c", f'exec "$@" {log}', "sh", *command], cwd=PROJECT)
+    try:
+        for _ in range(2):
+            wait_until_ready(url, process)
+            assert requests.post(f"{url}/predict", data=boot, headers=PNG, timeout=5).ok
+            assert requests.get(f"{url}/metrics", timeout=5).ok  # tells of what came just before
+            (worker,) = children(process.pid)
+            os.kill(int(worker), signal.SIGKILL)
+        wait_until_ready(url, process)
+        process.terminate()
+        assert process.wait(timeout=40) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_flask_run_serves_the_same_app() -> None:

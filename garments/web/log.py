@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
+import sys
 import time
+from contextlib import suppress
+from typing import Any, TextIO
 
 
 class _Json(logging.Formatter):
@@ -20,8 +25,29 @@ class _Json(logging.Formatter):
         return json.dumps(line)
 
 
+class _Lossy(io.FileIO):
+    """A file that drops what it has no room for, as nothing that is said is worth failing for."""
+
+    def write(self, data: Any) -> int:
+        written = None
+        with suppress(OSError):
+            written = super().write(data)
+        return len(data) if written is None else written
+
+
+def _unfailing(stream: TextIO | None) -> TextIO:
+    if stream is None:  # it was closed before the start
+        return open(os.devnull, "w", encoding="utf-8")
+    file = io.BufferedWriter(_Lossy(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(file, stream.encoding, stream.errors, line_buffering=True)
+
+
 def configure() -> None:
-    """Send what this process and those that it starts have to say to stderr."""
+    """Send what this process and those that it starts have to say to stderr.
+
+    Neither stdout nor stderr raises an error from then on, be the disk full or the stream closed.
+    """
+    sys.stdout, sys.stderr = _unfailing(sys.stdout), _unfailing(sys.stderr)
     handler = logging.StreamHandler()
     handler.setFormatter(_Json())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
