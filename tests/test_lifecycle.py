@@ -21,7 +21,7 @@ import requests
 
 from benchmarks.clients import Question, Tally, ask_at, ask_for, ask_until
 from garments.card import version_of
-from garments.settings import PROJECT, Settings
+from garments.settings import PROJECT, Settings, SettingsError
 from garments.web import listener
 from garments.web.listener import admit_nobody, listen
 from garments.web.supervisor import Supervisor
@@ -387,6 +387,23 @@ def test_a_listener_that_admits_nobody_keeps_those_who_are_there() -> None:
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.recv(100) == b"still here"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has sockets share a port evenly")
+def test_of_services_that_start_at_the_same_moment_one_gets_the_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listening = listener._listening
+
+    def at_the_same_moment(host: str, port: int) -> socket.socket:
+        monkeypatch.setattr(listener, "_listening", listening)
+        with pytest.raises(SettingsError, match="cannot listen"):
+            listen(host, port, 1)
+        return listening(host, port)
+
+    monkeypatch.setattr(listener, "_listening", at_the_same_moment)
+    for each in listen("127.0.0.1", free_port(), 2):
+        each.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives up who takes nothing")

@@ -37,11 +37,14 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
     socket leave most of them to whichever is first. Elsewhere all have the same socket.
     """
     try:
-        with _socket(host) as probe:  # that shares the port with nobody, and so finds strangers
-            probe.bind((host, port))
         if not _SPREADS:
             return [_listening(host, port)] * workers
-        return [_listening(host, port) for _ in range(workers)]
+        with socket.socket(socket.AF_UNIX) as turn:
+            # Another that looked now would find the port free too, and share it.
+            turn.bind(f"\0garments-{host}-{port}")
+            with _socket(host) as probe:  # that shares the port with nobody, and so finds strangers
+                probe.bind((host, port))
+            return [_listening(host, port) for _ in range(workers)]
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"cannot listen on {host}:{port} ({error}): stop what is there, or choose "
