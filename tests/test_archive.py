@@ -75,6 +75,16 @@ def test_a_photo_that_changed_since_it_was_classified_stays(place: Place, archiv
     assert files(place.photos).keys() == {"a.png"}
 
 
+def test_links_to_one_file_are_moved_in_one_night(place: Place, tmp_path: Path) -> None:
+    place.add("a.png")
+    for name in ("b.png", "c.png"):
+        os.link(place.photos / "a.png", place.photos / name)
+    before, archive = files(place.photos), tmp_path / "archive"
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 3
+    assert (files(archive), files(place.photos)) == (before, {})
+
+
 def test_nothing_in_the_archive_is_overwritten(place: Place, archive: Path) -> None:
     place.add("a.png")
     (archive / "b").mkdir(parents=True)

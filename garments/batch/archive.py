@@ -154,7 +154,10 @@ def _copy(source: bytes, target: bytes, photo: Photo) -> None:
 
 def _check(source: bytes, photo: Photo) -> None:
     found = os.lstat(source)
-    if not stat.S_ISREG(found.st_mode) or stamp_of(found) != photo.stamp:
+    now, known = stamp_of(found), photo.stamp
+    same = stat.S_ISREG(found.st_mode) and (now.size, now.modified) == (known.size, known.modified)
+    # A link to the same file, made or removed, changes that time too.
+    if not same or (now.changed != known.changed and _digest(source) != photo.digest):
         raise _Changed
 
 
