@@ -4,6 +4,7 @@ import errno
 import hashlib
 import itertools
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -232,6 +233,22 @@ def test_a_photo_keeps_its_time_in_the_archive(place: Place, archive: Path) -> N
     os.utime(place.photos / "a.png", (1e9, 1e9))
     move(place, archive, classified(place, "a.png"))
     assert (archive / "a.png").stat().st_mtime == 1e9
+
+
+def test_a_photo_whose_attributes_have_no_room_in_the_archive_is_copied_without_them(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place.add("a.png")
+    (place.photos / "a.png").chmod(0o640)
+    os.utime(place.photos / "a.png", (1e9, 1e9))
+    monkeypatch.setattr("garments.batch.archive.os.link", stay_apart)
+    monkeypatch.setattr("garments.batch.archive.os.listxattr", full, raising=False)
+    assert move(place, tmp_path / "archive", classified(place, "a.png")) == (1, 0)
+    kept = (tmp_path / "archive" / "a.png").stat()
+    assert (kept.st_mtime, stat.S_IMODE(kept.st_mode)) == (1e9, 0o640)
 
 
 def test_a_copy_is_on_the_disk_before_it_has_its_name(
