@@ -364,6 +364,30 @@ def test_a_photo_is_removed_once_its_copy_is_on_the_disk_and_the_queue_knows_whe
     ]
 
 
+def test_all_new_folders_above_an_archive_are_on_the_disk_before_a_photo_is_removed(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    archive, synced = tmp_path / "2026" / "11" / "27", list[Path]()
+
+    def sync(folder: bytes) -> None:
+        assert (place.photos / "a.png").exists()
+        synced.append(Path(os.fsdecode(folder)))
+
+    monkeypatch.setattr("garments.batch.archive._sync", sync)
+    assert move(place, archive, classified(place, "a.png")) == (1, 0)
+    assert {*synced} == {archive, archive.parent, archive.parent.parent, tmp_path}
+
+
+def test_nothing_is_put_on_the_disk_where_nothing_is_left_to_archive(
+    place: Place, tmp_path: Path
+) -> None:
+    place.add("a.png")
+    known = classified(place, "a.png")
+    (place.photos / "a.png").unlink()  # by whoever took it away
+    assert move(place, tmp_path / "2026" / "11", known) == (0, 0)
+
+
 # A file that changes
 
 

@@ -41,6 +41,9 @@ def archive(
     since it was classified stays.
     """
     moved = stuck = 0
+    there = os.path.dirname(to)  # what is below it is new
+    while not os.path.isdir(there):
+        there = os.path.dirname(there)
     waiting = iter(photos)
     while some := list(islice(waiting, _AT_ONCE)):
         kept: list[tuple[bytes, Identity]] = []
@@ -63,8 +66,9 @@ def archive(
                 logger.warning("%s stays: %s", os.fsdecode(photo.name), error.strerror)
         for folder in folders:
             _sync(folder)
-        with suppress(PermissionError):  # where it may not be listed, it is as whoever made it left
-            _sync(os.path.dirname(to))
+        for folder in _up_to(there, os.path.dirname(to)) if kept else ():
+            with suppress(PermissionError):  # where it may not be listed, whoever made it saw to it
+                _sync(folder)
         moving(renamed)
         for source, identity in kept:
             try:
