@@ -311,8 +311,25 @@ def test_a_photo_whose_names_in_the_archive_are_taken_stays_and_is_told(
     for name, content in there.items():
         (archive / name).write_bytes(content)
     assert move(place, archive, known) == (0, 1)
-    assert "a.png stays: its names in the archive are taken by other files" in caplog.messages
+    assert "'a.png' stays: its names in the archive are taken by other files" in caplog.messages
     assert (files(archive), files(place.photos).keys()) == (there, {"a.png"})
+
+
+def test_no_name_of_a_photo_that_stays_makes_a_line_of_the_log(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "a\x1b[31m\n2026-11-27 INFO forged.png"
+    caplog.set_level("INFO")
+    place.add(name)
+    known = classified(place, name)
+    with place.failing_to_remove(name, DENIED):
+        assert move(place, archive, known) == (0, 1)
+    place.output.touch()  # no folder
+    assert move(place, place.output, known) == (0, 1)
+    altered_in_secret(place.photos / name)
+    assert move(place, archive, known) == (0, 0)
+    assert len(caplog.messages) == 3
+    assert "".join(caplog.messages).isprintable()
 
 
 def test_a_photo_whose_copy_is_cut_short_stays(

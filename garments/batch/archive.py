@@ -60,10 +60,10 @@ def archive(
                 renamed[photo.name] = os.path.relpath(target, to)
                 kept.append((source, identity))
             except _Changed:
-                logger.info("%s has changed meanwhile and stays", os.fsdecode(photo.name))
+                logger.info("%r has changed meanwhile and stays", os.fsdecode(photo.name))
             except OSError as error:
                 stuck += 1
-                logger.warning("%s stays: %s", os.fsdecode(photo.name), error.strerror)
+                logger.warning("%r stays: %s", os.fsdecode(photo.name), error.strerror)
         for folder in folders:
             _sync(folder)
         for folder in _up_to(there, os.path.dirname(to)) if kept else ():
@@ -78,7 +78,7 @@ def archive(
                     moved += 1
             except OSError as error:
                 stuck += 1
-                logger.warning("%s stays: %s", os.fsdecode(source), error.strerror)
+                logger.warning("%r stays: %s", os.fsdecode(source), error.strerror)
     return moved, stuck
 
 
