@@ -112,12 +112,12 @@ def _row(name: str, source: str, review: Review) -> tuple[str, ...]:
         name,
         _label_of(review.answer),
         source,
-        cell_of(review.who),
+        cell_of(review.who, first=False),
         review.at.isoformat(timespec="seconds"),
         review.model,
         _label_of(review.prediction),
         f"{review.confidence:.4f}",
-        cell_of(os.fsdecode(review.name or b"")),
+        cell_of(os.fsdecode(review.name or b""), first=False),
     )
 
 

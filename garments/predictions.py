@@ -17,6 +17,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # At which spreadsheets may part cells too, by the language that they are set to or by guess.
 _OTHER_SEPARATORS = re.compile("[;\t|]")
+# Or end a row, where they take the quotes of a cell for a part of it.
+_OTHER_ENDS = re.compile("[;\t|\r\n]")
 _ESCAPED = "file:"
 
 
@@ -87,14 +89,19 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
             (quoted if parted else table).writerow((cell_of(row.filename), *row[1:]))
 
 
-def cell_of(filename: str) -> str:
+def cell_of(filename: str, *, first: bool = True) -> str:
     """How a table names a file: so that no spreadsheet runs it, and that `name_of` gives it back.
 
-    `./=1+1.png` for `=1+1.png`, and `file:caf%E9.png` where bytes of the name are not UTF-8.
+    `./=1+1.png` for `=1+1.png`, and `file:caf%E9.png` where bytes of the name are not UTF-8. Where
+    the cell is not the `first` of its row, `file:a%3B%3D1.png` for `a;=1.png` too: quotes keep
+    a cell whole that begins the row, and others only where cells are parted at commas.
     """
     try:
         filename.encode()
+        whole = first or not _OTHER_ENDS.search(filename)
     except UnicodeEncodeError:
+        whole = False
+    if not whole:
         return _ESCAPED + quote_from_bytes(os.fsencode(filename))
     misread = filename.startswith((*_FORMULA_STARTS, _ESCAPED))
     return f"./{filename}" if misread else filename

@@ -1,5 +1,6 @@
 """Answers of people, from the store to the folder that training reads."""
 
+import csv
 import hashlib
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ from PIL import Image
 from garments import export_reviews
 from garments.batch.photo import thumbnail
 from garments.export_reviews import export
+from garments.predictions import name_of
 from garments.store import Photo, Stamp, Store
 from garments.store.desk import Desk
 from garments.store.queue import place
@@ -345,6 +347,16 @@ def test_no_name_runs_in_a_spreadsheet(shop: Shop) -> None:
     shop.export()
     cells = (shop.folder / "reviews.csv").read_text().splitlines()[1].split(",")
     assert not any(cell.startswith(("=", "@", "+", "-")) for cell in cells)
+
+
+@pytest.mark.parametrize("end", [";", "\t", "|", "\n", "\r"])
+def test_nor_does_what_is_behind_the_end_of_a_cell_elsewhere(end: str, shop: Shop) -> None:
+    shop.add(f"a{end}=1+1.jpg", 3, who=f"Ana{end}=1+1")
+    shop.export()
+    text = (shop.folder / "reviews.csv").read_text(encoding="utf-8")
+    assert text.count("=") == 0
+    (row,) = csv.DictReader(text.splitlines())
+    assert name_of(row["name"]) == f"a{end}=1+1.jpg"
 
 
 def test_the_command_says_what_it_did(
