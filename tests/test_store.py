@@ -22,6 +22,7 @@ from alembic.script import ScriptDirectory
 from garments.store import Answer, Busy, Database, Photo, Stamp, Store, StoreError, database
 from garments.store.archived import Archived
 from garments.store.indexes import metadata
+from garments.store.lock import locked
 from garments.store.tables import SCHEMA
 from tests.conftest import PROJECT
 
@@ -347,6 +348,25 @@ def test_a_second_night_is_told_who_holds_the_lock(
     with pytest.raises(Busy, match=told), store.locked():
         pass
     store.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_who_holds_the_lock_of_another_database_of_the_server_is_not_told(
+    database_url: str,
+) -> None:
+    urls = database_url, database_url.replace("/postgres", "/another")
+    with psycopg.connect(database_url, autocommit=True) as server:
+        server.execute("CREATE DATABASE another")
+        with (
+            closing(database.Database(urls[0])) as first,
+            closing(database.Database(urls[1])) as second,
+            locked(first, "process 1"),
+            locked(second, "process 2"),
+        ):
+            for held, told in ((first, "process 1$"), (second, "process 2$")):
+                with pytest.raises(Busy, match=told), locked(held, "process 3"):
+                    pass
+        server.execute("DROP DATABASE another")
 
 
 def test_what_fails_while_the_lock_is_held_is_not_put_down_to_it(store: Store) -> None:

@@ -82,6 +82,7 @@ def _advisory_locked(database: Database, holder: str) -> Iterator[Check]:
 _HOLDER = sa.text(
     "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
     " WHERE locktype = 'advisory' AND granted AND classid = :high AND objid = :low"
+    " AND datname = current_database()"  # a server may have several, each with its nights
 ).bindparams(high=_KEY >> 32, low=_KEY & 0xFFFFFFFF)
 
 
