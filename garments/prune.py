@@ -33,7 +33,7 @@ def _prune(url: str, before: datetime) -> Pruned:
     with closing(Database(url)) as database:
         if not database.exists():
             raise PruneError(f"there is no database {database}: see GARMENTS_DATABASE_URL")
-        with closing(Store(url)) as store, store.locked():
+        with closing(Store(url)) as store, store.locked("prune"):
             store.open()
             return prune(database, before)
 

@@ -638,11 +638,11 @@ def test_no_proxy_of_the_environment_is_asked(
 
 def test_who_holds_the_lock_is_told_and_nobody_before(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/predictions.db")
-    with locked(database, "process 1, which was there before"):
+    with locked(database, "night 1, which was there before"):
         pass
     with (
-        locked(database, "process 2"),
+        locked(database, "night 2"),
         pytest.raises(Busy, match="another night is running: process 2$"),
-        locked(database, "process 3"),
+        locked(database, "night 3"),
     ):
         pass

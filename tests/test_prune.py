@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from garments import prune
-from garments.store import Database, Store, retention
+from garments.store import Busy, Database, Store, retention
 from garments.store.desk import Desk
 from garments.store.queue import place
 from garments.store.reviews import Decision
@@ -176,6 +176,20 @@ def test_the_command_leaves_a_night_alone(
     with shop.store.locked():
         assert prune.main([]) == 4
     assert "another night is running: process " in capsys.readouterr().err
+
+
+def test_a_night_that_comes_meanwhile_is_told_what_is_running(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pruning(*_: object) -> retention.Pruned:
+        told = pytest.raises(Busy, match=rf"another prune is running: process {os.getpid()} on ")
+        with told, shop.store.locked():
+            pass
+        return retention.Pruned(0, 0)
+
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    monkeypatch.setattr(prune, "prune", pruning)
+    assert prune.main([]) == 0
 
 
 def test_the_command_makes_no_database(

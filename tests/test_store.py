@@ -360,11 +360,11 @@ def test_who_holds_the_lock_of_another_database_of_the_server_is_not_told(
         with (
             closing(database.Database(urls[0])) as first,
             closing(database.Database(urls[1])) as second,
-            locked(first, "process 1"),
-            locked(second, "process 2"),
+            locked(first, "night 1"),
+            locked(second, "night 2"),
         ):
             for held, told in ((first, "process 1$"), (second, "process 2$")):
-                with pytest.raises(Busy, match=told), locked(held, "process 3"):
+                with pytest.raises(Busy, match=told), locked(held, "night 3"):
                     pass
         server.execute("DROP DATABASE another")
 

@@ -25,7 +25,10 @@ Check = Callable[[], None]
 
 @contextmanager
 def locked(database: Database, holder: str) -> Iterator[Check]:
-    """Keep other nights off `database`, as `holder`. Raises Busy and StoreError."""
+    """Keep others off `database`, as `holder`: what it is, and which process.
+
+    Raises Busy and StoreError.
+    """
     with (_file_locked if database.on_sqlite else _advisory_locked)(database, holder) as check:
         yield check
 
@@ -87,4 +90,7 @@ _HOLDER = sa.text(
 
 
 def _told(holder: str) -> str:
-    return f"another night is running: {holder or 'it does not say where'}"
+    what, _, process = holder.partition(" ")
+    if not process:
+        return "another night is running: it does not say where"
+    return f"another {what} is running: process {process}"

@@ -47,11 +47,14 @@ class Store:
         )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other nights off, until the block or this process ends. Raises Busy too."""
+    def locked(self, what: str = "night") -> Iterator[None]:
+        """Keep other nights off, until the block or this process ends. Raises Busy too.
+
+        They are told `what` is running.
+        """
         since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-        host = socket.gethostname()[:24]
-        holder = f"process {os.getpid()} on {host} since {since}"
+        host = socket.gethostname()[:23]
+        holder = f"{what} {os.getpid()} on {host} since {since}"
         with locked(self._database, holder) as self._check_lock:
             yield
 
