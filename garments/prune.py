@@ -39,7 +39,10 @@ def _prune(url: str, before: datetime) -> Pruned:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prune, and say what went; 2 where that cannot be done, 4 while a night is running."""
+    """Prune, and say what went.
+
+    2 where that cannot be done, 4 while a night is running, and 130 where it was interrupted.
+    """
     parser = argparse.ArgumentParser(prog="garments.prune", description=__doc__)
     parser.add_argument(
         "--days", type=_days, default=_DAYS, help="days that an answer is kept; %(default)s"
@@ -53,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Busy as error:
         print(f"the database was not pruned: {error}; try again when it is over", file=sys.stderr)
         return 4
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return 130
     print(
         f"{pruned.dropped:,} answers from before {before:%Y-%m-%d} dropped, {pruned.kept:,} kept; "
         "what is free now in the database, the next nights use"

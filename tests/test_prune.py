@@ -192,6 +192,18 @@ def test_a_night_that_comes_meanwhile_is_told_what_is_running(
     assert prune.main([]) == 0
 
 
+def test_an_interrupted_command_says_so_in_a_line(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    monkeypatch.setattr(prune, "prune", interrupted)
+    assert prune.main([]) == 130
+    assert capsys.readouterr().err == "interrupted: the same command goes on\n"
+
+
 def test_the_command_makes_no_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
