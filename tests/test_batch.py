@@ -849,6 +849,20 @@ def test_cron_gets_plain_lines(photos: Path, tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+@scripts
+def test_a_night_whose_log_is_closed_writes_its_table(photos: Path, tmp_path: Path) -> None:
+    command = '"$0" batch_request.py "$@" >/dev/null 2>&-'
+    with fake_service() as service:
+        done = subprocess.run(
+            ["sh", "-c", command, sys.executable, photos, "--url", service.url]
+            + ["--output", str(tmp_path / "p.csv")],
+            cwd=PROJECT,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert len(read_predictions(tmp_path / "p.csv", 10)) == 10
+
+
 def test_a_long_night_tells_now_and_then_how_far_it_is(
     photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

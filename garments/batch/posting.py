@@ -6,6 +6,7 @@ import errno
 import hashlib
 import logging
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -90,8 +91,7 @@ class Night:
         Raises ServiceError, UsageError and StoreError.
         """
         for _ in range(_MODELS_AT_MOST):
-            self._changed = False
-            self.left = set()
+            self._changed, self.left = False, set()
             late: list[Found] = []
             self._post(self._pending(findings), len(findings), late)
             if late:
@@ -164,7 +164,8 @@ class Night:
     ) -> None:
         logged = time.monotonic()
         self._skipped = done = 0
-        with tqdm(total=most, unit="image", disable=None) as bar:  # None: on a terminal only
+        hidden = None if sys.stderr else True  # None: but for a terminal; cron may have closed it
+        with tqdm(total=most, unit="image", disable=hidden) as bar:
             for batch in self._answered(pending, settled):
                 self.store.record(self.run, self.directory, batch.photos, batch.answers)
                 late.extend(batch.left)
@@ -184,8 +185,7 @@ class Night:
         Where one of them fails, all answers come before the error.
         """
         finished: SimpleQueue[_Batch] = SimpleQueue()
-        connections = self.settings.connections
-        under_way = 0
+        connections, under_way = self.settings.connections, 0
         pool = ThreadPoolExecutor(connections, thread_name_prefix="post")
         try:
             while group := list(islice(pending, self.settings.batch_size)):
