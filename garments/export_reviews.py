@@ -100,9 +100,9 @@ def _write_table(folder: Path, rows: Iterable[tuple[str, ...]]) -> None:
 
 def _require_outside(folder: Path, directories: Iterable[bytes | None]) -> None:
     """Raise ExportError where a night would find the export among its photos."""
-    place = folder.resolve()
+    place = Path(os.path.realpath(folder))
     for directory in directories:
-        photos = Path(os.fsdecode(directory)).resolve() if directory else None
+        photos = Path(os.fsdecode(os.path.realpath(directory))) if directory else None
         if photos and (photos == place or photos in place.parents):
             raise ExportError(f"{folder} is in {photos}, which nights sort: name a folder outside")
 

@@ -399,6 +399,18 @@ def test_an_archive_that_cannot_be_a_folder_is_refused_before_the_night(
     assert taken.read_text() == "a file"
 
 
+def test_an_archive_or_a_directory_that_leads_in_a_circle_is_refused(place: Place) -> None:
+    place.add("a.png")
+    circle, archive = place.output.with_name("circle"), place.output.with_name("archive")
+    circle.symlink_to(circle.name)
+    with fake_service() as service:
+        with pytest.raises(batch.UsageError, match="circle is no folder, .*choose another --arch"):
+            place.night(service, archive=circle)
+        place.photos = circle
+        with pytest.raises(batch.UsageError, match="circle cannot be listed: Too many levels of"):
+            place.night(service, archive=archive)
+
+
 def test_an_archive_that_may_not_be_written_is_refused_before_the_night(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

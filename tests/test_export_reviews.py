@@ -394,6 +394,15 @@ def test_nothing_is_exported_to_where_nights_find_photos(
     assert [path.name for path in shop.photos.iterdir()] == ["a.jpg"]
 
 
+def test_a_folder_that_leads_in_a_circle_is_refused(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.folder.symlink_to(shop.folder.name)
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    assert export_reviews.main([str(shop.folder)]) == 2
+    assert "nothing more was exported: " in capsys.readouterr().err
+
+
 def test_without_a_database_the_command_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,10 +51,11 @@ def require_replaceable(output: Path) -> Path:
 
 def check_archive(directory: Path, archive: Path) -> None:
     """Refuse an archive that the next night would walk through or empty, or that takes nothing."""
-    photos, kept = directory.resolve(), archive.resolve()
+    photos, kept = Path(os.path.realpath(directory)), Path(os.path.realpath(archive))
     if photos == kept or photos in kept.parents or kept in photos.parents:
         raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
-    there = next(place for place in (kept, *kept.parents) if os.path.exists(place))
+    # A link of which a link is left leads in a circle, where no folder can be made.
+    there = next(place for place in (kept, *kept.parents) if os.path.lexists(place))
     if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
         raise UsageError(
             f"{archive} can take no photos: {there} is no folder, or this user may not write "
