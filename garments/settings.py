@@ -203,12 +203,17 @@ class Settings:
                 )
         if not _is_address(self.service_url):
             raise SettingsError(
-                f"{PREFIX}SERVICE_URL, or --url, is {self.service_url!r}: "
+                f"{PREFIX}SERVICE_URL, or --url, is {without_secret(self.service_url)!r}: "
                 f"it must be like {Settings.service_url}"
             )
         if self.api_token and not re.fullmatch("[!-~]+", self.api_token):
             # Not told: a token that is nearly right is a secret too.
             raise SettingsError(f"{PREFIX}API_TOKEN must be of ASCII letters, digits and signs")
+
+
+def without_secret(url: str) -> str:
+    """A URL, or what should be one, as it may be told: without a user's name and password."""
+    return re.sub(r"^(\w*:?//)?.*@", r"\1", url)
 
 
 def tell_library(variable: str, value: str, *, unless: Collection[str] = ()) -> None:

@@ -601,6 +601,19 @@ def test_a_service_that_is_not_there_is_given_up(photos: Path) -> None:
         night(photos, url, wait_seconds=0.5)
 
 
+def test_the_password_of_an_address_is_sent_and_not_told(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    told = "http://127.0.0.1:"
+    with fake_service(ready=[503], otherwise=fake.status(401)) as service:
+        with pytest.raises(batch.UsageError, match=f"^{told}") as refused:
+            night(photos, service.url.replace("//", "//me:s3cret@"))
+        assert service.tokens == {"Basic bWU6czNjcmV0"}
+    assert f"waiting for {told}" in caplog.text
+    assert "s3cret" not in caplog.text + str(refused.value)
+
+
 def test_a_service_that_says_nothing_is_given_up(photos: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -70,6 +70,15 @@ def test_a_wrong_setting_is_refused_with_a_way_out(variable: str, value: str, to
         Settings.from_environment({variable: value})
 
 
+@pytest.mark.parametrize(
+    "url", ["http://me:s3/cret@host:99999", "me:s3/cret@host", "//me:s3/cret@host"]
+)
+def test_the_password_of_a_wrong_address_is_not_told(url: str) -> None:
+    with pytest.raises(SettingsError, match="host.*must be like http") as refused:
+        Settings(service_url=url)
+    assert "cret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("entry", fields(Settings), ids=lambda entry: entry.name)
 def test_the_readme_has_every_setting_with_default_and_meaning(entry) -> None:
     default = "" if entry.default is None else str(entry.default)

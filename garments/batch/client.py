@@ -17,7 +17,7 @@ from garments.batch import replies
 from garments.batch.errors import ServiceError, UsageError
 from garments.batch.gate import Gate
 from garments.batch.replies import Entry
-from garments.settings import Settings
+from garments.settings import Settings, without_secret
 
 # What an overloaded or restarting service, or a proxy before it, answers: that passes.
 _PASSING = frozenset({408, 429, 502, 503, 504})
@@ -62,6 +62,7 @@ class Client:
         self._settings = settings
         self._asked = {} if model is None else {"model": model}
         self._url = settings.service_url.rstrip("/")
+        self._shown = without_secret(self._url)
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
         self._stopped = threading.Event()
@@ -107,11 +108,11 @@ class Client:
             if time.monotonic() + pause > deadline:
                 waited = self._settings.wait_seconds
                 raise ServiceError(
-                    f"{self._url} was not ready within {waited:g} s: {state}; start the service, "
+                    f"{self._shown} was not ready within {waited:g} s: {state}; start the service, "
                     "or say where it is with --url"
                 )
             if not told:
-                logger.info("waiting for %s: %s", self._url, state)
+                logger.info("waiting for %s: %s", self._shown, state)
                 told = True
             self._stopped.wait(pause)
 
@@ -147,7 +148,7 @@ class Client:
         self._fatal.add(_digest(picture))
         if len(self._fatal) > _FATAL_AT_MOST:
             raise ServiceError(
-                f"{self._url} dies or is silent whenever it is sent one of more than "
+                f"{self._shown} dies or is silent whenever it is sent one of more than "
                 f"{_FATAL_AT_MOST} pictures: see its log"
             )
         problem = "the service died or was silent each time that it was sent: see its log"
@@ -159,7 +160,7 @@ class Client:
             advice = "name one of these, or have the service read its models anew (SIGHUP)"
         elif path == "/ready" and response.status_code in (301, 302, 307, 308, 404):
             advice = "name the service alone, as http://127.0.0.1:5001: see --url"
-        return UsageError(f"{self._url}{path} refuses: {replies.explain(response)}; {advice}")
+        return UsageError(f"{self._shown}{path} refuses: {replies.explain(response)}; {advice}")
 
     def _post(
         self, pictures: Sequence[bytes], began: float
@@ -190,7 +191,7 @@ class Client:
             left = self._seconds_left(began)
             if left <= 0:
                 raise ServiceError(
-                    f"{self._url} gave no answer in time: {tried.state}; what it had answered is "
+                    f"{self._shown} gave no answer in time: {tried.state}; what it had answered is "
                     "kept: see that it runs, then run the same command again"
                 )
             pause = min(left, max(pause, tried.pause))
