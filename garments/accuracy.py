@@ -128,10 +128,12 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
     `none of these`. Case and spaces do not count. Of a table of predictions some label must be
     corrected, or all be what people answered. Raises TableError.
     """
-    _require_no_answers(path, labels)
+    # Once: what comes through a pipe cannot be read again.
+    rows = read_table(path, ("filename", "label"), {"label": "expected"}, COLUMNS)
+    _require_no_answers(path, [cells for _, cells in rows], labels)
     numbers = numbers_of(labels)
     found: dict[str, Right] = {}
-    for line, cells in read_table(path, ("filename", "label"), {"label": "expected"}):
+    for line, cells in rows:
         try:
             found[cells["filename"]] = _right(cells["label"], numbers)
         except ValueError as error:
@@ -142,14 +144,14 @@ def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:
     return found
 
 
-def _require_no_answers(path: Path, labels: Sequence[str]) -> None:
+def _require_no_answers(
+    path: Path, rows: Sequence[Mapping[str, str]], labels: Sequence[str]
+) -> None:
     """Refuse a table whose labels are all a model's own: held against these, all are right."""
     names = {str(number): label for number, label in enumerate(labels)}
-    try:
-        rows = read_table(path, COLUMNS)
-    except TableError:
-        return  # what else is wrong with it is told to whoever reads it as labels
-    answered = [cells for _, cells in rows if cells["decision"] in ("accept", "review")]
+    if not rows[0].keys() >= {*COLUMNS}:
+        return
+    answered = [cells for cells in rows if cells["decision"] in ("accept", "review")]
     if answered and all(names.get(cells["prediction"]) == cells["label"] for cells in answered):
         raise TableError(
             f"{path} is a table of predictions: its labels are what was answered, not what is "

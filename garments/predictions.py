@@ -235,15 +235,20 @@ def _allowed(row: Row, numbers: Collection[str]) -> Collection[str]:
 
 
 def read_table(
-    path: Path, columns: Sequence[str], or_else: Mapping[str, str] | None = None
+    path: Path,
+    columns: Sequence[str],
+    or_else: Mapping[str, str] | None = None,
+    beside: Sequence[str] = (),
 ) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV with their line numbers: `columns` of each, whatever else it has.
 
-    `or_else` names the column that is read where one of them is not there.
-    Filenames are given as the file system has them, and must not repeat. Raises TableError.
+    `or_else` names the column that is read where one of them is not there; what is `beside` them
+    is read if it is there. Filenames are given as the file system has them, and must not repeat.
+    Raises TableError.
     """
     # The last one that is there counts, which is the column's own name.
-    choices = [*(or_else or {}).items(), *zip(columns, columns, strict=True)]
+    asked = dict.fromkeys((*columns, *beside))
+    choices = [*(or_else or {}).items(), *zip(asked, asked, strict=True)]
     rows: list[tuple[int, dict[str, str]]] = []
     seen: set[str] = set()
     try:
@@ -262,7 +267,7 @@ def read_table(
                     f"the header must name {','.join(columns)}, with commas between them; "
                     f"it is {','.join(there)[:80]!r}"
                 )
-            if twice := [name for name in names.values() if there.count(name) > 1]:
+            if twice := [names[name] for name in columns if there.count(names[name]) > 1]:
                 raise TableError(f"{path}, line 1: the column {twice[0]} stands twice: leave one")
             for cells in reader:
                 line = reader.line_num
@@ -272,7 +277,7 @@ def read_table(
                 if cells["filename"] in seen:
                     raise TableError(f"{path}, line {line}: {cells['filename']!r} stands twice")
                 seen.add(cells["filename"])
-                rows.append((line, {name: cells[names[name]] for name in columns}))
+                rows.append((line, {name: cells[own] for name, own in names.items()}))
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:

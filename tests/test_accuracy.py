@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,15 @@ def test_predictions_are_taken_for_labels_only_where_some_are_corrected(tmp_path
     assert accuracy.read_labels(path, LABELS) == {"3.png": (3,), "4.png": (6,)}
     write_predictions([answer._replace(decision="reviewed") for answer in answers], path)
     assert accuracy.read_labels(path, LABELS) == {"3.png": (3,), "4.png": (4,)}
+
+
+def test_labels_may_come_through_a_pipe() -> None:
+    reading, writing = os.pipe()
+    with open(reading), open(writing, "w") as file:
+        print("filename,label,decision", "a.png,9,accept", sep="\n", file=file)
+        file.close()
+        labels = accuracy.read_labels(Path(f"/dev/fd/{reading}"), LABELS)
+    assert labels == {"a.png": (9,)}
 
 
 @pytest.mark.parametrize(
