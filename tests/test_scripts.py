@@ -144,6 +144,16 @@ def test_the_plot_says_what_the_text_says_whatever_has_no_class(
     assert titles == ["8 of 10 right"]
 
 
+def test_accuracy_is_told_wherever_only_ascii_can_be(tmp_path: Path) -> None:
+    lines = ["filename,prediction,label,confidence,decision,model,expected,error"]
+    lines += ["image_0_label_0.png,0,x,0.9,accept,m@1,,"]  # of the other classes there is no file
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    command = ("model_accuracy.py", tmp_path / "p.csv", "--plot", tmp_path / "matrix.png")
+    done = script(*command, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "true class (rows), predicted class (columns)" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
