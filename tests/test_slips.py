@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from garments import batch
+from tests.conftest import script
 from tests.fake_service import fake_service
 from tests.places import Place, expected, slips
 
@@ -107,6 +108,18 @@ def test_slips_in_another_encoding_are_refused(place: Place) -> None:
     told = "is no CSV in UTF-8 .*: save it as one"
     with fake_service() as service, pytest.raises(batch.UsageError, match=told):
         place.night(service, expected=path)
+
+
+def test_slips_of_names_that_this_machine_s_encoding_has_not_are_refused(place: Place) -> None:
+    done = script(
+        *("batch_request.py", place.photos, "--output", place.output),
+        *("--expected", slips(place, "café.png,Dress")),
+        GARMENTS_DATABASE_URL=place.settings.database_url,
+        LC_ALL="C",
+        PYTHONUTF8="0",
+    )
+    assert done.returncode == 2
+    assert "in ascii here, which cannot say 'caf\\xe9.png': set LC_ALL=C.UTF-8" in done.stderr
 
 
 def test_missing_slips_are_told(place: Place) -> None:
