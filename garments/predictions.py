@@ -144,7 +144,7 @@ def put_in_place(path: Path) -> Iterator[Path]:
     Raises BlockingIOError where another process is at it, NotSynced and InPlace.
     """
     path = Path(os.path.realpath(path))
-    partial = path.with_name(f".{path.name}.part")
+    partial = partial_of(path)
     with _own(partial):
         try:
             yield partial
@@ -160,6 +160,11 @@ def put_in_place(path: Path) -> Iterator[Path]:
         raise NotSynced(error.errno, error.strerror, error.filename) from error
     except KeyboardInterrupt:
         raise InPlace from None
+
+
+def partial_of(path: Path) -> Path:
+    """The temporary file that takes the place of `path`."""
+    return path.with_name(f".{path.name}.part")
 
 
 @contextmanager

@@ -409,6 +409,15 @@ def test_a_table_takes_no_place_of_what_is_needed(output: str, told: str, place:
     assert slips.read_text().startswith("filename")
 
 
+@pytest.mark.parametrize("length", [250, 255, 256])
+def test_a_table_whose_name_has_no_room_for_the_temporary_file_is_refused(
+    length: int, place: Place
+) -> None:
+    place.output = place.output.with_name("p".ljust(length - 4, "_") + ".csv")
+    with fake_service() as service, pytest.raises(batch.UsageError, match="csv has too long a na"):
+        place.night(service)
+
+
 def test_nor_that_of_slips_that_are_a_link_to_it(place: Place) -> None:
     place.add("a.png")
     place.output.write_text("filename,expected\na.png,Coat\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from garments.batch.errors import UsageError
 from garments.batch.morning import REPORT
 from garments.batch.walk import EXTENSIONS
+from garments.predictions import partial_of
 
 
 def check_output(output: Path, needed: Iterable[Path]) -> Path:
@@ -39,14 +41,24 @@ def require_replaceable(output: Path) -> Path:
     place = Path(os.path.realpath(output))
     if not os.path.isdir(place.parent):
         raise UsageError(f"{place.parent} is no folder: make it, or choose another --output")
-    told = f"{output} (a link to {place})" if output.is_symlink() else output
+    told = f"{output} (a link to {place})" if os.path.islink(output) else output
     if os.path.isdir(place):
         raise UsageError(f"{told} is a folder: name the table that is to be in it as --output")
+    if place.name and _is_too_long(partial_of(place)):
+        raise UsageError(f"{told} has too long a name: choose a shorter --output")
     # A link of which a link is left leads in a circle.
     replaceable = os.path.isfile(place) or not (os.path.exists(output) or place.is_symlink())
     if not (place.name and replaceable and os.access(place.parent, os.R_OK | os.W_OK | os.X_OK)):
         raise UsageError(f"{told} cannot be written: choose another --output")
     return place
+
+
+def _is_too_long(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def check_archive(directory: Path, archive: Path) -> None:
