@@ -39,6 +39,14 @@ def test_classified_photos_are_moved_once_the_table_is_written(place: Place, arc
     assert files(archive) | files(place.photos) == before
 
 
+def test_so_is_one_from_beyond_the_time_that_databases_know(place: Place, archive: Path) -> None:
+    place.add("a.png")
+    year_2300 = 330 * 31_556_952
+    os.utime(place.photos / "a.png", (year_2300, year_2300))
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 1
+
+
 def test_a_pipe_under_the_name_of_a_photo_holds_nothing_up(place: Place, archive: Path) -> None:
     place.add("a.png")
     archive.mkdir()

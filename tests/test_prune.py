@@ -182,7 +182,7 @@ def test_a_night_that_comes_meanwhile_is_told_what_is_running(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pruning(*_: object) -> retention.Pruned:
-        told = pytest.raises(Busy, match=rf"another prune is running: process {os.getpid()} on ")
+        told = pytest.raises(Busy, match=rf"garments.prune is running: process {os.getpid()} on ")
         with told, shop.store.locked():
             pass
         return retention.Pruned(0, 0)

@@ -88,8 +88,7 @@ def is_moved(directory: bytes, to: bytes, photo: Photo) -> bool:
     It is one of its size and time there that is taken for it, and any file of its name here.
     """
     try:
-        status = os.lstat(os.path.join(directory, photo.name))
-        if (status.st_size, status.st_mtime_ns) == (photo.stamp.size, photo.stamp.modified):
+        if stamp_of(os.lstat(os.path.join(directory, photo.name)))[:2] == photo.stamp[:2]:
             return False
     except FileNotFoundError:
         pass
@@ -130,8 +129,7 @@ def _link(source: bytes, target: bytes, photo: Photo) -> None:
             raise
         _copy(source, target, photo)
     else:
-        found = os.lstat(target)
-        if (found.st_size, found.st_mtime_ns) != photo.stamp[:2]:  # replaced in that instant
+        if stamp_of(os.lstat(target))[:2] != photo.stamp[:2]:  # replaced in that instant
             os.unlink(target)
             raise _Changed
 

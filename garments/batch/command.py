@@ -10,7 +10,7 @@ ENGINES = ("service", "ray")
 _CODES = (
     "It ends with 0 when every image is classified, 1 when some are unreadable or not archived, "
     "2 for what cannot be used, 3 when what classifies cannot be reached or fails, 4 when another "
-    "night is still running, and 130 when it is interrupted."
+    "night or garments.prune is still running, and 130 when it is interrupted."
 )
 
 

@@ -93,4 +93,5 @@ def _told(holder: str) -> str:
     what, _, process = holder.partition(" ")
     if not process:
         return "another night is running: it does not say where"
-    return f"another {what} is running: process {process}"
+    name = "another night" if what == "night" else f"garments.{what}"
+    return f"{name} is running: process {process}"
