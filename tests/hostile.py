@@ -84,6 +84,23 @@ def turns(kind: str) -> dict[int, bytes]:
     return found
 
 
+def tiff(*tags: tuple[int, int, int], after: bytes, big: bool = False) -> bytes:
+    """A grey TIFF that says it has 28×28 pixels, or a BigTIFF, with more tags.
+
+    Each is its number, its type and how many values it has; these begin with `after`.
+    """
+    own = {256: 28, 257: 28, 258: 8, 259: 1, 262: 1, 277: 1, 278: 1, 322: 1, 323: 1}
+    entry, number, numbers = ("<HHQQ", "<Q", "<Q") if big else ("<HHII", "<I", "<H")
+    head = b"II+\0\x08\0\0\0" if big else b"II*\0"
+    first = len(head) + struct.calcsize(number)
+    count = struct.pack(numbers, len(own) + len(tags))
+    end = first + len(count) + struct.calcsize(entry) * (len(own) + len(tags))
+    end += struct.calcsize(number)  # of the next directory, which there is not
+    entries = [(tag, 3, 1, value) for tag, value in own.items()] + [(*tag, end) for tag in tags]
+    directory = b"".join(struct.pack(entry, *one) for one in sorted(entries))
+    return head + struct.pack(number, first) + count + directory + struct.pack(number, 0) + after
+
+
 def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
     """Files of so many bytes that are little else than their parts, however small they may be."""
     gif, row = gif_of(1), b"\0" + bytes(84)
@@ -114,6 +131,9 @@ def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
         "comments.jpg": in_jpeg(b"\xff\xfe\0\x03x"),
         "tables.jpg": in_jpeg(b"\xff\xdb\0\x43\0" + b"\1" * 64),
         "gaps.jpg": in_jpeg(b"\xff"),
+        "strips.tiff": tiff((273, 1, size), after=bytes(size)),
+        "tiles.tiff": tiff((324, 4, size // 4), after=bytes(size)),
+        "strips_of_a_big_one.tiff": tiff((273, 1, size), after=bytes(size), big=True),
         "resources.jpg": in_jpeg(b"\xff\xed" + struct.pack(">H", 2 + len(resources)) + resources),
     }
 

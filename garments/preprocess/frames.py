@@ -7,6 +7,8 @@ from contextlib import suppress
 
 from PIL import Image
 
+from garments.preprocess.tiff import count_directories
+
 # A GIF of 64 MiB in the usual sub-blocks of 255 bytes has half as many.
 _MOST_BLOCKS = 500_000
 
@@ -20,7 +22,7 @@ def count_frames(picture: Image.Image, data: bytes, most: int) -> int:
     if picture.format not in ("GIF", "TIFF"):
         return int(getattr(picture, "n_frames", 1))
     with suppress(IndexError, struct.error):  # the file ends early; so may its first frame
-        return _in_gif(data, most) if picture.format == "GIF" else _in_tiff(data, most)
+        return _in_gif(data, most) if picture.format == "GIF" else count_directories(data, most)
     return 1
 
 
@@ -44,18 +46,3 @@ def _in_gif(data: bytes, most: int) -> int:
 
 def _colour_table(flags: int) -> int:
     return 3 << (flags % 8 + 1) if flags & 0x80 else 0
-
-
-def _in_tiff(data: bytes, most: int) -> int:
-    """TIFF 6.0, section 2: each directory of tags ends with the place of the next; also BigTIFF."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    tags, pointer, size = ("Q", "Q", 20) if big else ("H", "I", 12)
-    (place,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
-    seen: set[int] = set()
-    while place and place not in seen and len(seen) <= most:
-        seen.add(place)
-        (count,) = struct.unpack_from(order + tags, data, place)
-        end = place + struct.calcsize(order + tags) + count * size
-        (place,) = struct.unpack_from(order + pointer, data, end)
-    return len(seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import threading
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from garments.preprocess.frames import count_frames
+from garments.preprocess.parts import TooManyParts, as_file
 from garments.preprocess.scans import count_scans
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC")
@@ -39,11 +39,6 @@ _SQUARE = 512  # in pixels: a side
 # more about the lines than about the pixels.
 _LONGEST_SIDE = 65_535
 _one_large_picture = threading.Lock()
-# Pillow reads what stands before the pixels part by part, some of them byte by byte, and holds up
-# all other threads meanwhile. A PNG of 64 MiB in the usual parts of 8 KiB takes 25,000 steps.
-_MOST_STEPS = 100_000
-_MOST_RESOURCES = 1000  # of Photoshop in a JPEG; each is a turn of a loop
-_SMALL = 2**16  # in bytes: so little cannot hold many parts
 
 _PHOTOMETRIC = 262  # the tag of a TIFF that says what its samples mean; 0: that 0 is white
 # Where Pillow looks for an orientation, in `info`; a TIFF has it among its own tags.
@@ -120,34 +115,11 @@ def read_picture(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels(limits) from error
-    except _TooManyParts as error:
+    except TooManyParts as error:
         raise BadImage("unreadable_image", str(error)) from error
     except Exception as error:
         detail = "the picture is damaged or incomplete and cannot be decoded"
         raise BadImage("unreadable_image", detail) from error
-
-
-class _TooManyParts(OSError):
-    """To go through them takes too long."""
-
-    def __init__(self) -> None:
-        # A BMP of runs has one for every few pixels.
-        super().__init__(
-            "the file is of too many small parts: save it anew, as a JPEG, a PNG or a BMP without "
-            "compression"
-        )
-
-
-class _File(io.BytesIO):
-    """A file that gives up on being read in too many steps."""
-
-    _steps = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._steps += 1
-        if self._steps > _MOST_STEPS:
-            raise _TooManyParts
-        return super().read(size)
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -165,11 +137,7 @@ def open_picture(data: bytes) -> Image.Image:
 
         pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
         kind = "HEIF"
-    if len(data) <= _SMALL:
-        return Image.open(io.BytesIO(data), formats=(kind,))
-    if kind == "JPEG" and data.count(b"8BIM") > _MOST_RESOURCES:
-        raise _TooManyParts
-    return Image.open(_File(data), formats=(kind,))
+    return Image.open(as_file(data, kind), formats=(kind,))
 
 
 def _is_kept_whole(picture: Image.Image, data: bytes) -> bool:
