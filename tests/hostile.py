@@ -101,6 +101,27 @@ def tiff(*tags: tuple[int, int, int], after: bytes, big: bool = False) -> bytes:
     return head + struct.pack(number, first) + count + directory + struct.pack(number, 0) + after
 
 
+def fractions(tag: int, count: int) -> bytes:
+    """EXIF with a tag of so many fractions."""
+    head = b"II*\0" + struct.pack("<I", 8)
+    return head + struct.pack("<HHHIII", 1, tag, 5, count, 26, 0) + bytes(8 * count)
+
+
+def of_many_values(size: int = 8_000_000) -> dict[str, bytes]:
+    """Pictures with so many bytes of values beside them, none of which is needed."""
+    exif = fractions(274, size // 8)
+    profile = b"Raw profile type exif\0\nexif\n8\n" + fractions(274, size // 16).hex().encode()
+    own = fractions(40_000, size // 8)[8:]  # the directory that a camera has for itself
+    small, pixels = Image.new("RGB", (28, 28)), bytes(85 * 28)
+    return {
+        "exif.png": png(28, 28, chunk(b"eXIf", exif), pixels=pixels),
+        "profile.png": png(28, 28, chunk(b"tEXt", profile), pixels=pixels),
+        "exif.webp": encoded(small, "WEBP", exif=exif),
+        "exif.heic": encoded(small, "HEIF", exif=exif),
+        "camera.tiff": tiff((273, 4, 1), (34_665, 4, 1), after=own),
+    }
+
+
 def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
     """Files of so many bytes that are little else than their parts, however small they may be."""
     gif, row = gif_of(1), b"\0" + bytes(84)
@@ -116,6 +137,7 @@ def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
         return jpeg[:2] + part * (size // len(part)) + jpeg[2:]
 
     bmp = encoded(Image.new("L", (28, 28)), "BMP")
+    exif = b"\xff\xe1" + struct.pack(">H", 2 + 60_000) + b"Exif\0\0".ljust(60_000, b"\0")
     resources = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\0" * 5000
     return {
         "comment.gif": in_gif(b"\x01x", b"!\xfe", b"\0"),
@@ -131,6 +153,8 @@ def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
         "comments.jpg": in_jpeg(b"\xff\xfe\0\x03x"),
         "tables.jpg": in_jpeg(b"\xff\xdb\0\x43\0" + b"\1" * 64),
         "gaps.jpg": in_jpeg(b"\xff"),
+        "exif.jpg": in_jpeg(exif),
+        "resolution.tiff": tiff((282, 5, size // 8), after=bytes(size)),
         "strips.tiff": tiff((273, 1, size), after=bytes(size)),
         "tiles.tiff": tiff((324, 4, size // 4), after=bytes(size)),
         "strips_of_a_big_one.tiff": tiff((273, 1, size), after=bytes(size), big=True),

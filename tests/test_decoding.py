@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from garments.engine import Engine
 from garments.preprocess import BadImage, Limits, picture, to_array
@@ -139,6 +139,22 @@ def test_a_file_of_millions_of_parts_is_given_up_soon(name: str) -> None:
     assert time.thread_time() - started < 1
 
 
+@pytest.mark.parametrize("name", hostile.of_many_values(100))
+def test_a_million_values_that_nobody_needs_are_passed_over(name: str) -> None:
+    data = hostile.of_many_values()[name]
+    started = time.thread_time()
+    assert shaped(data).shape == (28, 28, 1)
+    assert time.thread_time() - started < 0.5
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_a_picture_with_a_camera_s_large_exif_is_turned(kind: str) -> None:
+    stored, exif = turned(hostile.SHOT, 6)
+    exif[ExifTags.Base.ImageDescription] = "x" * 60_000
+    found = shaped(encoded(stored, kind, exif=exif.tobytes()))
+    assert np.corrcoef(found.ravel(), hostile.ITEM.ravel())[0, 1] > 0.9
+
+
 @pytest.mark.parametrize("name", ["chunks.png", "pixels.png", "segments.jpg"])
 def test_a_file_of_as_many_parts_as_64_mib_have_is_read(name: str) -> None:
     assert shaped(hostile.of_many_parts(100_000)[name]).shape == (28, 28, 1)
@@ -199,7 +215,7 @@ def test_other_pictures_do_not_load_what_reads_heic() -> None:
         import sys
         import garments.web
         from pathlib import Path
-        from PIL import Image
+        from PIL import ExifTags, Image
         from garments.preprocess import Limits, to_array
         boot = Path("images/image_0_label_9.png").read_bytes()
         to_array(boot, 28, 28, "fashion-mnist", limits=Limits())

@@ -13,6 +13,9 @@ from garments.preprocess.tiff import count_values
 # A PNG of 64 MiB in the usual parts of 8 KiB takes 25,000 steps.
 _MOST_STEPS = 100_000
 _MOST_RESOURCES = 1000  # of Photoshop in a JPEG; each is a turn of a loop
+# Of EXIF in a JPEG, with up to 64 KiB in each: Pillow copies all before it for each, and makes
+# something of every value.
+_MOST_EXIF = 8
 _SMALL = 2**16  # in bytes: so little cannot hold many parts
 
 
@@ -28,15 +31,17 @@ class TooManyParts(OSError):
 
 
 class _File(io.BytesIO):
-    """Raises TooManyParts where it is read in too many steps."""
+    """Raises TooManyParts where it is read in too many steps, or has too many parts of EXIF."""
 
-    _steps = 0
+    _steps = _exif = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
+        part = super().read(size)
         self._steps += 1
-        if self._steps > _MOST_STEPS:
+        self._exif += part.startswith(b"Exif\0\0")
+        if self._steps > _MOST_STEPS or self._exif > _MOST_EXIF:
             raise TooManyParts
-        return super().read(size)
+        return part
 
 
 def as_file(data: bytes, kind: str) -> io.BytesIO:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 # The plugins by name, so that Pillow never goes looking for more of them.
-from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, TiffTags, WebPImagePlugin  # noqa: F401
 
 from garments.preprocess.frames import count_frames
 from garments.preprocess.parts import TooManyParts, as_file
@@ -42,7 +42,9 @@ _one_large_picture = threading.Lock()
 
 _PHOTOMETRIC = 262  # the tag of a TIFF that says what its samples mean; 0: that 0 is white
 # Where Pillow looks for an orientation, in `info`; a TIFF has it among its own tags.
-_WITH_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+_EXIF = ("exif", "Raw profile type exif")
+_WITH_ORIENTATION = (*_EXIF, "XML:com.adobe.xmp", "xmp")
+_MOST_EXIF = 2**19  # in bytes: Pillow makes something of each value
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -185,6 +187,10 @@ def _too_many_pixels(limits: Limits) -> BadImage:
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Decode and turn by the EXIF orientation; keep an alpha that shows, drop other oddities."""
+    if picture.format == "TIFF":
+        # Pillow would read further directories when it loads, and make something of each value.
+        for tag in TiffTags.TAGS_V2_GROUPS:
+            picture.getexif().pop(tag, None)
     picture.load()
     turn = _turn(picture)
     top = _top(picture)
@@ -237,9 +243,11 @@ def _squares(picture: Image.Image, side: int = _SQUARE) -> Iterator[tuple[int, i
 
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """What the EXIF orientation asks to be done; nothing where the EXIF is broken."""
+    """What the EXIF orientation asks to be done; nothing where the EXIF is broken or huge."""
     # Most small pictures have none, and Pillow would take longer to find that out than to decode.
     if picture.format != "TIFF" and picture.info.keys().isdisjoint(_WITH_ORIENTATION):
+        return None
+    if any(len(picture.info.get(name) or "") > _MOST_EXIF for name in _EXIF):
         return None
     try:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
