@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from garments.dataset import LABELS
-from garments.predictions import NONE, cell_of, put_in_place, replacing
+from garments.predictions import NONE, as_cell, cell_of, put_in_place, replacing
 from garments.settings import Settings, SettingsError
 from garments.store import StoreError
 from garments.store.archived import marked
@@ -112,7 +112,7 @@ def _row(name: str, source: str, review: Review) -> tuple[str, ...]:
         name,
         _label_of(review.answer),
         source,
-        cell_of(review.who, first=False),
+        as_cell(review.who, first=False),
         review.at.isoformat(timespec="seconds"),
         review.model,
         _label_of(review.prediction),

@@ -180,6 +180,19 @@ def test_a_name_is_shown_as_it_is_where_that_can_be(name: str, cell: str) -> Non
     assert cell_of(name) == cell
 
 
+@pytest.mark.parametrize("name", ["café.png", "Łódź 🥾.png", "=é.png"])
+def test_a_name_is_shown_as_it_is_in_a_latin_1_locale_too(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latin = ("iso-8859-1", "surrogateescape")
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode(*latin))
+    monkeypatch.setattr(os, "fsdecode", lambda content: content.decode(*latin))
+    filename = os.fsdecode(name.encode())
+    assert cell_of(filename).removeprefix("./") == name
+    assert name_of(cell_of(filename)) == filename
+    assert cell_of(os.fsdecode(b"caf\xe9.png")) == "file:caf%E9.png"
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
