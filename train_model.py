@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from garments.settings import Settings, SettingsError
-from garments.training_request import TrainingError, check, how_to_install, parser
+from garments.training_request import TrainingError, check, how_to_install, parser, tell
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every device it lacks
 
@@ -22,7 +22,7 @@ def main() -> None:
         from garments import training
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        print(training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, **given))
+        tell(training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, **given))
     except KeyboardInterrupt:
         asked.exit(130, "interrupted: the same command goes on after the last epoch\n")
     except ModuleNotFoundError as error:

@@ -6,7 +6,9 @@ So help and refusals are there at once, also where nothing but what serves is in
 from __future__ import annotations
 
 import argparse
+import io
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,3 +89,10 @@ def how_to_install(*, photos: Sequence[Path] | None, backend: str, **_: object) 
     if photos or backend == "torch":
         return "make torch installs all that training on photos or with PyTorch needs"
     return "make .venv/.everything installs what training needs, and so does make train-quick"
+
+
+def tell(scores: str) -> None:
+    """Print them, with a question mark for what the terminal's encoding lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    print(scores)

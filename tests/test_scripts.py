@@ -268,6 +268,24 @@ def test_training_without_its_packages_says_what_installs_them(
     assert f"keras is not installed: {told}" in done.stderr
 
 
+@pytest.fixture
+def already_trained(tmp_path: Path) -> dict[str, str]:
+    """The environment of a script for which training is done at once, and tells its scores."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, types\n"
+        "training = sys.modules['garments.training'] = types.ModuleType('training')\n"
+        "training.carry_out = lambda *_, **__: '91–93 % right'\n"
+    )
+    return {"PYTHONPATH": f"{tmp_path}:{PROJECT}"}
+
+
+def test_training_tells_its_scores_in_whatever_encoding_the_terminal_has(
+    already_trained: dict[str, str],
+) -> None:
+    done = script("train_model.py", PYTHONIOENCODING="iso-8859-1", **already_trained)
+    assert (done.returncode, done.stdout) == (0, "91?93 % right\n")
+
+
 @pytest.mark.slow
 def test_an_interrupted_training_says_that_it_goes_on(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
