@@ -1,6 +1,7 @@
 """Write rows of a Fashion-MNIST CSV as pictures: image_<row>_label_<class>.png."""
 
 import argparse
+import signal
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,6 +32,7 @@ def main() -> None:
         parser.exit(130, "interrupted: the same command writes all pictures anew\n")
     except (dataset.DatasetError, SettingsError, OSError) as error:
         parser.error(str(error))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| true` takes what it wants
     print(f"{len(rows):,} pictures are in {given.output}")
 
 

@@ -22,13 +22,14 @@ def main() -> None:
         from garments import training
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        tell(training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, **given))
+        scores = training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, **given)
     except KeyboardInterrupt:
         asked.exit(130, "interrupted: the same command goes on after the last epoch\n")
     except ModuleNotFoundError as error:
         asked.error(f"{error.name} is not installed: {how_to_install(**given)}")
     except (SettingsError, TrainingError, OSError) as error:
         asked.error(str(error))
+    tell(scores)
 
 
 if __name__ == "__main__":

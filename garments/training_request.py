@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -92,7 +93,16 @@ def how_to_install(*, photos: Sequence[Path] | None, backend: str, **_: object) 
 
 
 def tell(scores: str) -> None:
-    """Print them, with a question mark for what the terminal's encoding lacks."""
+    """Print them, with a question mark for what the terminal's encoding lacks.
+
+    Exits with 1 where they cannot be written.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    print(scores)
+    try:
+        print(scores, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where Python writes them again as it ends
+        sys.exit(
+            f"the model is in place, and its scores in its card; to print them failed: {error}"
+        )

@@ -1,5 +1,6 @@
 """The scripts as a person runs them; batch_request.py and app.py have files of their own."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -45,6 +46,17 @@ def test_images_are_generated_from_a_csv(test_set: Dataset, tmp_path: Path) -> N
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         f"image_{row}_label_{test_set.labels[row]}.png" for row in range(5)
     ]
+
+
+def test_generating_for_a_reader_that_is_gone_ends_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text(f"{','.join(dataset.HEADER)}\n9{',0' * 784}\n")
+    command = [sys.executable, "-u", "generate_image.py", "--csv", tmp_path / "one.csv"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*command, "--output", tmp_path], cwd=PROJECT, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == -signal.SIGPIPE
+    assert (tmp_path / "image_0_label_9.png").exists()
 
 
 def test_the_hundred_pictures_are_what_the_command_makes(test_set: Dataset, tmp_path: Path) -> None:
@@ -284,6 +296,22 @@ def test_training_tells_its_scores_in_whatever_encoding_the_terminal_has(
 ) -> None:
     done = script("train_model.py", PYTHONIOENCODING="iso-8859-1", **already_trained)
     assert (done.returncode, done.stdout) == (0, "91?93 % right\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_scores_that_cannot_be_printed_are_no_reason_to_train_again(
+    unbuffered: str, already_trained: dict[str, str]
+) -> None:
+    environment = {**os.environ, **already_trained, "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, PROJECT / "train_model.py"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("the model is in place, and its scores in its card; to print")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
