@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,11 @@ def test_scores_count_an_unreadable_file_as_wrong() -> None:
     assert scores.recall[9] == 0
     assert scores.support == [2, 0, 0, 0, 0, 0, 1, 0, 0, 2]
     assert scores.confusion[0][6] == scores.confusion[9][7] == 1
+
+
+def test_the_count_of_a_class_is_a_whole_number_where_no_answer_is_right_too() -> None:
+    scores = accuracy.compare([row("a.png", 7)], {"a.png": (3,)}, 10)
+    assert re.search(r"^Dress .* 1$", report.as_text(scores, LABELS), flags=re.MULTILINE)
 
 
 def test_answers_of_people_count_and_are_told() -> None:

@@ -63,7 +63,7 @@ def score(
         precision=precision.tolist(),
         recall=recall.tolist(),
         f1=f1.tolist(),
-        support=support.tolist(),
+        support=support.astype(int).tolist(),  # floats where nothing is right
         confusion=confusion_matrix(truth, predicted, labels=numbers).tolist(),
     )
 
