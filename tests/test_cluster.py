@@ -710,6 +710,19 @@ def test_a_glob_names_photos(pattern: str, matched: list[str], tmp_path: Path) -
     assert names == {str(tmp_path / name) for name in matched}
 
 
+@pytest.mark.parametrize("pattern", ["*.png", "photos/*.png", "./photos//*.png", "pho*//*.png"])
+def test_a_glob_may_be_relative_to_a_folder_that_looks_like_one(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a [b] *" / "photos"
+    folder.mkdir(parents=True)
+    (folder / "a.png").touch()
+    monkeypatch.chdir(folder if pattern == "*.png" else folder.parent)
+    place = Place.of(pattern)
+    (found,) = place.listed()
+    assert os.path.join(place.root, os.fsdecode(found.name)) == str(folder / "a.png")
+
+
 @pytest.mark.parametrize("pattern", ["2026-11-*/**", "2026-11-*/*", "2026*/a.png"])
 def test_a_folder_that_a_glob_does_not_mean_is_not_listed(
     pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -52,14 +52,15 @@ class Place:
             _bucket_of(path)
         elif separator:
             raise UsageError(f"{scheme}:// is not served: name a folder, a glob or an s3:// URL")
-        else:
-            path = os.path.abspath(path)  # workers have folders of their own to be in
-        if os.path.isdir(path) or not (wild := WILD.search(path)):
-            return cls(path.rstrip("/") or "/", options)
-        cut = path.rfind("/", 0, wild.start()) + 1
-        pattern = path[cut:]
-        Glob(pattern)  # which raises for a mistyped one
-        return cls(path[:cut].rstrip("/") or "/", options, pattern)
+        pattern = ""
+        if not os.path.isdir(path) and (wild := WILD.search(path)):
+            cut = path.rfind("/", 0, wild.start()) + 1
+            path, pattern = path[:cut], path[cut:]
+            Glob(pattern)  # which raises for a mistyped one
+        if not path.startswith(_S3):
+            # Workers have folders of their own to be in; and where we are may look like a pattern.
+            path, pattern = os.path.abspath(path), pattern and os.path.normpath(pattern)
+        return cls(path.rstrip("/") or "/", options, pattern)
 
     @property
     def remote(self) -> bool:
