@@ -31,6 +31,7 @@ from garments.training import (
 from garments.training.fit import Fitted, fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
 from garments.training.labelled import NONE
+from garments.training.mistakes import draw_mistakes
 from garments.training.photo_fit import PhotoFit, trained_on
 from garments.training.photo_results import PAGE, tables
 from garments.training.photo_run import parted
@@ -495,6 +496,16 @@ def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_pa
     assert before["new"] < 0.8
     assert after["new"] > before["new"] + 0.15
     assert after["old"] >= before["old"] - 0.02
+
+
+def test_a_mistake_that_is_cut_out_is_drawn_on_white_as_the_network_saw_it(tmp_path: Path) -> None:
+    Image.new("RGBA", (60, 80), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    bag, dress = (np.eye(NONE + 1)[[number]] for number in (BAG, DRESS))
+    judged = judge.Judged(bag, targets=dress, threshold=0.5, pooled={}, folds=[])
+    photos = [Photo(tmp_path / "clear.png", frozenset({DRESS}), "7", "a")]
+    draw_mistakes(judged, photos, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.getpixel((30, 40)) == (255, 255, 255)
 
 
 @pytest.mark.long

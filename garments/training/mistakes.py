@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from garments.preprocess import read_picture
+from garments.preprocess.photo import in_colour
 from garments.training.judge import CLASSES, Judged
 from garments.training.labelled import NONE
 from garments.training.photos import Photo
@@ -33,7 +34,7 @@ def draw_mistakes(judged: Judged, photos: Sequence[Photo], path: Path) -> None:
     for place, row in enumerate(surest):
         left, top = place % _COLUMNS * _WIDTH, place // _COLUMNS * _HEIGHT
         data = photos[row].path.read_bytes()
-        picture = read_picture(data, LIMITS, side=_WIDTH).convert("RGB")
+        picture = in_colour(read_picture(data, LIMITS, side=_WIDTH))
         picture.thumbnail((_WIDTH - 4, _HEIGHT - _TEXT))
         sheet.paste(picture, (left, top))
         right = ", ".join(CLASSES[number] for number in sorted(photos[row].accepted))
