@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from garments import dataset
+from garments import dataset, generated
 from garments.settings import Settings, SettingsError
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=Path, help="default: the test set in Data/, made if missing")
     parser.add_argument(
-        "--output", type=Path, default=Path("images"), help="folder; default: %(default)s"
+        "--output", type=generated.folder_of, default="images", help="folder; default: %(default)s"
     )
     parser.add_argument("--limit", type=int, help="write only this many rows")
     parser.add_argument("--per-class", type=int, help="write only this many a class")
@@ -26,8 +26,8 @@ def main() -> None:
             if given.csv
             else dataset.load("test", Path("Data"), Settings.from_environment().dataset_dir)
         )
-        rows = dataset.first_rows(pictures, given.limit, given.per_class)
-        dataset.write_images(pictures, tqdm(rows, unit="image", disable=None), given.output)
+        rows = generated.first_rows(pictures, given.limit, given.per_class)
+        generated.write_images(pictures, tqdm(rows, unit="image", disable=None), given.output)
     except KeyboardInterrupt:
         parser.exit(130, "interrupted: the same command writes all pictures anew\n")
     except (dataset.DatasetError, SettingsError, OSError) as error:

@@ -19,7 +19,7 @@ from benchmarks import naive
 from benchmarks.alone import alone
 from benchmarks.ending import run
 from benchmarks.service import CORES, failure, free_port, running
-from garments import dataset
+from garments import dataset, generated
 from garments.settings import PROJECT, Settings
 
 
@@ -57,8 +57,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place, numbers = Path(name), count()
         test = dataset.load("test", PROJECT / "Data", Settings.from_environment().dataset_dir)
-        dataset.write_images(test, range(given.pictures), place / "all")
-        dataset.write_images(test, range(given.naive), place / "few")
+        generated.write_images(test, range(given.pictures), place / "all")
+        generated.write_images(test, range(given.naive), place / "few")
         port, naive_port = free_port(), free_port()
         url, naive_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{naive_port}"
         for _ in range(given.rounds):

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from benchmarks.ending import run
 from benchmarks.service import family, free_port, memory, running
-from garments import dataset
+from garments import dataset, generated
 from garments.settings import PROJECT, Settings
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -141,7 +141,7 @@ def make(place: Path, count: int) -> Path:
     originals = place / "originals"
     if not originals.exists():
         test = dataset.load("test", PROJECT / "Data", Settings.from_environment().dataset_dir)
-        dataset.write_images(test, range(len(test.labels)), originals)
+        generated.write_images(test, range(len(test.labels)), originals)
     contents = [path.read_bytes() for path in sorted(originals.iterdir())]
     folder = place / f"photos-{count}"
     folder.mkdir()

@@ -6,7 +6,7 @@ import csv
 import gzip
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import requests
-from PIL import Image
 
 LABELS = (
     "T-shirt/top",
@@ -271,30 +270,3 @@ def split(dataset: Dataset, validation: int, seed: int) -> tuple[Dataset, Datase
         )
     order = np.random.default_rng(seed).permutation(len(dataset))
     return dataset.take(order[validation:]), dataset.take(order[:validation])
-
-
-def first_rows(dataset: Dataset, limit: int | None, per_class: int | None) -> list[int]:
-    """The first `limit` rows, of each class at most `per_class`; None sets no bound.
-
-    Raises DatasetError for a bound below 1.
-    """
-    for bound in (limit, per_class):
-        if bound is not None and bound < 1:
-            raise DatasetError(f"{bound} is no number of pictures: write 1 or more")
-    rows: list[int] = []
-    seen = [0] * len(LABELS)
-    for row, label in enumerate(dataset.labels.tolist()):
-        if limit is not None and len(rows) >= limit:
-            break
-        if per_class is None or seen[label] < per_class:
-            seen[label] += 1
-            rows.append(row)
-    return rows
-
-
-def write_images(dataset: Dataset, rows: Iterable[int], folder: Path) -> None:
-    """Write each row as `image_<row>_label_<class>.png`, 28×28 grey."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        path = folder / f"image_{row}_label_{dataset.labels[row]}.png"
-        Image.fromarray(dataset.images[row]).save(path)

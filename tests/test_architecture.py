@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "settings": set(),
     "preprocess": set(),
     "dataset": set(),
+    "generated": {"dataset"},
     "network": set(),
     "routing": set(),
     "card": set(),

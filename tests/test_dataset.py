@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from garments import dataset
+from garments import dataset, generated
 from garments.dataset import Dataset, DatasetError
 from tests.conftest import DATASET
 
@@ -245,17 +245,52 @@ def test_more_validation_than_rows_is_refused(few: Dataset) -> None:
 
 
 def test_rows_are_chosen_by_limit_and_by_class(few: Dataset) -> None:
-    assert dataset.first_rows(few, limit=3, per_class=None) == [0, 1, 2]
-    assert dataset.first_rows(few, limit=None, per_class=1) == list(range(10))
-    assert dataset.first_rows(few, limit=12, per_class=2) == list(range(12))
+    assert generated.first_rows(few, limit=3, per_class=None) == [0, 1, 2]
+    assert generated.first_rows(few, limit=None, per_class=1) == list(range(10))
+    assert generated.first_rows(few, limit=12, per_class=2) == list(range(12))
     with pytest.raises(DatasetError, match="write 1 or more"):
-        dataset.first_rows(few, limit=0, per_class=None)
+        generated.first_rows(few, limit=0, per_class=None)
 
 
 def test_a_picture_is_written_with_its_row_and_class_in_its_name(
     few: Dataset, tmp_path: Path
 ) -> None:
-    dataset.write_images(few, [13], tmp_path / "out")
+    generated.write_images(few, [13], tmp_path / "out")
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == "image_13_label_3.png"
     assert (np.asarray(Image.open(path)) == few.images[13]).all()
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), DatasetError, "_3.png cannot .*No space.*: make"),
+        (KeyboardInterrupt("by hand"), KeyboardInterrupt, "by hand"),
+    ],
+)
+def test_a_picture_that_is_not_written_to_its_end_leaves_what_was_there(
+    fault: BaseException,
+    raised: type[BaseException],
+    told: str,
+    few: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(_: Image.Image, path: Path, *__: str) -> None:
+        path.touch()
+        raise fault
+
+    monkeypatch.setattr(Image.Image, "save", failing)
+    (tmp_path / "image_13_label_3.png").write_bytes(b"before")
+    with pytest.raises(raised, match=told):
+        generated.write_images(few, [13], tmp_path)
+    (left,) = tmp_path.iterdir()
+    assert left.read_bytes() == b"before"
+
+
+def test_a_file_in_the_place_of_the_folder_for_pictures_is_told_with_the_way_out(
+    few: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "images").touch()
+    with pytest.raises(DatasetError, match="File exists.*name another folder with --output"):
+        generated.write_images(few, [13], tmp_path / "images")

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 
 import model_accuracy
-from garments import dataset
+from garments import dataset, generated
 from garments.dataset import Dataset
 from garments.training_request import BACKENDS, FOR_CATALOGUE, FOR_PHOTOS
 from tests.conftest import IMAGES, PROJECT, hundred, script
@@ -76,6 +76,7 @@ def test_the_hundred_pictures_are_what_the_command_makes(test_set: Dataset, tmp_
         (["--csv", "none.csv"], "none.csv cannot be read"),
         (["--csv", "Data", "--limit", "1"], "Data cannot be read: Is a directory"),
         (["--limit", "x"], "invalid int value"),
+        (["--output", ""], "argument --output: it is empty: name a folder, or leave it out"),
     ],
 )
 def test_generating_refuses_what_it_cannot_use(arguments: list[str], told: str) -> None:
@@ -86,9 +87,9 @@ def test_generating_refuses_what_it_cannot_use(arguments: list[str], told: str) 
 
 def test_generating_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "from garments import dataset\n"
+        "from garments import generated\n"
         "def write_images(*_): raise KeyboardInterrupt\n"
-        "dataset.write_images = write_images\n"
+        "generated.write_images = write_images\n"
     )
     header = ",".join(["label", *(f"pixel{n}" for n in range(1, 785))])
     (tmp_path / "one.csv").write_text(f"{header}\n{'0,' * 784}0\n")
@@ -347,7 +348,7 @@ def test_the_whole_loop_reaches_the_cards_accuracy(
     service: str, test_set: Dataset, tmp_path: Path
 ) -> None:
     """All 10,000 test pictures as files, through HTTP into the table, and scored."""
-    dataset.write_images(test_set, range(len(test_set)), tmp_path / "images")
+    generated.write_images(test_set, range(len(test_set)), tmp_path / "images")
     table = tmp_path / "predictions.csv"
     done = script(
         *("batch_request.py", tmp_path / "images", "--output", table, "--url", service),
