@@ -15,7 +15,8 @@ def main() -> None:
     asked = parser(__doc__)
     given = vars(asked.parse_args())
     try:
-        check(**given)
+        # Set for good: what Keras' own file of settings names would count otherwise.
+        check(**given, keras=os.environ.setdefault("KERAS_BACKEND", "tensorflow"))
         own = Settings.from_environment()
         # Not above: it loads TensorFlow, which help and refusals do without, and an interrupt while
         # anything loads that takes its time is to be answered below.

@@ -49,9 +49,18 @@ def check(
     seeds: Sequence[int] | None,
     epochs: int | None,
     teachers: Sequence[Path] | None,
+    keras: str,
     **_: object,
 ) -> None:
-    """Refuse what cannot be meant, whatever is installed. Raises TrainingError."""
+    """Refuse what cannot be meant, whatever is installed. Raises TrainingError.
+
+    `keras` is what the variable KERAS_BACKEND says.
+    """
+    if keras != "tensorflow":
+        raise TrainingError(
+            f"KERAS_BACKEND is {keras!r}, and networks can only be exported from TensorFlow: "
+            "unset it; --backend says what trains"
+        )
     if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
         raise TrainingError(f"{name!r} is no name for a folder: use letters, digits, - and _")
     if architecture is not None:

@@ -265,6 +265,16 @@ def test_training_with_a_setting_that_cannot_be_used_says_so_before_keras_is_loa
     assert "GARMENTS_PORT" in done.stderr
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch", "foo"])
+def test_training_with_keras_on_what_cannot_export_says_so_before_keras_is_loaded(
+    backend: str, without_keras: dict[str, str]
+) -> None:
+    done = script("train_model.py", "--quick", KERAS_BACKEND=backend, **without_keras)
+    assert done.returncode == 2
+    assert f"KERAS_BACKEND is '{backend}'" in done.stderr
+    assert "unset it; --backend says what trains" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

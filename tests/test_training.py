@@ -595,6 +595,17 @@ def test_networks_are_only_made_where_they_can_be_exported(
         training.train(tmp_path / "m", tmp_path, architecture="reference")
 
 
+@pytest.mark.parametrize(
+    ("name", "set_to"), [("floatx", "float16"), ("image_data_format", "channels_first")]
+)
+def test_networks_are_only_made_in_the_form_that_they_are_written_for(
+    name: str, set_to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.config, name, lambda: set_to)
+    with pytest.raises(training.TrainingError, match=f"keras.json.* sets .*{set_to}.*correct or"):
+        training.train(tmp_path / "m", tmp_path, architecture="reference")
+
+
 @pytest.mark.parametrize("name", ["a" * 250, "file/model"])
 def test_a_place_that_no_model_can_have_is_refused_at_once(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()

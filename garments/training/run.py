@@ -129,6 +129,12 @@ def check(
             f"Keras runs on {keras.backend.backend()} here, and can only export from TensorFlow: "
             "set KERAS_BACKEND to tensorflow"
         )
+    form = keras.config.floatx(), keras.config.image_data_format()
+    if form != ("float32", "channels_last"):
+        raise TrainingError(
+            f"keras.json, in ~/.keras or KERAS_HOME, sets {' and '.join(form)}: networks are made "
+            "for float32 and channels_last; correct or remove it"
+        )
     if importlib.util.find_spec(backend) is None:
         raise TrainingError(
             f"the backend {backend} is not installed: install PyTorch with make torch, "
