@@ -583,6 +583,24 @@ def test_a_process_that_ends_without_a_word_is_told_so(
     assert output.read_text() == "the table of yesterday"
 
 
+def _ends_by_itself(connection: Connection, place: Path) -> None:
+    for some in iter(connection.recv, None):
+        for part in some:
+            connection.send((part["part"], b"", False, ""))
+        connection.send(None)
+    place.touch()
+
+
+def test_a_process_that_has_done_its_work_is_not_ended_by_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.cluster.engine._run", _ends_by_itself)
+    (tmp_path / "parts").mkdir()
+    parts = Parts(str(tmp_path / "parts"))
+    assert engine.sort(tmp_path / "ended", [Part("a", [])], parts) == 0
+    assert (tmp_path / "ended").exists()
+
+
 @needs_ray
 @pytest.mark.parametrize(
     ("failure", "told"),

@@ -25,8 +25,8 @@ from garments.cluster.sorter import Sorter, Work
 def serve(connection: Connection, work: Work) -> None:
     """Receive lists of packed parts, one after the other; send the rows of each part as they come.
 
-    When all of a list are sent None is, and when no more can be had a ServiceError. It ends with
-    SIGTERM, which Ray hears, and with the process that has started it.
+    When all of a list are sent None is, and when no more can be had a ServiceError. It ends when
+    it receives None, with SIGTERM, which Ray hears, and with the process that has started it.
     """
     end_with_parent()  # with which Ray's own processes here end, too
     some = connection.recv()
@@ -35,7 +35,7 @@ def serve(connection: Connection, work: Work) -> None:
             logging.getLogger("ray.data").setLevel(logging.WARNING)
             logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
             held = ray.put(work)
-            while True:
+            while some:
                 for entry in _sorted(held, some):
                     connection.send(entry)
                 connection.send(None)

@@ -11,7 +11,7 @@ import logging
 import multiprocessing
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -88,6 +88,10 @@ def _started(work: Work) -> Iterator[_Ray]:
     theirs.close()
     try:
         yield _Ray(process, ours)
+        # Of itself, since Ray writes a signal into the log as if it had crashed.
+        with suppress(OSError):
+            ours.send(None)
+            process.join(_SECONDS_TO_END)
     finally:
         try:
             process.terminate()
