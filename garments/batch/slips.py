@@ -27,11 +27,6 @@ def read_slips(path: Path, labels: Sequence[str], findings: Findings) -> None:
             faults = list(_faults(path, file, numbers_of(labels), findings))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"{path}: names of files are in {error.encoding} here, which cannot say "
-            f"{error.object!r}: set LC_ALL=C.UTF-8 for this command"
-        ) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError(
             f"{path} is no CSV in UTF-8 ({error}): save it as one, with commas"
