@@ -359,6 +359,15 @@ def test_a_night_of_nothing_says_so() -> None:
         assert phrase in words
 
 
+def test_where_the_classes_cannot_be_compared_no_shift_is_ruled_out() -> None:
+    only_shirts = (2_000, *[0] * 9)
+    earlier = tuple(replace(night, classes=only_shirts) for night in NIGHT.earlier)
+    tonight = replace(NIGHT.tally, classes=only_shirts)
+    words = page_of(replace(NIGHT, tally=tonight, earlier=earlier)).words
+    assert "There is too little to tell yet whether anything has shifted." in words
+    assert "No shift beyond chance" not in words
+
+
 @pytest.mark.parametrize(
     ("nights", "told"),
     [
@@ -680,6 +689,11 @@ def test_too_little_is_not_compared(tonight: list[int], earlier: list[list[int]]
 
 def test_fifty_photos_are_enough_to_be_compared() -> None:
     assert shift([25, 25], [[24, 26]]) is not None
+
+
+def test_five_photos_that_are_expected_of_a_class_are_enough() -> None:
+    assert shift([5, 45], [[5, 45]]) is not None
+    assert shift([4, 46], [[5, 45]]) is None
 
 
 NUMBERS = st.sampled_from([0, 0, 1, 5, 50, 1_000, 10**6]) | st.integers(0, 10**9)
