@@ -12,7 +12,7 @@ import pytest
 
 from garments.card import CardError, read_card, version_of
 from garments.dataset import Dataset
-from garments.engine import Engine, EngineError
+from garments.engine import Engine, EngineError, Graph
 from tests.conftest import MODEL, PROJECT
 
 
@@ -61,6 +61,13 @@ def test_a_flat_picture_is_never_accepted(folder: Path) -> None:
     blue = np.full((2, 28, 28, 3), (20, 40, 160), dtype=np.uint8)
     blue[1, 5:9] = 255
     assert Engine(folder).accepted(blue, np.ones((2, 10), np.float32)).tolist() == [False, True]
+
+
+def test_an_item_in_one_colour_alone_may_be_accepted(folder: Path) -> None:
+    change(folder, accept_threshold=0.0)
+    red = np.zeros((1, 28, 28, 3), dtype=np.uint8)
+    red[0, 5:9, :, 0] = 255
+    assert Engine(folder).accepted(red, np.ones((1, 10), np.float32)).tolist() == [True]
 
 
 def test_to_decide_on_photos_takes_little_beside_the_network() -> None:
@@ -123,6 +130,11 @@ def test_a_request_of_many_photos_takes_little_memory() -> None:
         check=True,
     )
     assert int(done.stdout) < 60  # MiB; all at once they take 200
+
+
+def test_a_network_runs_in_one_thread() -> None:
+    options = Graph(MODEL / "model.onnx")._session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
