@@ -125,6 +125,17 @@ def test_bars_and_frames_are_no_background(
     assert np.abs(framed - plain).mean() < 6
 
 
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_bar_whose_edge_is_blurred_is_no_background(lines: int, item: np.ndarray) -> None:
+    sheet = pictures.catalogue_shot(item)
+    plain = shaped(pictures.encoded(sheet)).astype(int)
+    framed = np.array(ImageOps.expand(sheet, (0, 40), "black"))
+    blurred = np.where(np.arange(framed.shape[1]) % 100 < 50, 60, 200)[:, None]
+    framed[40 : 40 + lines] = framed[-40 - lines : -40] = blurred
+    found = shaped(pictures.encoded(Image.fromarray(framed))).astype(int)
+    assert np.abs(found - plain).mean() < 6
+
+
 def test_a_speck_of_dust_does_not_move_the_item(item: np.ndarray) -> None:
     sheet = pictures.catalogue_shot(item)
     plain = shaped(pictures.encoded(sheet)).astype(int)
@@ -155,6 +166,16 @@ def test_an_item_of_one_line_is_no_speck_of_dust() -> None:
     sheet = Image.new("L", (200, 200), "white")
     sheet.paste("black", (50, 100, 150, 101))
     assert shaped(pictures.encoded(sheet))[:, [0, -1]].max(axis=0).min() > 200
+
+
+@pytest.mark.parametrize("size", [(75, 84), (84, 75)], ids=["column", "row"])
+def test_an_odd_row_or_column_lies_before_the_item(size: tuple[int, int]) -> None:
+    sheet = Image.new("L", (300, 300), "white")
+    sheet.paste("black", (100, 100, 100 + size[0], 100 + size[1]))
+    found = shaped(pictures.encoded(sheet))[..., 0]
+    across = found[14] if size[0] < size[1] else found[:, 14]
+    bright = np.flatnonzero(across > 100)
+    assert (bright[0], bright[-1]) == (2, 26)  # 25 of 28
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
