@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask, Response, request
@@ -194,6 +195,14 @@ def test_the_log_tells_how_many_bytes_came_and_went(capsys: pytest.CaptureFixtur
     assert sizes == {(10, len(b"10")), (LARGE, len(b"100000"))}
 
 
+def test_log_and_numbers_tell_how_long_a_request_took(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(log=True)
+    world.run(all_of(asked(b"x", path="/slow")))
+    (line,) = told(capsys)
+    assert 200 <= float(str(line["ms"])) < 10_000
+    assert 0.2 <= world.number('garments_request_seconds_sum{endpoint="/slow"}') < 10
+
+
 def test_a_body_in_chunks_is_taken_and_bounded() -> None:
     world = World(max_request_bytes=1000)
     chunked = Headers([("transfer-encoding", "chunked"), ("content-length", "5")])
@@ -228,6 +237,21 @@ def test_beyond_the_queue_a_request_is_refused_at_once() -> None:
     assert world.number('garments_rejections_total{reason="busy"}') == 7
     assert world.number("garments_queue_depth") == 0
     assert world.number("garments_queue_seconds_count") == 3
+
+
+@pytest.mark.parametrize("path", ["/work", "/review"])
+def test_whoever_waits_for_a_thread_is_counted_as_in_the_queue(path: str) -> None:
+    world, two = World(), [asked(b"x" * LARGE, path=path) for _ in range(2)]
+
+    async def meanwhile(door: Door) -> None:
+        waiting = asyncio.ensure_future(all_of(*two)(door))
+        await asyncio.sleep(0.05)
+        assert world.number("garments_queue_depth") == 1
+        world.go.set()
+        await waiting
+
+    world.run(meanwhile)
+    assert world.number("garments_queue_depth") == 0
 
 
 def test_afterwards_all_is_as_before() -> None:
@@ -319,6 +343,19 @@ def test_queue_and_work_together_have_a_deadline() -> None:
     for each in (working, waiting):
         assert (each.status, each.code) == (503, "out_of_time")
         assert int(each.fields["Retry-After"]) >= 1
+
+
+def test_a_page_that_never_gets_its_database_is_told_to_be_stuck() -> None:
+    world, page = World(deadline_seconds=0.1), asked(b"x", path="/review")
+
+    async def wait_long(door: Door) -> None:
+        assert not door.stuck()
+        await door.answer(page, page)
+        await asyncio.sleep(0.2)
+        assert door.stuck()
+
+    world.run(wait_long)
+    assert (page.status, page.code) == (503, "out_of_time")
 
 
 @pytest.mark.parametrize("size", [1, LARGE], ids=["a small request", "a large one"])
@@ -468,8 +505,11 @@ def test_much_at_once_buys_no_time_for_the_rest(rest: list[bytes]) -> None:
     assert (one.status, one.code) == (408, "slow_request")
 
 
-def test_a_body_that_comes_steadily_may_take_long() -> None:
-    world, one = World(body_seconds=0.2), asked(*[b"." + b"x" * 4000] * 20)
+def test_a_body_that_comes_steadily_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, one = World(body_seconds=0.2), asked(*[b"." + b"x" * 3999] * 10)
+    # By this clock it does, at 25,000 bytes a second, however busy the machine is.
+    clock = SimpleNamespace(perf_counter=lambda: one.read / 25_000)
+    monkeypatch.setattr("garments.web.body.time", clock)
     world.go.set()
     world.run(all_of(one))
     assert one.status == 200
@@ -486,6 +526,22 @@ def test_the_large_body_of_whoever_is_refused_is_not_read() -> None:
     many = (stranger, in_chunks, nowhere, health)
     assert [each.status for each in many] == [401, 401, 404, 200]
     assert [each.read for each in many] == [0] * 4
+
+
+def test_the_large_body_of_whoever_finds_no_room_in_the_line_is_not_read() -> None:
+    world = World(max_queue=1)
+    working, waiting, late = (asked(b"x" * LARGE) for _ in range(3))
+
+    async def meanwhile(door: Door) -> None:
+        before = asyncio.ensure_future(all_of(working, waiting)(door))
+        await asyncio.sleep(0.05)
+        await door.answer(late, late)
+        world.go.set()
+        await before
+
+    world.run(meanwhile)
+    assert [each.status for each in (working, waiting)] == [200, 200]
+    assert (late.status, late.code, late.read) == (429, "busy", 0)
 
 
 def test_the_large_body_of_what_takes_none_is_not_read() -> None:
