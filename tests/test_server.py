@@ -142,8 +142,9 @@ def test_a_service_that_cannot_write_its_log_serves_all_the_same(log: str, boot:
         process.wait()
 
 
-def test_flask_run_serves_the_same_app() -> None:
+def test_flask_run_serves_the_same_app(boot: bytes) -> None:
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "run", "--port", str(port)],
         cwd=PROJECT,
@@ -151,7 +152,9 @@ def test_flask_run_serves_the_same_app() -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        wait_until_ready(url, process)
+        answer = requests.post(f"{url}/predict", data=boot, headers=PNG, timeout=5)
+        assert answer.json()["predictions"][0]["label"] == "Ankle boot"
     finally:
         process.terminate()
         process.wait(timeout=10)
