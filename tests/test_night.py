@@ -28,8 +28,10 @@ from tests.places import (
     Place,
     altered_in_secret,
     changing_to,
+    expected,
     growing,
     no_lock,
+    slips,
 )
 
 
@@ -135,6 +137,18 @@ def test_a_model_that_comes_back_during_the_night_answers_for_all(
         assert sum(service.requests) == 8
     assert {row.model for row in read_predictions(place.output, 10)} == {f"fashion-mnist@{before}"}
     assert counts.posted == 6
+
+
+def test_a_model_that_comes_back_once_another_was_asked_for_all_answers_for_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fake.MODEL["version"]
+    older, newer = (changing_to(version, monkeypatch) for version in (before, "ba9876543210"))
+    place.add("a.png", "b.png")
+    with fake_service([older, newer, older]) as service:
+        counts = place.night(service, batch_size=1, connections=1)
+        assert len(service.requests) == 4
+    assert counts.accept == 2
 
 
 def test_a_refusal_that_names_no_model_is_no_other_model(
@@ -290,6 +304,17 @@ def test_the_folder_that_a_link_led_to_when_the_night_began_is_the_one(
     with fake_service() as service:
         batch.run(today, place.output, replace(place.settings, service_url=service.url))
     assert place.rows() == {"a.png": "review"}
+
+
+def test_what_is_known_of_a_folder_is_known_by_whatever_way_it_is_named(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, "a.png,Coat"))
+        link = place.photos.with_name("link")
+        link.symlink_to(place.photos)
+        place.photos = link
+        place.night(service)
+    assert expected(place) == {"a.png": "Coat"}
 
 
 def test_a_photo_from_beyond_the_time_that_databases_know_is_a_photo(place: Place) -> None:
@@ -483,6 +508,23 @@ def test_so_is_one_to_where_no_report_can_be(target: str, told: str, place: Plac
     with fake_service() as service, pytest.raises(batch.UsageError, match=told):
         place.night(service)
     assert not place.output.exists()
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_night(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed, denied = os.access, place.output.parent
+
+    def access(path: Path, mode: int) -> bool:
+        return path != denied and allowed(path, mode)
+
+    place.add("a.png")
+    monkeypatch.setattr("garments.batch.outputs.os.access", access)
+    told = pytest.raises(batch.UsageError, match="predictions.csv cannot be written: choose an")
+    with fake_service() as service:
+        with told:
+            place.night(service)
+        assert service.requests == []
 
 
 def test_the_lock_is_free_after_a_night(place: Place) -> None:
