@@ -180,7 +180,7 @@ class FakeService:
 @contextmanager
 def fake_service(
     behaviours: Sequence[Behaviour] = (),
-    ready: Sequence[int] = (),
+    ready: Sequence[int | Behaviour] = (),
     golden: Behaviour = answer_golden,
     otherwise: Behaviour = answer,
     port: int = 0,
@@ -188,8 +188,8 @@ def fake_service(
 ) -> Iterator[FakeService]:
     """Serve on loopback: each POST takes the next behaviour, then all take `otherwise`.
 
-    `ready` gives the statuses of the first GETs of /ready, which names `models`. A real picture
-    is the one that tests the service: it gets `golden` and does not count.
+    `ready` gives the statuses of the first GETs of /ready, which names `models`, or how these are
+    answered. A real picture is the one that tests the service: it gets `golden` and does not count.
     """
     waiting, readiness = list(behaviours), list(ready)
     lock = threading.Lock()
@@ -210,6 +210,9 @@ def fake_service(
 
         def do_GET(self) -> None:
             code = readiness.pop(0) if readiness else 200
+            if not isinstance(code, int):
+                code(self, [])
+                return
             send(self, code, json.dumps({"detail": "still starting", "models": [*models]}).encode())
 
         def do_POST(self) -> None:

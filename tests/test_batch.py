@@ -1,5 +1,6 @@
 import fcntl
 import io
+import itertools
 import json
 import os
 import pty
@@ -23,7 +24,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from garments import batch
-from garments.batch.client import Client
+from garments.batch.client import Client, _growing_pauses
 from garments.batch.replies import answers, retry_after
 from garments.batch.walk import EXTENSIONS, Findings, Found, tell_left_out, walk
 from garments.predictions import read_predictions
@@ -220,6 +221,14 @@ def test_retry_after_is_obeyed(photos: Path) -> None:
     assert counts.seconds >= 1
 
 
+def test_who_tries_again_waits_longer_each_time_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("garments.batch.client.random.uniform", lambda *between: between)
+    pauses = itertools.islice(_growing_pauses(first=0.2, longest=1.0), 5)
+    assert [*pauses] == [(0.1, most) for most in (0.2, 0.4, 0.8, 1.0, 1.0)]
+
+
 @pytest.mark.parametrize("entry", [*fake.ODDITIES, {**fake.GOOD, "model": {"name": "x"}}])
 def test_an_answer_of_another_form_is_taken_for_none(entry: dict[str, object]) -> None:
     body = {"model": fake.MODEL, "predictions": [{"filename": "0", **entry}]}
@@ -291,6 +300,15 @@ def test_an_address_that_is_not_the_services_is_told_how_it_should_be(
         night(photos, service.url)
 
 
+def test_a_redirect_is_no_sign_that_the_service_is_ready(photos: Path) -> None:
+    with fake_service() as other:
+        away = fake.status(302, "go away", Location=f"{other.url}/ready")
+        told = pytest.raises(batch.UsageError, match="/ready refuses: go away")
+        with fake_service(ready=[away]) as service, told:
+            night(photos, service.url)
+        assert other.connections == 0
+
+
 def test_what_the_service_cannot_read_becomes_a_row_with_the_reason(photos: Path) -> None:
     with fake_service([fake.status(422, "the picture is damaged")]) as service:
         counts, _ = night(photos, service.url, batch_size=1, connections=1)
@@ -312,6 +330,12 @@ def test_what_is_too_much_at_once_is_sent_in_halves(
         counts, _ = night(photos, service.url)
         assert service.requests == [10, 5, 5]
     assert counts.unreadable == 0
+
+
+def test_what_is_lost_once_is_sent_again_whole(photos: Path) -> None:
+    with fake_service([fake.cut]) as service:
+        night(photos, service.url)
+        assert service.requests == [10, 10]
 
 
 def on(
@@ -388,6 +412,26 @@ def test_pictures_that_are_cut_beside_a_fatal_one_are_not_taken_for_it(
         _, decisions = night(photos, service.url, batch_size=1, retry_seconds=20)
     unreadable = {name for name, decision in decisions.items() if decision == "unreadable"}
     assert unreadable == {f"{length - 20}.png" for length in fatal}
+
+
+def test_a_picture_that_is_tried_alone_has_no_other_beside_it(photos: Path) -> None:
+    tries, others, beside = itertools.count(), set[int](), list[set[int]]()
+
+    def behave(handler: fake.Handler, pictures: list[bytes]) -> None:
+        (length,) = map(len, pictures)
+        if length == 27:
+            if next(tries):  # the first is together with the others
+                beside.append(set(others))
+            fake.cut(handler, pictures)
+            return
+        others.add(length)
+        time.sleep(0.2)
+        others.remove(length)
+        fake.answer(handler, pictures)
+
+    with fake_service(otherwise=behave) as service:
+        night(photos, service.url, batch_size=1, timeout_seconds=9)
+    assert beside == [set()] * 4
 
 
 def test_a_picture_that_is_sent_beside_one_that_hangs_is_not_taken_for_it(photos: Path) -> None:
@@ -858,8 +902,10 @@ def test_cron_gets_plain_lines(photos: Path, tmp_path: Path) -> None:
     with fake_service() as service:
         done = client(photos, "--output", tmp_path / "p.csv", "--url", service.url)
     line = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S")
-    assert all(line.match(text) for text in done.stderr.splitlines())
-    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (0, "")
+    assert lines
+    assert all(line.match(text) for text in lines)
 
 
 @scripts
