@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -347,6 +347,22 @@ def test_a_photo_whose_copy_is_cut_short_stays(
     assert files(tmp_path / "archive") == {}
 
 
+def test_a_photo_that_changes_while_it_is_copied_stays_and_is_not_told_as_stuck(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(old: BinaryIO, new: BinaryIO) -> None:
+        place.add("a.png", length=30)
+        new.write(old.read())
+
+    place.add("a.png")
+    known = classified(place, "a.png")
+    monkeypatch.setattr("garments.batch.archive.os.link", stay_apart)
+    monkeypatch.setattr("garments.batch.archive.shutil.copyfileobj", meanwhile)
+    assert move(place, tmp_path / "archive", known) == (0, 0)
+    assert files(place.photos).keys() == {"a.png"}
+    assert files(tmp_path / "archive") == {}
+
+
 def test_a_photo_is_removed_once_its_copy_is_on_the_disk_and_the_queue_knows_where(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,6 +453,17 @@ def test_a_file_that_is_read_with_other_bytes_than_it_has_is_still_being_written
         monkeypatch.setattr(photo, "_all_of", lambda *_, content=content: content)
         with pytest.raises(photo.StillWritten):
             photo.read(os.fsencode(path), stamp_of(path.stat()), settle_seconds=0)
+
+
+def test_a_photo_that_is_read_leaves_no_file_open(place: Place) -> None:
+    place.add("a.png")
+    path = place.photos / "a.png"
+    name, stamp = os.fsencode(path), stamp_of(path.stat())
+    before = {*os.listdir("/dev/fd")}
+    photo.read(name, stamp, settle_seconds=0)
+    with pytest.raises(photo.StillWritten):
+        photo.read(name, stamp._replace(size=22), settle_seconds=0)
+    assert {*os.listdir("/dev/fd")} <= before
 
 
 def test_what_is_finished_by_the_time_that_another_model_is_asked_has_a_row(

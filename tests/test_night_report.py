@@ -226,6 +226,23 @@ def test_a_small_file_is_its_own_thumbnail(boot: bytes) -> None:
     assert thumbnail(boot) == boot
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_large_file_is_never_its_own_thumbnail(form: str) -> None:
+    content = encoded(Image.effect_noise((800, 600), 50), form)
+    small = thumbnail(content)
+    assert small is not None
+    assert len(small) < len(content)
+
+
+@pytest.mark.parametrize(("most", "drawn"), [(10_000, True), (9_999, False)])
+def test_of_a_picture_of_very_many_pixels_no_thumbnail_is_drawn(
+    most: int, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.photo._MOST_PIXELS", most)
+    small = thumbnail(encoded(Image.effect_noise((100, 100), 50)))
+    assert (small is not None) == drawn
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\x89PNG\r\n\x1a\n", b"junk" * 2000, b"\x89PNG\r\n\x1a\n" + b"x" * 5000]
 )
