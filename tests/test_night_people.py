@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from garments.batch.people import place_of_wrong
 from garments.batch.table import Table
 from garments.batch.walk import Findings
 from garments.predictions import Row, read_predictions
@@ -253,6 +254,25 @@ def test_possible_wrong_items_wait_for_people_however_many_were_before(
     assert {name for name, _ in waiting(place)} == {*names[2:]}
 
 
+def test_what_a_person_answered_for_takes_no_preview_from_what_nobody_saw(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.batch.table.MOST_SHOWN", 1)
+    draw(place, "a.png", "b.png")
+    told = slips(place, "a.png,Coat", "b.png,Coat")
+    with fake_service() as service:
+        place.night(service, expected=told)
+        assert waiting(place) == [("a.png", "wrong")]
+        review(place, "a.png", None)
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        place.night(service, expected=told)
+    assert waiting(place) == [("b.png", "wrong")]
+
+
+def test_what_is_surely_another_item_comes_before_what_may_be_one() -> None:
+    assert place_of_wrong(0.99) < place_of_wrong(0.6)
+
+
 def test_a_photo_that_has_changed_since_its_answer_is_not_shown_for_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +319,17 @@ def test_a_photo_that_waits_for_its_slip_is_never_of_a_random_sample(place: Plac
         draw(place, "new.png")
         place.night(service, review_sample=1.0)
     assert dict(waiting(place)).pop("new.png") == "sample"
+
+
+def test_a_photo_that_is_answered_anew_may_be_of_the_sample_whatever_it_waited_for(
+    place: Place,
+) -> None:
+    draw(place, "a.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, "a.png,Coat"))
+        assert waiting(place) == [("a.png", "wrong")]
+        place.night(service, fresh=True, review_sample=1.0)
+    assert waiting(place) == [("a.png", "sample")]
 
 
 def test_what_a_person_found_to_be_another_item_is_listed(place: Place) -> None:

@@ -330,10 +330,21 @@ def test_what_was_answered_leaves_the_archive_when_nobody_takes_it_back_any_more
     assert known(HERE) == [b"a", b"b", b"c"]  # which is for a night to forget
 
 
-def settle(database: Database) -> None:
+@pytest.mark.parametrize(("days", "there"), [(6.9, [b"a"]), (7.1, [])])
+def test_that_is_a_week_after_the_answer(days: float, there: list[bytes], desk: Desk) -> None:
+    desk.add("a")
+    archived = Archived(desk.database, b"/there")
+    archived.follow(HERE, {b"a": b"a"})
+    desk.decide("a")
+    settle(desk.database, days)
+    archived.drop_answered()
+    assert [known.name for known in desk.store.known(b"/there", MODEL)] == there
+
+
+def settle(database: Database, days: float = 8) -> None:
     """Make what people have said so old that nobody takes it back any more."""
     with database.writing() as connection:
-        long_ago = datetime.now(timezone.utc) - timedelta(days=8)
+        long_ago = datetime.now(timezone.utc) - timedelta(days=days)
         connection.execute(sa.update(reviews).values(at=long_ago))
 
 

@@ -392,6 +392,14 @@ def test_the_lock_dies_with_its_process(database_url: str, holder: subprocess.Po
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_lock_is_free_once_it_is_let_go(database_url: str) -> None:
+    with closing(Store(database_url)) as first, closing(Store(database_url)) as second:
+        for store in (first, second):
+            with store.locked():
+                pass
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_night_whose_lock_is_lost_records_nothing_more(database_url: str) -> None:
     store = Store(database_url)
     store.open()
