@@ -155,6 +155,7 @@ def test_all_answers_together_are_weighed_by_how_many_there_are() -> None:
     assert found[0] == pytest.approx(0.1 * 0.5 + 0.9 * 0.99)
     assert found[1] < found[0] < found[2]
     assert evidence.overall(Rate(50, 100), Rate(0, 0), 0.9) is None
+    assert evidence.overall(Rate(0, 0), Rate(99, 100), 0.9) is None
     assert evidence.overall(Rate(50, 100), Rate(99, 100), None) is None
 
 

@@ -86,6 +86,15 @@ def test_training_reads_what_people_said(shop: Shop) -> None:
     assert found == {hashlib.sha256(p.read_bytes()).hexdigest() for p in shop.photos.iterdir()}
 
 
+def test_the_table_tells_what_a_person_answered_and_what_the_model_had_said(shop: Shop) -> None:
+    shop.add("a.jpg", 9)
+    shop.export()
+    with (shop.folder / "reviews.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["answer"], row["who"], row["name"]) == ("Ankle boot", "Ana", "a.jpg")
+    assert (row["said"], row["confidence"], row["model"]) == ("Dress", "0.9000", "m@1")
+
+
 def test_a_correction_wins_over_the_photo_that_it_corrects(shop: Shop, tmp_path: Path) -> None:
     shop.add("a.jpg", 4)
     shop.export()

@@ -300,6 +300,7 @@ def test_whose_a_table_is_stays(tmp_path: Path) -> None:
         (",".join(predictions.COLUMNS) + "\nx.png,10,a,1,accept,m,,\n", "line 2: '10' is not a"),
         (",".join(predictions.COLUMNS) + "\nx.png,1,a,1,maybe,m,,\n", "line 2: 'maybe' is no"),
         (",".join(predictions.COLUMNS) + "\nx.png,,a,,reviewed,m,,\n", "line 2: '' is not a"),
+        (",".join(predictions.COLUMNS) + "\nx.png,1,,,unreadable,m,,\n", "line 2: '1' is not a"),
         (
             ",".join(predictions.COLUMNS) + "\nx.png,1,a,1,accept,m,,\nx.png,1,a,1,accept,m,,\n",
             "line 3: 'x.png' stands twice",
