@@ -462,6 +462,18 @@ def test_a_shift_of_confidence_is_told_in_sure_answers() -> None:
 
 
 @pytest.mark.parametrize(
+    "counted", [{"classes": (2_000, *[0] * 9)}, {"confidences": (2_000, *[0] * 19)}]
+)
+def test_where_one_of_both_cannot_be_compared_no_shift_is_ruled_out(
+    counted: dict[str, Any],
+) -> None:
+    earlier = tuple(replace(each, **counted) for each in NIGHT.earlier)
+    words = page_of(replace(NIGHT, tally=replace(NIGHT.tally, **counted), earlier=earlier)).words
+    assert "There is too little to tell yet whether anything has shifted." in words
+    assert "No shift beyond chance" not in words
+
+
+@pytest.mark.parametrize(
     "other",
     [
         Tally("2025-02-01", (2_000,) * 3, (100,) * 20),
