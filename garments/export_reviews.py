@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from garments.dataset import LABELS
-from garments.predictions import NONE, as_cell, cell_of, put_in_place, replacing
+from garments.in_place import put_in_place, replacing
+from garments.predictions import NONE, as_cell, cell_of
 from garments.settings import Settings, SettingsError
 from garments.store import StoreError
 from garments.store.archived import marked

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from garments import predictions
+from garments import in_place, predictions
 from garments.batch.writing import write_table
 from garments.predictions import (
     Row,
@@ -131,7 +131,7 @@ def test_a_file_that_is_put_in_its_place_before_it_is_locked_is_made_anew(
         with pytest.raises(BlockingIOError, match="another process"):
             write_predictions([JUNK], path)
 
-    monkeypatch.setattr(predictions.fcntl, "flock", late)
+    monkeypatch.setattr(in_place.fcntl, "flock", late)
     write_predictions(rows(), path)
     assert read_predictions(path, 10) == [BOOT]
     assert os.listdir(tmp_path) == [path.name]
@@ -203,7 +203,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predictions.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_predictions([JUNK], path)
     assert path.read_bytes() == before
@@ -219,7 +219,7 @@ def test_an_interrupt_when_the_table_has_its_place_says_so(
         if synced == tmp_path:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(predictions, "_sync", interrupted)
+    monkeypatch.setattr(in_place, "_sync", interrupted)
     with pytest.raises(KeyboardInterrupt, match=f"interrupted when {path} was written"):
         write_table([BOOT], path)
     assert read_predictions(path, 10)
@@ -235,7 +235,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_afterward
         steps.append(("replaced", path))
         return replace(partial, path)
 
-    monkeypatch.setattr(predictions, "_sync", lambda path: steps.append(("synced", path)))
+    monkeypatch.setattr(in_place, "_sync", lambda path: steps.append(("synced", path)))
     monkeypatch.setattr(Path, "replace", replaced)
     path = tmp_path / "predictions.csv"
     write_predictions([BOOT], path)

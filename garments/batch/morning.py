@@ -14,9 +14,10 @@ from garments.batch.people import place_of_wrong
 from garments.batch.posting import Night
 from garments.batch.table import Least, Table
 from garments.batch.walk import Findings, stamp_of
+from garments.in_place import replacing
 from garments.morning import page
 from garments.morning.drift import LEAST_PHOTOS
-from garments.predictions import cell_of, replacing
+from garments.predictions import cell_of
 from garments.store import Outcome
 from garments.store.nights import Packer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from garments.batch.errors import UsageError
 from garments.batch.morning import REPORT
 from garments.batch.walk import EXTENSIONS
-from garments.predictions import partial_of
+from garments.in_place import partial_of
 
 
 def check_output(output: Path, needed: Iterable[Path]) -> Path:

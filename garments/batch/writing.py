@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from garments.batch.errors import AfterwardsError, UsageError
-from garments.predictions import InPlace, NotSynced, Row, write_predictions
+from garments.in_place import InPlace, NotSynced
+from garments.predictions import Row, write_predictions
 from garments.store import Busy, StoreError
 
 logger = logging.getLogger(__name__)

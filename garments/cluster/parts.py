@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from garments.batch.walk import Found
 from garments.cluster.places import file_system, put_object
-from garments.predictions import Row, cell_of, name_of, put_in_place
+from garments.in_place import put_in_place
+from garments.predictions import Row, cell_of, name_of
 
 SIZE = 512
 """Photos of a part, about."""

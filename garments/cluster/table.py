@@ -15,7 +15,8 @@ from garments.batch.errors import ReconcileError, UsageError
 from garments.batch.writing import write_table
 from garments.cluster.parts import Part, Parts
 from garments.cluster.places import file_system, path_of, put_object
-from garments.predictions import COLUMNS, DECISIONS, Row, cell_of, put_in_place, write_predictions
+from garments.in_place import put_in_place
+from garments.predictions import COLUMNS, DECISIONS, Row, cell_of, write_predictions
 
 _ROWS_AT_ONCE = 50_000
 

@@ -1,0 +1,114 @@
+"""Files that appear whole and durably, or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+
+class NotSynced(OSError):
+    """The file is in its place, but a crash of the machine may still bring back the old one."""
+
+
+class InPlace(KeyboardInterrupt):
+    """An interrupt that came when the file had its place."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Write a temporary file beside `path` and put it in its place, durably, on success.
+
+    A link is followed: what it leads to is replaced, and it stays; who may read and write it too.
+    What a killed process left behind is written over. Raises OSError: BlockingIOError where
+    another process is at it, and NotSynced; and InPlace.
+    """
+    with put_in_place(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextmanager
+def put_in_place(path: Path) -> Iterator[Path]:
+    """Give the name of a file to be written and closed, and do with it as `replacing` does.
+
+    Raises BlockingIOError where another process is at it, NotSynced and InPlace.
+    """
+    path = Path(os.path.realpath(path))
+    partial = partial_of(path)
+    with _own(partial):
+        try:
+            yield partial
+            _let_the_same_people_read(partial, path)
+            _sync(partial)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    try:
+        _sync(path.parent)
+    except OSError as error:
+        raise NotSynced(error.errno, error.strerror, error.filename) from error
+    except KeyboardInterrupt:
+        raise InPlace from None
+
+
+def partial_of(path: Path) -> Path:
+    """The temporary file that takes the place of `path`."""
+    return path.with_name(f".{path.name}.part")
+
+
+@contextmanager
+def _own(partial: Path) -> Iterator[None]:
+    """Make the file, and keep every other process off it. Raises BlockingIOError."""
+    while True:
+        with _opened(partial) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                told = "another process is writing it"
+                raise BlockingIOError(error.errno, told, str(partial)) from error
+            # Whoever had it before may have put it in its place, or taken it away, meanwhile.
+            if partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno())):
+                if file.mode != "rb":
+                    yield
+                    return
+                partial.unlink()
+
+
+def _opened(partial: Path) -> BinaryIO:
+    """The file to be written; to be read where it is what another user's process left behind.
+
+    A link in its place makes room: what it leads to is somebody's own.
+    """
+
+    def itself(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+    if partial.is_symlink():
+        partial.unlink()
+    try:
+        return open(partial, "ab", opener=itself)
+    except PermissionError:
+        return open(partial, "rb", opener=itself)
+
+
+def _let_the_same_people_read(new: Path, old: Path) -> None:
+    """As far as this user may, and the file system knows of people."""
+    with suppress(FileNotFoundError):
+        status = old.stat()
+        with suppress(OSError):
+            os.chown(new, status.st_uid, status.st_gid)
+        with suppress(OSError):
+            new.chmod(stat.S_IMODE(status.st_mode))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
