@@ -1,13 +1,13 @@
 """Write rows of a Fashion-MNIST CSV as pictures: image_<row>_label_<class>.png."""
 
 import argparse
-import signal
 from pathlib import Path
 
 from tqdm import tqdm
 
 from garments import dataset, generated
 from garments.settings import Settings, SettingsError
+from garments.terminal import hides_progress, place, tell
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=Path, help="default: the test set in Data/, made if missing")
     parser.add_argument(
-        "--output", type=generated.folder_of, default="images", help="folder; default: %(default)s"
+        "--output", type=place, default="images", help="folder; default: %(default)s"
     )
     parser.add_argument("--limit", type=int, help="write only this many rows")
     parser.add_argument("--per-class", type=int, help="write only this many a class")
@@ -27,13 +27,13 @@ def main() -> None:
             else dataset.load("test", Path("Data"), Settings.from_environment().dataset_dir)
         )
         rows = generated.first_rows(pictures, given.limit, given.per_class)
-        generated.write_images(pictures, tqdm(rows, unit="image", disable=None), given.output)
+        shown = tqdm(rows, unit="image", disable=hides_progress())
+        generated.write_images(pictures, shown, Path(given.output))
     except KeyboardInterrupt:
         parser.exit(130, "interrupted: the same command writes all pictures anew\n")
     except (dataset.DatasetError, SettingsError, OSError) as error:
         parser.error(str(error))
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| true` takes what it wants
-    print(f"{len(rows):,} pictures are in {given.output}")
+    tell(f"{len(rows):,} pictures are in {given.output}")
 
 
 if __name__ == "__main__":

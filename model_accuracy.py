@@ -1,12 +1,12 @@
 """Say how accurate predictions.csv is: scores, a table a class, and the confusion matrix."""
 
 import argparse
-import signal
 from pathlib import Path
 
 from garments import accuracy, report
 from garments.dataset import LABELS
 from garments.predictions import TableError, read_predictions
+from garments.terminal import tell
 
 
 def main() -> None:
@@ -26,15 +26,14 @@ def main() -> None:
         others = given.against and read_predictions(given.against, len(LABELS))
         scores = accuracy.compare(rows, truth, len(LABELS))
         texts = accuracy.beside(rows, truth), report.as_text(scores, LABELS)
-        print("\n".join(filter(None, texts)))
+        tell("\n".join(filter(None, texts)))
         if others is not None:
-            print(f"\n{accuracy.against(rows, others, truth)}")
+            tell(f"\n{accuracy.against(rows, others, truth)}")
         report.plot_confusion(scores.confusion, LABELS, given.plot, (scores.right, scores.count))
-        print(f"\nThe confusion matrix is drawn in {given.plot}.")
+        tell(f"\nThe confusion matrix is drawn in {given.plot}.")
     except (TableError, OSError, ValueError, RuntimeError) as error:  # a plot's format, too
         parser.error(str(error))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` takes what it wants
     main()

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from garments.settings import Settings, SettingsError
-from garments.training_request import TrainingError, check, how_to_install, parser, tell
+from garments.terminal import tell
+from garments.training_request import TrainingError, check, how_to_install, parser
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every device it lacks
 
@@ -18,8 +19,7 @@ def main() -> None:
         # Set for good: what Keras' own file of settings names would count otherwise.
         check(**given, keras=os.environ.setdefault("KERAS_BACKEND", "tensorflow"))
         own = Settings.from_environment()
-        # Not above: it loads TensorFlow, which help and refusals do without, and an interrupt while
-        # anything loads that takes its time is to be answered below.
+        # Not above: help needs no TensorFlow, and who interrupts while it loads is answered below.
         from garments import training
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -30,7 +30,10 @@ def main() -> None:
         asked.error(f"{error.name} is not installed: {how_to_install(**given)}")
     except (SettingsError, TrainingError, OSError) as error:
         asked.error(str(error))
-    tell(scores)
+    try:
+        tell(scores)
+    except OSError as error:
+        asked.exit(1, f"the model is in place, and its scores on its card; {error}\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -10,13 +9,6 @@ from pathlib import Path
 from PIL import Image
 
 from garments.dataset import LABELS, Dataset, DatasetError
-
-
-def folder_of(text: str) -> Path:
-    """A folder as it is given. Raises ArgumentTypeError for "", which an unset variable leaves."""
-    if not text:
-        raise argparse.ArgumentTypeError("it is empty: name a folder, or leave it out")
-    return Path(text)
 
 
 def first_rows(dataset: Dataset, limit: int | None, per_class: int | None) -> list[int]:

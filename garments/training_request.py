@@ -6,10 +6,7 @@ So help and refusals are there at once, also where nothing but what serves is in
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,19 +96,3 @@ def how_to_install(*, photos: Sequence[Path] | None, backend: str, **_: object) 
     if photos or backend == "torch":
         return "make torch installs all that training on photos or with PyTorch needs"
     return "make .venv/.everything installs what training needs, and so does make train-quick"
-
-
-def tell(scores: str) -> None:
-    """Print them, with a question mark for what the terminal's encoding lacks.
-
-    Exits with 1 where they cannot be written.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        print(scores, flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where Python writes them again as it ends
-        sys.exit(
-            f"the model is in place, and its scores in its card; to print them failed: {error}"
-        )

@@ -229,9 +229,9 @@ def test_the_text_has_a_dash_for_what_there_is_nothing_to_tell_of() -> None:
     cells = {label: line.split()[-4:] for label, line in zip(LABELS, lines, strict=True)}
     assert len({len(line) for line in lines}) == 1
     assert cells["T-shirt/top"] == ["100.0%", "50.0%", "66.7%", "2"]
-    assert cells["Trouser"] == ["-", "-", "-", "0"]  # neither there nor answered
-    assert cells["Sneaker"] == ["0.0%", "-", "-", "0"]  # answered, and always wrongly
-    assert cells["Ankle boot"] == ["-", "0.0%", "0.0%", "2"]  # there, and never answered
+    assert cells["Trouser"] == ["–", "–", "–", "0"]  # neither there nor answered
+    assert cells["Sneaker"] == ["0.0%", "–", "–", "0"]  # answered, and always wrongly
+    assert cells["Ankle boot"] == ["–", "0.0%", "0.0%", "2"]  # there, and never answered
 
 
 def test_nothing_accepted_has_no_accuracy_of_the_accepted() -> None:

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "evidence": {"bounds"},
     "export_reviews": {"dataset", "in_place", "predictions", "settings", "store"},
     "prune": {"settings", "store"},
+    "terminal": set(),
     "in_place": set(),
     "predictions": {"in_place"},
     "report": set(),
@@ -48,7 +49,10 @@ MAY_IMPORT = {
     },
     "store": set(),
     "morning": {"bounds"},
-    "batch": {"card", "in_place", "morning", "predictions", "routing", "settings", "store"},
+    "batch": {
+        *{"card", "in_place", "morning", "predictions"},
+        *{"routing", "settings", "store", "terminal"},
+    },
     "cluster": {
         "answering",
         "batch",

@@ -76,7 +76,7 @@ def test_the_hundred_pictures_are_what_the_command_makes(test_set: Dataset, tmp_
         (["--csv", "none.csv"], "none.csv cannot be read"),
         (["--csv", "Data", "--limit", "1"], "Data cannot be read: Is a directory"),
         (["--limit", "x"], "invalid int value"),
-        (["--output", ""], "argument --output: it is empty: name a folder, or leave it out"),
+        (["--output", ""], "argument --output: it is empty: name a place, or leave it out"),
     ],
 )
 def test_generating_refuses_what_it_cannot_use(arguments: list[str], told: str) -> None:
@@ -321,7 +321,7 @@ def test_scores_that_cannot_be_printed_are_no_reason_to_train_again(
             command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 1
-    assert done.stderr.startswith("the model is in place, and its scores in its card; to print")
+    assert done.stderr.startswith("the model is in place, and its scores on its card; [Errno 28]")
     assert done.stderr.count("\n") == 1
 
 

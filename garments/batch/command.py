@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from garments.terminal import place
+
 ENGINES = ("service", "ray")
 _CODES = (
     "It ends with 0 when every image is classified, 1 when some are unreadable or not archived, "
@@ -32,13 +34,13 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument(
         "directory",
         nargs="?",
-        type=_place,
+        type=place,
         default="images",
         help="where the photos are, also in folders below; default: %(default)s",
     )
     made.add_argument(
         "--output",
-        type=_place,
+        type=place,
         default="predictions.csv",
         help="the table; report.html goes beside it, in the place of another table's; "
         "default: %(default)s",
@@ -58,17 +60,5 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def _place(text: str) -> str:
-    """A path or URL as it is given. Raises ArgumentTypeError for "", which is the current folder.
-
-    It is what an unset variable of a crontab leaves, and nobody who means that folder writes.
-    """
-    if not text:
-        raise argparse.ArgumentTypeError(
-            "it is empty: name a place, or leave it out; a variable of the command may not be set"
-        )
-    return text
-
-
 def _path(text: str) -> Path:
-    return Path(_place(text))
+    return Path(place(text))

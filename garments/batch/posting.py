@@ -6,7 +6,6 @@ import errno
 import hashlib
 import logging
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from garments.batch.people import is_sampled
 from garments.batch.walk import Findings, Found
 from garments.settings import Settings
 from garments.store import Answer, Photo, Store
+from garments.terminal import hides_progress
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
 _MODELS_AT_MOST = 3
@@ -67,9 +67,9 @@ class Night:
     new_after: int = 0
     """A photo that was seen first in a later run than this one is new."""
     moved: bool = False
-    """Whether photos may be gone because the last night over the directory archived them."""
+    """Whether a night archived photos since the last one that found any and ended."""
     unended: bool = False
-    """Whether that night did not end: what it archived has no row in any table that stays."""
+    """Whether a night did so that did not end: its photos have no row in any table that stays."""
     vanished: bool = False
     """Whether photos that are known are all gone, and nobody knows why."""
     left: set[bytes] = field(default_factory=set)
@@ -149,7 +149,7 @@ class Night:
         self._forget(gone)
 
     def _forget_soon(self, gone: list[bytes], name: bytes) -> None:
-        """Forget one more photo, together with others of which no query can name too many."""
+        """Forget one more photo, together with others: there may be too many to hold."""
         gone.append(name)
         if len(gone) >= _FORGOTTEN_AT_ONCE:
             self._forget(gone)
@@ -164,8 +164,7 @@ class Night:
     ) -> None:
         logged = time.monotonic()
         self._skipped = done = 0
-        hidden = None if sys.stderr else True  # None: but for a terminal; cron may have closed it
-        with tqdm(total=most, unit="image", disable=hidden) as bar:
+        with tqdm(total=most, unit="image", disable=hides_progress()) as bar:
             for batch in self._answered(pending, settled):
                 self.store.record(self.run, self.directory, batch.photos, batch.answers)
                 late.extend(batch.left)

@@ -40,7 +40,7 @@ def as_text(scores: Scores, labels: Sequence[str]) -> str:
 
 
 def _rate(rate: float, *, of: int) -> str:
-    return f"{rate:.1%}" if of else "-"  # which every terminal can show
+    return f"{rate:.1%}" if of else "–"
 
 
 def seeds_as_text(runs: Sequence[Mapping[str, Any]]) -> str:

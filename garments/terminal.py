@@ -1,0 +1,43 @@
+"""What scripts are given on a command line, and what they tell at their end."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+
+
+def place(text: str) -> str:
+    """A path or URL as it is given. Raises ArgumentTypeError for "", which is the current folder.
+
+    It is what an unset variable of a crontab leaves, and nobody who means that folder writes.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "it is empty: name a place, or leave it out; a variable of the command may not be set"
+        )
+    return text
+
+
+def tell(text: str) -> None:
+    """Print it, with a question mark for what the terminal's encoding lacks. Raises OSError.
+
+    Where nobody reads on, as behind `| head`, the process ends by SIGPIPE, like any other.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where Python writes it again as it ends
+        raise
+
+
+def hides_progress() -> bool | None:
+    """What `disable` of tqdm is to be: None, but for a terminal, unless stderr is closed."""
+    return None if sys.stderr else True
