@@ -154,6 +154,7 @@ def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
         "tables.jpg": in_jpeg(b"\xff\xdb\0\x43\0" + b"\1" * 64),
         "gaps.jpg": in_jpeg(b"\xff"),
         "exif.jpg": in_jpeg(exif),
+        "curve.tiff": tiff((273, 4, 1), (301, 3, size // 2), after=bytes(size)),
         "resolution.tiff": tiff((282, 5, size // 8), after=bytes(size)),
         "strips.tiff": tiff((273, 1, size), after=bytes(size)),
         "tiles.tiff": tiff((324, 4, size // 4), after=bytes(size)),

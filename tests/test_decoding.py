@@ -147,6 +147,13 @@ def test_a_million_values_that_nobody_needs_are_passed_over(name: str) -> None:
     assert time.thread_time() - started < 0.5
 
 
+def test_a_tiff_with_a_curve_of_16_bits_for_each_colour_is_read() -> None:
+    curves = 3 * 2**16
+    data = hostile.tiff((273, 4, 1), (301, 3, curves), after=bytes(2 * curves))
+    assert len(data) > 2**16
+    assert shaped(data).shape == (28, 28, 1)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 def test_a_picture_with_a_camera_s_large_exif_is_turned(kind: str) -> None:
     stored, exif = turned(hostile.SHOT, 6)
@@ -215,7 +222,7 @@ def test_other_pictures_do_not_load_what_reads_heic() -> None:
         import sys
         import garments.web
         from pathlib import Path
-        from PIL import ExifTags, Image
+        from PIL import Image
         from garments.preprocess import Limits, to_array
         boot = Path("images/image_0_label_9.png").read_bytes()
         to_array(boot, 28, 28, "fashion-mnist", limits=Limits())

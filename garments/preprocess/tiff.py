@@ -8,6 +8,7 @@ from typing import NamedTuple
 # The bytes of a value of each type that Pillow unpacks; not those that it leaves as they are.
 _BYTES = {3: 2, 4: 4, 5: 8, 6: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _AS_THEY_ARE = (1, 2, 7)  # BYTE, ASCII and UNDEFINED
+_SHORT, _SHORTS_FOR_ONE = 3, 4  # soon unpacked, and a curve of 16 bits has 65,536 for each colour
 _OFFSETS = (273, 324)  # of strips and tiles: Pillow makes several things for each, of any type
 
 
@@ -50,7 +51,8 @@ def count_values(data: bytes, most: int) -> int:
     for tag, kind, values in form.tag.iter_unpack(data[start : start + whole * form.tag.size]):
         size = 1 if tag in _OFFSETS and kind in _AS_THEY_ARE else _BYTES.get(kind, 0)
         if values * size <= len(data):  # Pillow leaves out what cannot be in the file
-            total += values * bool(size)
+            several = kind == _SHORT and tag not in _OFFSETS
+            total += values * bool(size) // (_SHORTS_FOR_ONE if several else 1)
     return total
 
 
