@@ -31,9 +31,9 @@ class Carried:
     def forget(self, findings: Findings) -> None:
         """Forget them, once a night has ended with their rows: their names may come again.
 
-        But for those that wait for people, whom nothing else would tell. Raises StoreError.
+        Those that wait for people do so in the archive. Raises StoreError.
         """
-        gone = (found.name for found in self._gone(findings) if found.waiting is None)
+        gone = (found.name for found in self._gone(findings))
         self._night.store.forget(self._night.directory, gone)
 
     def _gone(self, findings: Findings) -> Iterator[Outcome]:
