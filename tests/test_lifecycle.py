@@ -24,6 +24,7 @@ from garments.card import version_of
 from garments.settings import PROJECT, Settings, SettingsError
 from garments.web import listener
 from garments.web.listener import admit_nobody, listen
+from garments.web.models import read_folders
 from garments.web.supervisor import Supervisor
 from tests.conftest import MODEL, free_port, hundred, serving, wait_until_ready
 from tests.test_server import children
@@ -258,7 +259,7 @@ def test_wrong_models_are_refused_and_the_old_ones_stay(folder: Path, boot: byte
     [
         lambda folder: (folder / MODEL.name / "card.json").write_text("{"),
         # Nobody can look into it, not even root, whom no permission keeps out.
-        lambda folder: (folder / "lost+found").symlink_to("x" * 300),
+        lambda folder: (folder / "other").symlink_to("x" * 300),
     ],
     ids=["card", "folder"],
 )
@@ -272,6 +273,11 @@ def test_a_folder_that_cannot_be_read_is_refused_too(
             process.send_signal(signal.SIGHUP)
             until(lambda times=times: log.read_text().count("old ones stay") == times)
         assert requests.get(f"{url}/ready", timeout=5).ok
+
+
+def test_the_folder_that_a_file_system_has_for_itself_holds_no_model(folder: Path) -> None:
+    (folder / "lost+found").symlink_to("x" * 300)
+    assert [path.name for path in read_folders(folder, MODEL.name)] == [MODEL.name]
 
 
 def test_a_service_that_can_start_no_process_keeps_what_it_has_and_tries_again(
@@ -393,12 +399,14 @@ def test_a_listener_that_admits_nobody_keeps_those_who_are_there() -> None:
 def test_of_services_that_start_at_the_same_moment_one_gets_the_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(listener, "_SECONDS_OF_A_TURN", 0.1)
     listening = listener._listening
 
     def at_the_same_moment(host: str, port: int) -> socket.socket:
         monkeypatch.setattr(listener, "_listening", listening)
-        with pytest.raises(SettingsError, match="cannot listen"):
-            listen(host, port, 1)
+        for other in (host, "0.0.0.0"):
+            with pytest.raises(SettingsError, match="cannot listen"):
+                listen(other, port, 1)
         return listening(host, port)
 
     monkeypatch.setattr(listener, "_listening", at_the_same_moment)

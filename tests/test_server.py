@@ -121,12 +121,18 @@ def test_a_worker_that_dies_is_replaced() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-@pytest.mark.parametrize("log", [">/dev/full 2>&1", ">&- 2>&-"], ids=["full", "closed"])
-def test_a_service_that_cannot_write_its_log_serves_all_the_same(log: str, boot: bytes) -> None:
+@pytest.mark.parametrize(
+    "start",
+    ['exec "$@" >/dev/full 2>&1', 'exec "$@" >&- 2>&-', 'trap "" CHLD; exec "$@"'],
+    ids=["to a full disk", "to nowhere", "by who ignores its children"],
+)
+def test_a_service_serves_and_replaces_its_workers_however_it_was_started(
+    start: str, boot: bytes
+) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [*SERVER, "--port", str(port), "--workers", "1"]
-    process = subprocess.Popen(["sh", "-c", f'exec "$@" {log}', "sh", *command], cwd=PROJECT)
+    process = subprocess.Popen(["sh", "-c", start, "sh", *command], cwd=PROJECT)
     try:
         for _ in range(2):
             wait_until_ready(url, process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -53,3 +54,14 @@ class Generation:
     found: Found
     workers: list[Worker] = field(default_factory=list)
     load_by: float = math.inf
+
+
+def require_process() -> None:
+    """Raise OSError where no process can be started.
+
+    multiprocessing would find out with four files open, and leave them so at every try.
+    """
+    process = os.fork()
+    if process == 0:
+        os._exit(0)
+    os.waitpid(process, 0)

@@ -6,12 +6,15 @@ import ctypes
 import socket
 import struct
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from garments.settings import SettingsError
 
 _SPREADS = sys.platform == "linux"
 _BACKLOG = 1024
+_SECONDS_OF_A_TURN = 1.0
 # A client that takes nothing of its answers is given up after so long, Linux alone permitting, even
 # if it says all the while that it is still there. What it has asked for would be waited for at
 # every stop.
@@ -39,9 +42,7 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
     try:
         if not _SPREADS:
             return [_listening(host, port)] * workers
-        with socket.socket(socket.AF_UNIX) as turn:
-            # Another that looked now would find the port free too, and share it.
-            turn.bind(f"\0garments-{host}-{port}")
+        with _turn(port):
             with _socket(host) as probe:  # that shares the port with nobody, and so finds strangers
                 probe.bind((host, port))
             return [_listening(host, port) for _ in range(workers)]
@@ -50,6 +51,25 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
             f"cannot listen on {host}:{port} ({error}): stop what is there, or choose "
             "another with --host, --port, GARMENTS_HOST or GARMENTS_PORT"
         ) from error
+
+
+@contextmanager
+def _turn(port: int) -> Iterator[None]:
+    """Keep other services from looking for the port too: they would find it free, and share it.
+
+    Raises OSError where it stays another's turn.
+    """
+    deadline = time.monotonic() + _SECONDS_OF_A_TURN
+    with socket.socket(socket.AF_UNIX) as turn:
+        while True:
+            try:
+                turn.bind(f"\0garments-{port}")
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        yield
 
 
 def _socket(host: str) -> socket.socket:

@@ -39,13 +39,14 @@ def _unfailing(stream: TextIO | None) -> TextIO:
     if stream is None:  # it was closed before the start
         return open(os.devnull, "w", encoding="utf-8")
     file = io.BufferedWriter(_Lossy(stream.fileno(), "w", closefd=False))
-    return io.TextIOWrapper(file, stream.encoding, stream.errors, line_buffering=True)
+    return io.TextIOWrapper(file, stream.encoding, "backslashreplace", line_buffering=True)
 
 
 def configure() -> None:
     """Send what this process and those that it starts have to say to stderr.
 
-    Neither stdout nor stderr raises an error from then on, be the disk full or the stream closed.
+    Neither stdout nor stderr raises an error from then on, be the disk full, the
+    stream closed, or a letter unknown to its encoding.
     """
     sys.stdout, sys.stderr = _unfailing(sys.stdout), _unfailing(sys.stderr)
     handler = logging.StreamHandler()

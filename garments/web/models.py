@@ -18,8 +18,10 @@ Found = Mapping[Path, tuple[Card, bytes] | CardError]
 def read_folders(folder: Path, default: str) -> Found:
     """Read every model folder in `folder`, and that of the model `default` in any case."""
     found = {path.name for path in folder.glob("*") if is_model_folder(path)}
-    # A name that begins with a dot is a folder that training has not finished.
-    names = {name for name in found if not name.startswith(".")} | {default}
+    # A name that begins with a dot is a folder that training has not finished; the other one is the
+    # file system's, and nobody's to enter.
+    others = {name for name in found if name.startswith(".")} | {"lost+found"}
+    names = found - others | {default}
     return {folder / name: _read(folder / name) for name in sorted(names)}
 
 

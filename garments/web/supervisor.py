@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import os
 import shutil
 import signal
 import socket
@@ -19,7 +18,7 @@ from garments.card import CardError
 from garments.settings import Settings
 from garments.web import metrics
 from garments.web.body import longest_body
-from garments.web.crew import Generation, Worker
+from garments.web.crew import Generation, Worker, require_process
 from garments.web.listener import admit_nobody
 from garments.web.models import read_folders
 from garments.web.worker import DRAIN, SERVE, work
@@ -65,6 +64,8 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT; return the exit code. SIGHUP takes new models."""
         for end in (self._wake, self._waker):
             end.setblocking(False)
+        # Ignored, as a parent may have left it, no child that ended could be waited for.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
@@ -148,7 +149,7 @@ class Supervisor:
     def _start(self, generation: Generation) -> None:
         """Start a worker. Raises OSError where the system has no room for one."""
         if _METHOD == "fork":
-            _require_process()
+            require_process()
         seats = range(len(self._listeners))
         seat = min(set(seats) - {worker.seat for worker in generation.workers})
         listener = self._listeners[seat]
@@ -242,6 +243,8 @@ class Supervisor:
         """Let the next generation serve, and this one finish."""
         for worker in generation.workers:
             worker.tell(SERVE)
+        for worker in self._leaving:  # there shall not be ever more of them
+            worker.dismiss()
         for worker in self._now.workers:  # nothing waits for them
             worker.dismiss(self._longest)
         self._leaving += self._now.workers
@@ -284,14 +287,3 @@ class Supervisor:
                 worker.kill()
         self._leaving += self._now.workers
         self._now.workers = []
-
-
-def _require_process() -> None:
-    """Raise OSError where no process can be started.
-
-    multiprocessing would find out with four files open, and leave them so at every try.
-    """
-    process = os.fork()
-    if process == 0:
-        os._exit(0)
-    os.waitpid(process, 0)
