@@ -127,6 +127,9 @@ def test_labels_may_be_the_return_slips(tmp_path: Path) -> None:
     assert accuracy.read_labels(path, LABELS) == {"=a.png": (9,), "b.png": (9,)}
     path.write_text("filename,expected,label\na.png,9,1\n")
     assert accuracy.read_labels(path, LABELS) == {"a.png": (1,)}
+    table = "filename,prediction,confidence,decision,model,expected,error"
+    path.write_text(f"{table}\na.png,9,0.9,accept,m@1,Ankle boot,\n")  # as all were answered
+    assert accuracy.read_labels(path, LABELS) == {"a.png": (9,)}
     path.write_text("filename,class\na.png,9\n")
     with pytest.raises(TableError, match="line 1: there is no column expected or label; .*must"):
         accuracy.read_labels(path, LABELS)

@@ -24,7 +24,6 @@ from garments.card import version_of
 from garments.settings import PROJECT, Settings, SettingsError
 from garments.web import listener
 from garments.web.listener import admit_nobody, listen
-from garments.web.models import read_folders
 from garments.web.supervisor import Supervisor
 from tests.conftest import MODEL, free_port, hundred, serving, wait_until_ready
 from tests.test_server import children
@@ -273,11 +272,6 @@ def test_a_folder_that_cannot_be_read_is_refused_too(
             process.send_signal(signal.SIGHUP)
             until(lambda times=times: log.read_text().count("old ones stay") == times)
         assert requests.get(f"{url}/ready", timeout=5).ok
-
-
-def test_the_folder_that_a_file_system_has_for_itself_holds_no_model(folder: Path) -> None:
-    (folder / "lost+found").symlink_to("x" * 300)
-    assert [path.name for path in read_folders(folder, MODEL.name)] == [MODEL.name]
 
 
 def test_a_service_that_can_start_no_process_keeps_what_it_has_and_tries_again(
