@@ -66,6 +66,15 @@ def test_a_worker_that_does_not_finish_in_time_is_killed(
     assert killed(worker)
 
 
+def test_a_worker_that_still_finishes_is_hurried_once_more_leave(
+    supervisor: Supervisor, worker: Worker
+) -> None:
+    worker.dismiss(more=3_600)
+    supervisor._leaving.append(worker)
+    supervisor._switch(Generation({}, []))
+    assert worker.kill_at < time.monotonic() + 60
+
+
 def test_models_that_are_not_loaded_in_time_are_refused(
     supervisor: Supervisor, worker: Worker, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
