@@ -91,7 +91,8 @@ class Night:
         Raises ServiceError, UsageError and StoreError.
         """
         for _ in range(_MODELS_AT_MOST):
-            self._changed, self.left = False, set()
+            self._changed = False
+            self.left = set()
             late: list[Found] = []
             self._post(self._pending(findings), len(findings), late)
             if late:
