@@ -45,8 +45,8 @@ def _unfailing(stream: TextIO | None) -> TextIO:
 def configure() -> None:
     """Send what this process and those that it starts have to say to stderr.
 
-    Neither stdout nor stderr raises an error from then on, be the disk full, the
-    stream closed, or a letter unknown to its encoding.
+    Neither stdout nor stderr raises an error from then on, be the disk full, the stream closed, or
+    a letter unknown to its encoding.
     """
     sys.stdout, sys.stderr = _unfailing(sys.stdout), _unfailing(sys.stderr)
     handler = logging.StreamHandler()
