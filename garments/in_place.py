@@ -43,13 +43,13 @@ def put_in_place(path: Path) -> Iterator[Path]:
         try:
             yield partial
             _let_the_same_people_read(partial, path)
-            _sync(partial)
+            sync(partial)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
     try:
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise NotSynced(error.errno, error.strerror, error.filename) from error
     except KeyboardInterrupt:
@@ -106,7 +106,8 @@ def _let_the_same_people_read(new: Path, old: Path) -> None:
             new.chmod(stat.S_IMODE(status.st_mode))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path | bytes) -> None:
+    """Put a file, or the names in a folder, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "answering": {"engine", "preprocess"},
     "training_request": set(),
     "training": {
-        *{"bounds", "card", "child", "dataset", "engine"},
+        *{"bounds", "card", "child", "dataset", "engine", "in_place"},
         *{"network", "preprocess", "report", "training_request"},
     },
     "web": {

@@ -384,7 +384,7 @@ def test_a_photo_is_removed_once_its_copy_is_on_the_disk_and_the_queue_knows_whe
             steps.append(("removed", path))
         unlink(path)
 
-    monkeypatch.setattr("garments.batch.archive._sync", sync)
+    monkeypatch.setattr("garments.batch.archive.sync", sync)
     monkeypatch.setattr(Archived, "follow", followed)
     monkeypatch.setattr("garments.batch.archive.os.unlink", removed)
     with fake_service() as service:
@@ -407,7 +407,7 @@ def test_all_new_folders_above_an_archive_are_on_the_disk_before_a_photo_is_remo
         assert (place.photos / "a.png").exists()
         synced.append(Path(os.fsdecode(folder)))
 
-    monkeypatch.setattr("garments.batch.archive._sync", sync)
+    monkeypatch.setattr("garments.batch.archive.sync", sync)
     assert move(place, archive, classified(place, "a.png")) == (1, 0)
     assert {*synced} == {archive, archive.parent, archive.parent.parent, tmp_path}
 

@@ -104,7 +104,7 @@ def test_a_table_whose_place_is_not_surely_on_the_disk_is_told_so(
             raise OSError(errno.EIO, "Input/output error")
 
     place.add("a.png")
-    monkeypatch.setattr("garments.in_place._sync", failing)
+    monkeypatch.setattr("garments.in_place.sync", failing)
     told = pytest.raises(batch.AfterwardsError, match="is written, but the disk says: Input/output")
     with fake_service() as service, told:
         place.night(service, archive=archive)

@@ -219,7 +219,7 @@ def test_an_interrupt_when_the_table_has_its_place_says_so(
         if synced == tmp_path:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(in_place, "_sync", interrupted)
+    monkeypatch.setattr(in_place, "sync", interrupted)
     with pytest.raises(KeyboardInterrupt, match=f"interrupted when {path} was written"):
         write_table([BOOT], path)
     assert read_predictions(path, 10)
@@ -235,7 +235,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_afterward
         steps.append(("replaced", path))
         return replace(partial, path)
 
-    monkeypatch.setattr(in_place, "_sync", lambda path: steps.append(("synced", path)))
+    monkeypatch.setattr(in_place, "sync", lambda path: steps.append(("synced", path)))
     monkeypatch.setattr(Path, "replace", replaced)
     path = tmp_path / "predictions.csv"
     write_predictions([BOOT], path)

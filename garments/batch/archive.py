@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import islice
 
 from garments.batch.walk import stamp_of
+from garments.in_place import sync
 from garments.store import Photo
 from garments.store.archived import marked
 
@@ -65,10 +66,10 @@ def archive(
                 stuck += 1
                 logger.warning("%r stays: %s", os.fsdecode(photo.name), error.strerror)
         for folder in folders:
-            _sync(folder)
+            sync(folder)
         for folder in _up_to(there, os.path.dirname(to)) if kept else ():
             with suppress(PermissionError):  # where it may not be listed, whoever made it saw to it
-                _sync(folder)
+                sync(folder)
         moving(renamed)
         for source, identity in kept:
             try:
@@ -180,11 +181,3 @@ def _digest(path: bytes) -> bytes:
         while part := file.read(2**20):
             found.update(part)
         return found.digest()
-
-
-def _sync(folder: bytes) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

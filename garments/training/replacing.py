@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from garments.card import CardError, read_card
+from garments.in_place import sync
 from garments.training_request import TrainingError
 
 WHOLE = "whole"
@@ -111,8 +112,4 @@ def _alone_in(folder: Path) -> Iterator[int]:
 def _sync(folder: Path) -> None:
     """Put a folder and the files in it on the disk."""
     for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)
