@@ -117,7 +117,7 @@ def _has_idx(folder: Path) -> bool:
 def download_idx(folder: Path, address: str = PUBLIC_ADDRESS) -> None:
     """Fetch the four IDX files into `folder`, each whole and verified, or raise DatasetError."""
     for name, expected in SHA256.items():
-        partial = folder / f".{name}.{os.getpid()}.part"
+        partial = partial_of(folder / name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # The files are compressed; unpacked on the way they would fail their check.
@@ -169,13 +169,20 @@ def read_idx(part: str, folder: Path) -> Dataset:
     )
 
 
+def partial_of(path: Path) -> Path:
+    """What is written before it takes the place of `path`.
+
+    Of a name of this process's own, since another may be making the same file.
+    """
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
 def write_csv(dataset: Dataset, path: Path) -> None:
     """Write the Kaggle form: `label,pixel1,…,pixel784`, a picture a line, row by row.
 
     The file appears whole or not at all. Raises DatasetError where it cannot be written.
     """
-    # A name of its own, since another process may be making the same CSV.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = partial_of(path)
     text = np.array([str(value) for value in range(256)], dtype=object)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from garments.dataset import LABELS, Dataset, DatasetError
+from garments.dataset import LABELS, Dataset, DatasetError, partial_of
 
 
 def first_rows(dataset: Dataset, limit: int | None, per_class: int | None) -> list[int]:
@@ -49,7 +49,7 @@ def write_images(dataset: Dataset, rows: Iterable[int], folder: Path) -> None:
 
 
 def _write(picture: Image.Image, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.part")
+    partial = partial_of(path)
     try:
         picture.save(partial, "PNG")
         partial.replace(path)
