@@ -28,6 +28,11 @@ from tests.places import (
 )
 
 
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What somebody should see to."""
+    return [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_classified_photos_are_moved_once_the_table_is_written(place: Place, archive: Path) -> None:
     place.add("a.png", "b/c.png", "notes.txt")
     before = files(place.photos)
@@ -220,7 +225,7 @@ def test_nor_is_it_though_the_night_was_killed_once_it_had_ended(
         assert not files(place.photos)
         caplog.clear()
         assert place.night(service, archive=archive).carried == 0
-        assert not [record for record in caplog.records if record.levelname == "WARNING"]
+        assert not warned(caplog)
         place.add("c.png")
         assert place.night(service, archive=archive).carried == 0
     assert place.rows() == {"c.png": "accept"}
@@ -300,7 +305,7 @@ def test_a_folder_that_a_night_cut_short_has_emptied_is_in_order_every_night(
         place.cut_short(service, archive=archive)
         for _ in range(3):
             place.night(service)
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert not warned(caplog)
 
 
 def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
@@ -313,7 +318,7 @@ def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
         place.night(service, archive=archive)
         counts = place.night(service, archive=archive)
     assert (counts.found, counts.archived, counts.stuck, counts.carried) == (0, 0, 0, 0)
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert not warned(caplog)
 
 
 def test_so_is_one_after_what_could_not_be_read_was_taken_away(
@@ -325,7 +330,7 @@ def test_so_is_one_after_what_could_not_be_read_was_taken_away(
         (place.photos / "a.png").unlink()
         caplog.clear()
         assert place.night(service).found == 0
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert not warned(caplog)
 
 
 def test_a_night_whose_lock_is_lost_archives_nothing(

@@ -15,7 +15,7 @@ _MOST_STEPS = 100_000
 _MOST_RESOURCES = 1000  # of Photoshop in a JPEG; each is a turn of a loop
 # Of EXIF in a JPEG, with up to 64 KiB in each: Pillow copies all before it for each, and makes
 # something of every value.
-_MOST_EXIF = 8
+_MOST_PARTS_OF_EXIF = 8
 _SMALL = 2**16  # in bytes: so little cannot hold many parts
 
 
@@ -39,7 +39,7 @@ class _File(io.BytesIO):
         part = super().read(size)
         self._steps += 1
         self._exif += part.startswith(b"Exif\0\0")
-        if self._steps > _MOST_STEPS or self._exif > _MOST_EXIF:
+        if self._steps > _MOST_STEPS or self._exif > _MOST_PARTS_OF_EXIF:
             raise TooManyParts
         return part
 
