@@ -27,6 +27,7 @@ from tests.databases import postgresql
 
 DEPLOY = PROJECT / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+OPENSSL = shutil.which("openssl")
 needs_nginx = pytest.mark.skipif(
     NGINX is None, reason="nginx is not here: install Debian's package nginx"
 )
@@ -63,10 +64,11 @@ def configuration() -> str:
 
 
 @contextmanager
-def nginx(folder: Path, port: int, behind: int) -> Iterator[str]:
-    """Run nginx with `deploy/nginx.conf`, but for its ports."""
+def nginx(folder: Path, port: int, behind: int, listens: str = "") -> Iterator[str]:
+    """Run nginx with `deploy/nginx.conf`, but for its ports and where else it `listens`."""
     assert NGINX is not None
     text = configuration().replace(":5001", f":{behind}").replace(":8080", f":{port}")
+    text = text.replace("server {\n", f"server {{\n{listens}\n")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     places = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     (folder / "nginx.conf").write_text(
@@ -199,6 +201,23 @@ def test_a_page_behind_the_proxy_knows_its_own_forms(
             timeout=10,
         )
         assert answer.status_code == 303
+
+
+@needs_nginx
+@pytest.mark.skipif(OPENSSL is None, reason="openssl is not here: install Debian's package openssl")
+def test_a_cookie_that_is_given_over_https_is_for_https_alone(
+    instances: list[Instance], tmp_path: Path
+) -> None:
+    instances[1].end(signal.SIGTERM)  # without a token each has a key of its own for its cookies
+    key, certificate, port = tmp_path / "key.pem", tmp_path / "certificate.pem", free_port()
+    made = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    tls = f"listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};"
+    with nginx(tmp_path, free_port(), port_of(instances[0]), tls) as plain:
+        for url, secure in ((plain, False), (f"https://127.0.0.1:{port}", True)):
+            page = requests.get(f"{url}/sign-in", verify=str(certificate), timeout=10)
+            assert ("Secure" in page.headers["Set-Cookie"]) is secure
 
 
 def test_the_proxy_waits_longer_than_a_service_may_work_and_shorter_than_the_client() -> None:
