@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 URL := http://127.0.0.1:$(PORT)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: cluster bench-scale run serve train train-quick torch images test test-long torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos bench-overload bench-restarts
+.PHONY: cluster bench-scale run serve train train-quick torch images test test-long torture bench bench-memory bench-http bench-peers bench-servers bench-breakdown figures results lint check lock clean fuzz bench-decoding train-photos bench-photos bench-overload bench-restarts .photos
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
@@ -42,8 +42,11 @@ train: $(VENV)/.everything
 		--teachers $(foreach seed,0 1 2,$(TEACHERS)/large-$(seed))
 
 # With --photos; PHOTOS names folders as docs/training.md tells.
-train-photos: torch
+train-photos: .photos torch
 	$(BIN)/python train_model.py --photos $(PHOTOS) --backend torch
+
+.photos:
+	@[ -n "$(PHOTOS)" ] || { echo "name the folders: make train-photos PHOTOS='DIR Data/shoes'"; exit 2; }
 
 train-quick: $(VENV)/.everything
 	$(BIN)/python train_model.py --quick --name quick

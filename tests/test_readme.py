@@ -128,6 +128,20 @@ def newcomers_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
+def test_make_train_photos_without_folders_installs_nothing_and_says_what_to_name() -> None:
+    done = subprocess.run(
+        ["make", "train-photos", "PIP=false", "PHOTOS="],
+        cwd=PROJECT,
+        env=newcomers_environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "name the folders: make train-photos PHOTOS='DIR Data/shoes'\n"
+    assert done.returncode == 2
+
+
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="the project is no git clone")
