@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "report": set(),
     "accuracy": {"predictions", "report"},
     "engine": {"card", "settings"},
-    "answering": {"engine", "preprocess"},
+    "answering": {"card", "engine", "preprocess"},
     "training_request": set(),
     "training": {
         *{"bounds", "card", "child", "dataset", "engine", "in_place"},

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from garments.answering import load_engine
 from garments.batch.errors import ReconcileError, UsageError
 from garments.batch.night import scratch
 from garments.batch.outputs import require_replaceable
@@ -27,8 +28,8 @@ from garments.cluster.parts import SIZE, Part, Parts, cut
 from garments.cluster.places import Place, path_of
 from garments.cluster.sorter import Work
 from garments.cluster.table import Damaged, Table, write
-from garments.engine import Engine, EngineError
-from garments.preprocess import PREPROCESSING, Limits
+from garments.engine import EngineError
+from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.store import Busy
 
@@ -220,12 +221,7 @@ def _work(place: Place, settings: Settings, model: str | None) -> Work:
     try:
         models = {name: read_model(settings.model_dir / name) for name in (small, photo)}
         for name, found in models.items():
-            card = Engine(settings.model_dir / name, found).card
-            if card.name != name:
-                raise EngineError(f"{settings.model_dir / name} is no model of that name")
-            if card.preprocessing not in PREPROCESSING:
-                told = f"{settings.model_dir / name} asks for a preprocessing that is not known"
-                raise EngineError(f"{told}: {card.preprocessing!r}")
+            load_engine(settings.model_dir / name, found)
     except (CardError, EngineError) as error:
         raise UsageError(str(error)) from error
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from garments.answering import load_engine
 from garments.card import Card, CardError, is_model_folder, read_model
 from garments.engine import Engine, EngineError
-from garments.preprocess import PREPROCESSING
 from garments.web.problems import Refusal
 
 Found = Mapping[Path, tuple[Card, bytes] | CardError]
@@ -32,19 +32,6 @@ def _read(folder: Path) -> tuple[Card, bytes] | CardError:
         return error
 
 
-def _load(folder: Path, model: tuple[Card, bytes]) -> Engine:
-    engine = Engine(folder, model)
-    if engine.card.name != folder.name:
-        raise EngineError(f"{folder} holds the model {engine.card.name!r}: give it that name")
-    if engine.card.preprocessing not in PREPROCESSING:
-        known = ", ".join(PREPROCESSING)
-        raise EngineError(
-            f"{folder} asks for the preprocessing {engine.card.preprocessing!r}, "
-            f"this version knows {known}"
-        )
-    return engine
-
-
 class Models:
     """Engines by name; one that could not be loaded and proven is left out."""
 
@@ -62,7 +49,7 @@ class Models:
             try:
                 if isinstance(model, CardError):
                     raise model
-                self._engines[folder.name] = _load(folder, model)
+                self._engines[folder.name] = load_engine(folder, model)
             except (CardError, EngineError) as error:
                 self.faults.append(f"the model {folder.name} is not served: {error}")
             else:
