@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 MODELS_HEADER = "Garments-Models"
@@ -11,9 +12,11 @@ MODELS_HEADER = "Garments-Models"
 CATALOGUE_SIDE = 28
 """In pixels, the side of the pictures of Fashion-MNIST."""
 
+_Model = TypeVar("_Model")
 
-def model_for(size: tuple[int, int] | None, small: str, photo: str) -> str:
-    """The name of the model for a picture of `size` (width, height), None if that is unknown.
+
+def model_for(size: tuple[int, int] | None, small: _Model, photo: _Model) -> _Model:
+    """The model for a picture of `size` (width, height), None if that is unknown.
 
     A picture no larger than 28×28 is one of Fashion-MNIST, or made to look like one: `small`
     answers. Any other is a photo, which `photo` was trained on.

@@ -343,8 +343,9 @@ def test_a_misspelt_parameter_is_malformed(query: str, client: FlaskClient, boot
     assert told.endswith("is no parameter of /predict, which has model and top")
 
 
-def test_an_unknown_model_is_not_found(client: FlaskClient, boot: bytes) -> None:
-    response = client.post("/predict?model=../x", data=boot, content_type="image/png")
+@pytest.mark.parametrize("name", ["../x", ""])
+def test_an_unknown_model_is_not_found(name: str, client: FlaskClient, boot: bytes) -> None:
+    response = client.post(f"/predict?model={name}", data=boot, content_type="image/png")
     assert assert_problem(response, 404, "unknown_model") == "the models are: fashion-mnist"
 
 
@@ -494,14 +495,14 @@ def test_a_folder_that_training_has_not_finished_is_no_fault(tmp_path: Path) -> 
     (tmp_path / MODEL.name).symlink_to(MODEL)
     (tmp_path / ".next.part").mkdir()
     (tmp_path / ".next.part" / "card.json").write_text("{")
-    models = Models(read_folders(tmp_path, MODEL.name), MODEL.name)
+    models = Models(read_folders(tmp_path, MODEL.name), MODEL.name, "photo")
     assert ([engine.card.name for engine in models.all()], models.faults) == ([MODEL.name], [])
 
 
 def test_a_folder_that_cannot_be_entered_is_left_out_and_told(tmp_path: Path) -> None:
     (tmp_path / MODEL.name).symlink_to(MODEL)
     (tmp_path / "other").symlink_to("x" * 300)
-    models = Models(read_folders(tmp_path, MODEL.name), MODEL.name)
+    models = Models(read_folders(tmp_path, MODEL.name), MODEL.name, "photo")
     assert [engine.card.name for engine in models.all()] == [MODEL.name]
     assert re.match("the model other is not served: .* cannot be read", models.faults[0])
 

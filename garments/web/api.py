@@ -20,7 +20,7 @@ from garments.web.lifecycle import Lifecycle, time_limit
 from garments.web.metrics import CONTENT_TYPE
 from garments.web.models import Models
 from garments.web.problems import Refusal
-from garments.web.routing import Router, chosen_from, classify_each, engines_for
+from garments.web.routing import chosen_from, classify_each, engines_for
 from garments.web.uploads import Upload, read_uploads
 from garments.web.watch import Watch, answered
 
@@ -33,7 +33,6 @@ def register(
     """Add the endpoints to `app`."""
     api = Blueprint("api", __name__)
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
-    router = Router(settings, models)
 
     @app.before_request
     def authorise() -> None:
@@ -50,7 +49,7 @@ def register(
     def ready() -> Response:
         if lifecycle.draining:
             raise Refusal("draining", "the service finishes what it has; ask another one")
-        router.default()
+        models.candidates()  # which refuses while nothing could be answered
         return jsonify(status="ready", models=[_identity(engine) for engine in models.all()])
 
     @api.get("/metrics")
@@ -67,11 +66,10 @@ def register(
         # The request itself: its proxy would look for it at every use.
         asked = request_ctx.request
         query = _query(asked)
-        name = query.get("model")
-        choice = router.choice(name)
-        top = _top(query.get("top", "3"), choice[-1])
+        candidates = models.candidates(query.get("model"))
+        top = _top(query.get("top", "3"), candidates.photo)
         uploads = _uploads(asked, _PARAMETERS)
-        engines = engines_for(choice, uploads)
+        engines = engines_for(candidates, uploads)
         results = classify_each(engines, uploads, limits=limits, top=top, until=time_limit(asked))
         answered([engine.card for engine in engines], results)
         able = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
@@ -84,16 +82,16 @@ def register(
                 for upload, result, engine in zip(uploads, results, engines, strict=True)
             ],
         )
-        answer.headers[MODELS_HEADER] = chosen_from(choice)
+        answer.headers[MODELS_HEADER] = chosen_from(candidates)
         return answer
 
     @api.post("/process_batch")
     def process_batch() -> Response:
-        choice = router.choice(None)
+        candidates = models.candidates()
         if request.mimetype != "application/json":
             raise Refusal("unsupported_media_type", "send JSON with Content-Type: application/json")
         uploads = _uploads(request)
-        engines = engines_for(choice, uploads)
+        engines = engines_for(candidates, uploads)
         results = classify_each(engines, uploads, limits=limits, until=time_limit(request))
         answered([engine.card for engine in engines], results)
         errors = [

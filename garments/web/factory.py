@@ -72,7 +72,8 @@ def create_app(
     settings = settings or Settings.from_environment()
     _hush_decoders()
     if models is None:
-        models = Models(read_folders(settings.model_dir, settings.model), settings.model)
+        found = read_folders(settings.model_dir, settings.model)
+        models = Models(found, settings.model, settings.photo_model)
         for fault in models.faults:
             logger.error(fault)
     watch = watch or Watch(Metrics(), log=bool(settings.request_log))

@@ -24,7 +24,6 @@ from garments.web.classify import classify
 from garments.web.lifecycle import Lifecycle, time_limit
 from garments.web.models import Models
 from garments.web.problems import Refusal
-from garments.web.routing import Router
 from garments.web.together import ask
 from garments.web.uploads import Upload, from_base64, read_json
 from garments.web.watch import answered
@@ -60,7 +59,7 @@ def build(settings: Settings, models: Models, lifecycle: Lifecycle, limits: Limi
     def ready() -> Response:
         if lifecycle.draining:
             raise Refusal("draining", "the service finishes what it has; ask another one")
-        Router(settings, models).default()
+        models.candidates()  # which refuses while nothing could be answered
         return jsonify(ready=True)
 
     @v2.get("/models/<name>")

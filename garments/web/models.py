@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from garments.answering import load_engine
 from garments.card import Card, CardError, is_model_folder, read_model
@@ -32,13 +33,23 @@ def _read(folder: Path) -> tuple[Card, bytes] | CardError:
         return error
 
 
+class Candidates(NamedTuple):
+    """The engines that a request's pictures may go to; the same one twice where there is one."""
+
+    small: Engine
+    photo: Engine
+
+
 class Models:
     """Engines by name; one that could not be loaded and proven is left out."""
 
-    def __init__(self, found: Found, default: str) -> None:
-        """Load every model in `found`; without `default` among them none is served."""
+    def __init__(self, found: Found, small: str, photo: str) -> None:
+        """Load every model in `found`; without that called `small` none is served.
+
+        `photo` is the one for photos, if there is a folder of that name.
+        """
         self._engines: dict[str, Engine] = {}
-        self._default = default
+        self._small, self._photo = small, photo
         self._found = {folder.name for folder in found}
         self.faults: list[str] = []
         """Why models are left out, in words for whoever runs the service."""
@@ -55,30 +66,42 @@ class Models:
             else:
                 self.seconds[folder.name] = time.perf_counter() - started
 
-    def has_folder(self, name: str) -> bool:
-        """Whether there is a model folder of that name, be it served or not."""
-        return name in self._found
-
     @property
     def engines(self) -> list[Engine]:
         """Every engine that was loaded, sorted by name."""
         return list(self._engines.values())
 
-    def require_default(self) -> None:
-        """Raise Refusal unless the default is loaded: without it none is served."""
-        if self._default not in self._engines:
-            raise Refusal("not_ready", "the model is not loaded; the service's log says why")
-
     def all(self) -> list[Engine]:
-        """Every engine, sorted by name. Raises Refusal unless the default is among them."""
-        self.require_default()
+        """Every engine, sorted by name. Raises Refusal unless that for small pictures is there."""
+        self._require_small()
         return self.engines
 
     def named(self, name: str) -> Engine:
         """The engine called `name`. Raises Refusal."""
-        self.require_default()
+        self._require_small()
         try:
             return self._engines[name]
         except KeyError:
             known = ", ".join(self._engines)
             raise Refusal("unknown_model", f"the models are: {known}") from None
+
+    def candidates(self, name: str | None = None) -> Candidates:
+        """The engines that a picture may go to: that called `name`, or else those for each size.
+
+        Raises Refusal.
+        """
+        if name is not None:
+            engine = self.named(name)
+            return Candidates(engine, engine)
+        small = self.named(self._small)
+        if self._photo not in self._found:
+            return Candidates(small, small)
+        photo = self._engines.get(self._photo)
+        if photo is None:
+            detail = f"the model {self._photo} is not loaded; the service's log says why"
+            raise Refusal("not_ready", detail)
+        return Candidates(small, photo)
+
+    def _require_small(self) -> None:
+        if self._small not in self._engines:
+            raise Refusal("not_ready", "the model is not loaded; the service's log says why")

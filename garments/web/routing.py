@@ -10,56 +10,24 @@ from garments.engine import Engine
 from garments.preprocess import BadImage
 from garments.preprocess.size import size_of
 from garments.routing import in_header, model_for, together
-from garments.settings import Settings
 from garments.web.classify import Result, classify
-from garments.web.models import Models
+from garments.web.models import Candidates
 from garments.web.problems import Refusal
 from garments.web.uploads import Upload
 
 
-class Router:
-    """Says which models a request has to choose from."""
-
-    def __init__(self, settings: Settings, models: Models) -> None:
-        self._settings = settings
-        self._models = models
-
-    def default(self) -> Engine:
-        """The engine for a photo, or for what cannot be read. Raises Refusal."""
-        small, photo = self._settings.model, self._settings.photo_model
-        if not self._models.has_folder(photo):
-            return self._models.named(small)  # the only one there is
-        self._models.require_default()
-        try:
-            return self._models.named(photo)
-        except Refusal as error:
-            detail = f"the model {photo} is not loaded; the service's log says why"
-            raise Refusal("not_ready", detail) from error
-
-    def choice(self, name: str | None) -> tuple[Engine, ...]:
-        """The engines that a picture may go to. Raises Refusal.
-
-        That called `name`; else the one for small pictures, and that for photos if it is another.
-        """
-        if name is not None:
-            return (self._models.named(name),)
-        photo, small = self.default(), self._models.named(self._settings.model)
-        return (small,) if photo is small else (small, photo)
+def engines_for(candidates: Candidates, uploads: Sequence[Upload]) -> list[Engine]:
+    """The engine for each upload; that for photos where an upload cannot be read."""
+    small, photo = candidates
+    if small is photo:
+        return [small] * len(uploads)
+    return [model_for(_size(upload), small, photo) for upload in uploads]
 
 
-def engines_for(choice: tuple[Engine, ...], uploads: Sequence[Upload]) -> list[Engine]:
-    """The engine of `choice` for each upload."""
-    by_name = {engine.card.name: engine for engine in choice}
-    if len(by_name) == 1:
-        return [*choice] * len(uploads)
-    small, photo = by_name
-    return [by_name[model_for(_size(upload), small, photo)] for upload in uploads]
-
-
-@lru_cache(maxsize=8)  # there are few choices, and many requests
-def chosen_from(choice: tuple[Engine, ...]) -> str:
+@lru_cache(maxsize=8)  # there are few candidates, and many requests
+def chosen_from(candidates: Candidates) -> str:
     """What an answer says of the models that could have given it."""
-    return in_header(together(engine.card.identity for engine in choice))
+    return in_header(together({engine.card.identity for engine in candidates}))
 
 
 def classify_each(engines: Sequence[Engine], uploads: Sequence[Upload], **how: Any) -> list[Result]:

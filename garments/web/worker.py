@@ -108,7 +108,7 @@ def work(
         log=bool(settings.request_log),
         later=lambda tell: asyncio.get_running_loop().call_later(_LATER, tell),
     )
-    models = Models(found, settings.model)
+    models = Models(found, settings.model, settings.photo_model)
     lifecycle = Lifecycle()
     app = create_app(settings, models, lifecycle, watch)
     try:

@@ -19,7 +19,7 @@ from garments.settings import Settings
 from garments.web.classify import require_little
 from garments.web.models import Models
 from garments.web.problems import Refusal
-from garments.web.routing import Router, engines_for
+from garments.web.routing import engines_for
 from garments.web.together import ask
 from garments.web.uploads import read_uploads
 from garments.web.watch import answered
@@ -35,7 +35,6 @@ _SIDE = 1024
 def add_to(pages: Blueprint, settings: Settings, models: Models) -> None:
     """Add the page to `pages`, and what it asks."""
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
-    router = Router(settings, models)
 
     @pages.get("/")
     def try_it() -> str:
@@ -50,7 +49,7 @@ def add_to(pages: Blueprint, settings: Settings, models: Models) -> None:
         One that cannot be read is an answer too: `error` says why.
         """
         (upload,) = uploads = read_uploads(request, max_images=1)
-        (engine,) = engines_for(router.choice(None), uploads)
+        (engine,) = engines_for(models.candidates(), uploads)
         if isinstance(upload.content, Refusal):
             raise upload.content
         require_little(engine, uploads)
