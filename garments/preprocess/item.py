@@ -35,7 +35,7 @@ def fashion_mnist(picture: Image.Image, height: int, width: int) -> npt.NDArray[
         return np.frombuffer(grey.tobytes(), np.uint8).reshape(height, width, 1)
     opaque = on_white(picture)
     if max(opaque.size) > WORKING_SIDE:
-        size = _fitted(opaque.size, WORKING_SIDE, WORKING_SIDE)
+        size = fitted(opaque.size, WORKING_SIDE, WORKING_SIDE)
         opaque = opaque.resize(size, Image.Resampling.BOX)
     opaque = _without_frame(opaque)
     shades = np.asarray(opaque.convert("L"))
@@ -44,14 +44,14 @@ def fashion_mnist(picture: Image.Image, height: int, width: int) -> npt.NDArray[
     item = np.where(strays > unevenness, bright, 0)
     left, top, right, bottom = _item_box(strays, unevenness)
     cut = Image.fromarray(item[top:bottom, left:right].astype(np.uint8))
-    cut = cut.resize(_fitted(cut.size, width, height), Image.Resampling.LANCZOS)
+    cut = cut.resize(fitted(cut.size, width, height), Image.Resampling.LANCZOS)
     canvas = Image.new("L", (width, height))
     # Where the margins cannot be equal, the dataset has its odd row or column before the item.
     canvas.paste(cut, ((width - cut.width + 1) // 2, (height - cut.height + 1) // 2))
     return np.asarray(canvas)[..., None]
 
 
-def _fitted(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+def fitted(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
     """`size` scaled to touch the bounds from within; a side is never less than a pixel."""
     scale = min(width / size[0], height / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

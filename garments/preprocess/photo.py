@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from garments.preprocess.item import on_white
+from garments.preprocess.item import fitted, on_white
 
 
 def photo(picture: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -16,8 +16,7 @@ def photo(picture: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8
     a dress stays longer than a shirt, whichever way the photo was taken.
     """
     opaque = in_colour(picture)
-    scale = min(width / opaque.width, height / opaque.height)
-    inside = (max(1, round(opaque.width * scale)), max(1, round(opaque.height * scale)))
+    inside = fitted(opaque.size, width, height)
     seen = opaque.resize(inside, Image.Resampling.BICUBIC)
     if inside == (width, height):
         return np.asarray(seen)

@@ -25,7 +25,7 @@ from garments.web.lifecycle import Lifecycle, time_limit
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.together import ask
-from garments.web.uploads import Upload, from_base64, read_json
+from garments.web.uploads import Upload, from_base64, read_json, too_many
 from garments.web.watch import answered
 
 # What an answer can hold, by name: its datatype, and its values for a picture.
@@ -203,8 +203,7 @@ def _shape(tensor: Mapping[str, Any], max_images: int) -> list[int]:
     ):
         raise _malformed("shape must be a list of up to four whole numbers from 1 on")
     if shape[0] > max_images:
-        detail = f"{shape[0]} pictures in one request: send at most {max_images} at a time"
-        raise Refusal("too_many_images", detail)
+        raise too_many(shape[0], max_images)
     return shape
 
 

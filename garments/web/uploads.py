@@ -56,11 +56,12 @@ def read_uploads(
             given = "the Content-Type is not all ASCII"
         raise Refusal("unsupported_media_type", f"{given}: {_FORMS}")
     if len(uploads) > max_images:
-        raise _too_many(len(uploads), max_images)
+        raise too_many(len(uploads), max_images)
     return uploads
 
 
-def _too_many(images: int, most: int) -> Refusal:
+def too_many(images: int, most: int) -> Refusal:
+    """What a request of so many pictures is refused with."""
     detail = f"{images} pictures in one request: send at most {most} at a time"
     return Refusal("too_many_images", detail)
 
@@ -148,7 +149,7 @@ def _read_json(request: Request, max_images: int, misplaced: Collection[str]) ->
             'the JSON must be {"images": ["<base64>", …]} with at least one picture',
         )
     if len(images) > max_images:  # before any of them is decoded
-        raise _too_many(len(images), max_images)
+        raise too_many(len(images), max_images)
     return [Upload(None, from_base64(image)) for image in images]
 
 
