@@ -12,9 +12,10 @@ import pytest
 from flask import Flask, Response, request
 
 from garments.settings import Settings
+from garments.web.deadline import UNTIL
 from garments.web.door import Door
 from garments.web.headers import DROPPED
-from garments.web.lifecycle import UNTIL, Lifecycle
+from garments.web.lifecycle import Lifecycle
 from garments.web.line import Line
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems

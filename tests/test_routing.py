@@ -20,7 +20,7 @@ from garments.preprocess.size import size_of
 from garments.routing import from_header, in_header, model_for
 from garments.settings import Settings
 from garments.web import create_app
-from garments.web.lifecycle import UNTIL
+from garments.web.deadline import UNTIL
 from tests import fake_service as fake
 from tests.conftest import IMAGES, MODEL, PROJECT, serving
 from tests.fake_service import fake_service

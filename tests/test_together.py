@@ -12,7 +12,7 @@ import pytest
 from flask import Flask, request
 
 from garments.engine import Answer, Choice
-from garments.web.lifecycle import UNTIL
+from garments.web.deadline import UNTIL
 from garments.web.problems import Refusal
 from garments.web.together import Group, ask
 from garments.web.watch import Visit

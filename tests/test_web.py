@@ -17,7 +17,7 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from garments.engine import Engine
-from garments.web.lifecycle import UNTIL
+from garments.web.deadline import UNTIL
 from garments.web.models import Models, read_folders
 from garments.web.problems import PROBLEMS
 from garments.web.uploads import BODY

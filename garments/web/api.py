@@ -16,10 +16,11 @@ from garments.settings import Settings
 from garments.web import inference_protocol, openapi
 from garments.web.access import OPEN, is_mistyped, require_token
 from garments.web.classify import Result
-from garments.web.lifecycle import Lifecycle, time_limit
+from garments.web.deadline import time_limit
+from garments.web.lifecycle import Lifecycle
 from garments.web.metrics import CONTENT_TYPE
 from garments.web.models import Models
-from garments.web.problems import Refusal
+from garments.web.problems import Refusal, draining
 from garments.web.routing import chosen_from, classify_each, engines_for
 from garments.web.uploads import Upload, read_uploads
 from garments.web.watch import Watch, answered
@@ -48,7 +49,7 @@ def register(
     @api.get("/ready")
     def ready() -> Response:
         if lifecycle.draining:
-            raise Refusal("draining", "the service finishes what it has; ask another one")
+            raise draining()
         models.candidates()  # which refuses while nothing could be answered
         return jsonify(status="ready", models=[_identity(engine) for engine in models.all()])
 

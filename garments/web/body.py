@@ -12,8 +12,7 @@ from typing import Any
 from granian.rsgi import HTTPProtocol, ProtocolClosed  # type: ignore[attr-defined]
 
 from garments.settings import Settings
-from garments.web.line import BUSY
-from garments.web.problems import Refusal
+from garments.web.problems import Refusal, busy
 from garments.web.watch import Visit
 
 # Bytes a second at which a body may take as long as it needs.
@@ -56,7 +55,7 @@ class Bodies:
                 visit.received += len(chunk)
                 self._held += len(chunk)
                 if self._held > self._settings.max_queue_bytes:
-                    raise Refusal("busy", BUSY)
+                    raise busy()
                 body.write(chunk)
                 if visit.received > most:
                     break  # it is refused by its length, or makes no sense

@@ -10,8 +10,7 @@ from garments.answering import answer_each
 from garments.engine import Answer, Engine
 from garments.preprocess import BadImage, Limits
 from garments.preprocess.size import pixels_of_png
-from garments.web.lifecycle import OUT_OF_TIME
-from garments.web.problems import Refusal
+from garments.web.problems import Refusal, out_of_time
 from garments.web.together import TooMuch, ask, others_wait
 from garments.web.uploads import Upload
 
@@ -72,6 +71,6 @@ def require_little(engine: Engine, uploads: Sequence[Upload]) -> None:
 def _contents(uploads: Sequence[Upload], until: float) -> Iterator[bytes]:
     for upload in uploads:
         if time.monotonic() > until:
-            raise Refusal("out_of_time", OUT_OF_TIME)
+            raise out_of_time()
         if not isinstance(upload.content, Refusal):
             yield upload.content

@@ -21,9 +21,10 @@ from garments.engine import Answer, Choice, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.web.classify import classify
-from garments.web.lifecycle import Lifecycle, time_limit
+from garments.web.deadline import time_limit
+from garments.web.lifecycle import Lifecycle
 from garments.web.models import Models
-from garments.web.problems import Refusal
+from garments.web.problems import Refusal, draining
 from garments.web.together import ask
 from garments.web.uploads import Upload, from_base64, read_json, too_many
 from garments.web.watch import answered
@@ -58,7 +59,7 @@ def build(settings: Settings, models: Models, lifecycle: Lifecycle, limits: Limi
     @v2.get("/health/ready")
     def ready() -> Response:
         if lifecycle.draining:
-            raise Refusal("draining", "the service finishes what it has; ask another one")
+            raise draining()
         models.candidates()  # which refuses while nothing could be answered
         return jsonify(ready=True)
 

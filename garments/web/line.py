@@ -6,10 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from garments.web.lifecycle import OUT_OF_TIME
-from garments.web.problems import Refusal
-
-BUSY = "too many requests at once: try again after the time given"
+from garments.web.problems import busy, out_of_time
 
 
 class Line:
@@ -29,7 +26,7 @@ class Line:
     def require_room(self) -> None:
         """Raise Refusal if another one could neither work nor wait."""
         if len(self._waiting) >= self._longest:
-            raise Refusal("busy", BUSY)
+            raise busy()
 
     async def wait(self, seconds: float) -> None:
         """Wait at most so long for the place. Raises Refusal."""
@@ -67,4 +64,4 @@ class Line:
     def _give_up(self, turn: asyncio.Future[None]) -> None:
         if not turn.done():
             self._remove(turn)
-            turn.set_exception(Refusal("out_of_time", OUT_OF_TIME))
+            turn.set_exception(out_of_time())

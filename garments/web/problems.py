@@ -71,6 +71,22 @@ class Refusal(Exception):
         self.code = code
 
 
+def busy() -> Refusal:
+    """What a request is refused with that can neither be worked on nor wait."""
+    return Refusal("busy", "too many requests at once: try again after the time given")
+
+
+def out_of_time() -> Refusal:
+    """What a request is refused with whose deadline has come."""
+    detail = "this took longer than a request may: try again, or send fewer pictures at a time"
+    return Refusal("out_of_time", detail)
+
+
+def draining() -> Refusal:
+    """What is said in place of "ready" by a service that is about to stop."""
+    return Refusal("draining", "the service finishes what it has; ask another one")
+
+
 def problem(
     path: str, code: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from garments.web.lifecycle import OUT_OF_TIME, UNTIL
+from garments.web.deadline import UNTIL
 from garments.web.line import Line
-from garments.web.problems import Refusal
+from garments.web.problems import out_of_time
 from garments.web.watch import Visit
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Thread:
         future.add_done_callback(self._leave)
         done, _ = await asyncio.wait({future}, timeout=until - now)
         if not done:
-            raise Refusal("out_of_time", OUT_OF_TIME)
+            raise out_of_time()
         return future.result()
 
     def _leave(self, _: object) -> None:

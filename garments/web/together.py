@@ -20,9 +20,8 @@ import numpy.typing as npt
 from greenlet import getcurrent, greenlet
 
 from garments.engine import Answer, Engine
-from garments.web.lifecycle import OUT_OF_TIME, UNTIL
-from garments.web.line import BUSY
-from garments.web.problems import Refusal
+from garments.web.deadline import UNTIL
+from garments.web.problems import busy, out_of_time
 from garments.web.watch import Visit
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class Group:
         # Half of its time may go by in line. Who would only hear then that it is up, hears it now.
         wait = len(self._waiting) * self._pace
         if len(self._waiting) >= self._longest or wait > self._seconds / 2:
-            raise Refusal("busy", BUSY)
+            raise busy()
         turn: asyncio.Future[_T] = self._loop.create_future()
         arrived = time.monotonic()
         environ[UNTIL] = until = arrived + self._seconds
@@ -173,7 +172,7 @@ class Group:
                 continue  # whoever waited is gone
             if now > until:
                 visit.waited = now - until + self._seconds
-                turn.set_exception(Refusal("out_of_time", OUT_OF_TIME))
+                turn.set_exception(out_of_time())
                 continue
             requests.append(_Request(do))
             requests[-1].switch()
