@@ -11,9 +11,9 @@ from PIL import Image
 
 from garments.engine import Answer, Engine
 from garments.preprocess import Limits
+from garments.web.batching import Group, TooMuch
 from garments.web.classify import classify
 from garments.web.problems import Refusal
-from garments.web.together import Group, TooMuch
 from garments.web.uploads import Upload
 from garments.web.watch import Visit
 from tests import hostile

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask, Response, request
 
 from garments.settings import Settings
+from garments.web.batching import TooMuch, others_wait
 from garments.web.deadline import UNTIL
 from garments.web.door import Door
 from garments.web.headers import DROPPED
@@ -19,7 +20,6 @@ from garments.web.lifecycle import Lifecycle
 from garments.web.line import Line
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems
-from garments.web.together import TooMuch, others_wait
 from garments.web.watch import Watch
 
 LARGE = 100_000

@@ -10,8 +10,8 @@ from garments.answering import answer_each
 from garments.engine import Answer, Engine
 from garments.preprocess import BadImage, Limits
 from garments.preprocess.size import pixels_of_png
+from garments.web.batching import TooMuch, ask, others_wait
 from garments.web.problems import Refusal, out_of_time
-from garments.web.together import TooMuch, ask, others_wait
 from garments.web.uploads import Upload
 
 Result = Answer | BadImage | Refusal

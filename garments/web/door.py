@@ -20,6 +20,7 @@ from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
 
 from garments.settings import Settings
 from garments.web.access import most_to_bring
+from garments.web.batching import Group, TooMuch
 from garments.web.body import Bodies
 from garments.web.guard import HEADERS
 from garments.web.headers import put_headers
@@ -27,7 +28,6 @@ from garments.web.lifecycle import Lifecycle
 from garments.web.pages import OF_DATABASE
 from garments.web.problems import FAILED, Refusal, problem
 from garments.web.thread import Thread
-from garments.web.together import Group, TooMuch
 from garments.web.uploads import BODY
 from garments.web.watch import KEY, Visit, Watch
 

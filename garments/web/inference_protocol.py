@@ -20,12 +20,12 @@ from garments.card import Card
 from garments.engine import Answer, Choice, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
+from garments.web.batching import ask
 from garments.web.classify import classify
 from garments.web.deadline import time_limit
 from garments.web.lifecycle import Lifecycle
 from garments.web.models import Models
 from garments.web.problems import Refusal, draining
-from garments.web.together import ask
 from garments.web.uploads import Upload, from_base64, read_json, too_many
 from garments.web.watch import answered
 

@@ -12,9 +12,9 @@ import pytest
 from flask import Flask, request
 
 from garments.engine import Answer, Choice
+from garments.web.batching import Group, ask
 from garments.web.deadline import UNTIL
 from garments.web.problems import Refusal
-from garments.web.together import Group, ask
 from garments.web.watch import Visit
 
 
@@ -59,7 +59,7 @@ def shades(answers: list[Answer]) -> list[tuple[int, ...]]:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have all requests of a moment begun, however slow or busy this machine is."""
-    monkeypatch.setattr("garments.web.together._SECONDS_TO_BEGIN", 10)
+    monkeypatch.setattr("garments.web.batching._SECONDS_TO_BEGIN", 10)
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -192,7 +192,7 @@ def test_hours_in_which_nobody_asks_do_not_count_as_time_that_a_request_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("garments.web.together.time.monotonic", lambda: now)
+    monkeypatch.setattr("garments.web.batching.time.monotonic", lambda: now)
 
     async def inside() -> list[str]:
         nonlocal now
@@ -209,7 +209,7 @@ def test_a_pause_of_the_process_lets_nobody_wait_for_less_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("garments.web.together.time.monotonic", lambda: now)
+    monkeypatch.setattr("garments.web.batching.time.monotonic", lambda: now)
 
     def paused() -> str:
         nonlocal now
