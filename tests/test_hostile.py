@@ -16,8 +16,8 @@ import requests
 from PIL import Image
 
 from garments.preprocess import BadImage, Limits, to_array
-from garments.web.guard import HEADERS
 from garments.web.problems import PROBLEMS
+from garments.web.security_headers import HEADERS
 from tests import hostile
 from tests.conftest import SHARED, serving
 from tests.pictures import encoded

@@ -22,11 +22,11 @@ from garments.settings import Settings
 from garments.web.access import most_to_bring
 from garments.web.batching import Group, TooMuch
 from garments.web.body import Bodies
-from garments.web.guard import HEADERS
 from garments.web.headers import put_headers
 from garments.web.lifecycle import Lifecycle
 from garments.web.pages import OF_DATABASE
 from garments.web.problems import FAILED, Refusal, problem
+from garments.web.security_headers import HEADERS
 from garments.web.thread import Thread
 from garments.web.uploads import BODY
 from garments.web.watch import KEY, Visit, Watch

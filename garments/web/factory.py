@@ -14,11 +14,11 @@ from werkzeug.routing import MapAdapter
 
 from garments.settings import Settings
 from garments.web import api, pages
-from garments.web.guard import guarded
 from garments.web.lifecycle import Lifecycle
 from garments.web.metrics import Metrics
 from garments.web.models import Models, read_folders
 from garments.web.problems import answer_errors_as_problems
+from garments.web.security_headers import with_security_headers
 from garments.web.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def create_app(
     watch.over(app)  # before all that may refuse a request, so that it is known what was refused
     api.register(app, settings, models, lifecycle or Lifecycle(), watch)
     pages.register(app, settings, models)
-    app.wsgi_app = guarded(app.wsgi_app)  # type: ignore[assignment]
+    app.wsgi_app = with_security_headers(app.wsgi_app)  # type: ignore[assignment]
     return app
 
 

@@ -21,7 +21,7 @@ HEADERS = {
 }
 
 
-def guarded(app: WSGIApplication) -> WSGIApplication:
+def with_security_headers(app: WSGIApplication) -> WSGIApplication:
     """The same application, whose answers have the headers above unless they have their own.
 
     Flask would do it too, but takes ten times as long as all of this.
