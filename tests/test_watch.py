@@ -59,7 +59,7 @@ def test_each_request_is_one_line_of_json(
     client.post("/predict", **sent, headers={"X-Request-ID": "night-7/1"}, buffered=True)
     (line,) = lines(capsys)
     assert line.pop("received") == len(sent["data"])
-    assert line.pop("sent") == 0  # known to the door alone
+    assert line.pop("sent") == 0  # known to the RSGI application alone
     assert str(line.pop("model")).startswith("fashion-mnist@")
     assert line == {
         "time": "2001-09-09T01:46:40.123Z",

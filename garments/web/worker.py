@@ -28,10 +28,10 @@ from granian.server.embed import Server
 
 from garments.settings import Settings
 from garments.web import metrics
-from garments.web.door import Door
 from garments.web.factory import create_app
 from garments.web.lifecycle import Lifecycle
 from garments.web.models import Found, Models
+from garments.web.rsgi import RsgiApp
 from garments.web.watch import Watch
 
 SERVE, DRAIN, STOP = "serve", "drain", "stop"
@@ -55,9 +55,9 @@ _SETTLE = 0.1
 class _Server(Server):
     """Granian on a socket that is open already."""
 
-    def __init__(self, door: Door, descriptor: int) -> None:
+    def __init__(self, rsgi_app: RsgiApp, descriptor: int) -> None:
         super().__init__(
-            door.answer,
+            rsgi_app.answer,
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(
@@ -142,16 +142,16 @@ async def _serve(
             told.put_nowait(None)
 
     def give_sign() -> None:
-        if not door.stuck():
+        if not rsgi_app.stuck():
             with suppress(OSError):
                 control.send(ALIVE)
         loop.call_later(_SECONDS_BETWEEN_SIGNS, give_sign)
 
-    door = Door(app, settings, lifecycle, watch)
+    rsgi_app = RsgiApp(app, settings, lifecycle, watch)
     loop.add_reader(control.fileno(), hear)
     give_sign()
     descriptor = listener.detach()  # the server closes it
-    server = _Server(door, descriptor)
+    server = _Server(rsgi_app, descriptor)
     serving = asyncio.ensure_future(server.serve())
     while (word := await told.get()) == DRAIN:
         lifecycle.draining = lifecycle.leaving = True

@@ -1,4 +1,4 @@
-"""The way into a worker: a request is read, waits for its turn, is answered or turned away.
+"""A worker's RSGI application: a request is read, waits for its turn, is answered or turned away.
 
 A request with little in it is worked on where it arrives, in the event loop: to hand it to a thread
 would cost more than the wait of the others is worth. One with much in it has a thread, so that the
@@ -34,7 +34,7 @@ from garments.web.watch import KEY, Visit, Watch
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
+_Response = tuple[int, list[tuple[str, str]], bytes]  # status, headers and body
 
 # Bytes up to which a request is small: two dozen pictures of Fashion-MNIST, or ten milliseconds.
 _SMALL = 16 * 2**10
@@ -56,8 +56,8 @@ _BASE: WSGIEnvironment = {
 logger = logging.getLogger(__name__)
 
 
-class Door:
-    """Answers the requests of a worker; to be made in its event loop."""
+class RsgiApp:
+    """Answers the requests of a worker by the Flask app; to be made in its event loop."""
 
     def __init__(self, app: Flask, settings: Settings, lifecycle: Lifecycle, watch: Watch) -> None:
         self._app = app
@@ -76,7 +76,7 @@ class Door:
         return self._large.stuck() or self._pages.stuck()
 
     async def answer(self, scope: Scope, protocol: HTTPProtocol) -> None:
-        """Answer one request; the application of Granian's protocol RSGI."""
+        """Answer one request; Granian calls this by its protocol RSGI."""
         client = scope.client.rpartition(":")[0].strip("[]")
         visit = Visit(scope.method, scope.path, client, scope.headers.get("x-request-id"))
         try:
@@ -92,7 +92,7 @@ class Door:
         visit.status, visit.sent = status, len(body)
         self._watch.ended(visit)
 
-    async def _answer(self, scope: Scope, protocol: HTTPProtocol, visit: Visit) -> Answer:
+    async def _answer(self, scope: Scope, protocol: HTTPProtocol, visit: Visit) -> _Response:
         environ = _environ(scope, visit)
         length = environ.get("CONTENT_LENGTH")
         # The server has seen to it that this is one number, even where it was sent twice. What
@@ -131,7 +131,7 @@ class Door:
         environ: WSGIEnvironment,
         size: int | None,
         most: int,
-    ) -> Answer:
+    ) -> _Response:
         thread = self._pages if _asks_database(visit.path) else self._large
         thread.require_room()
         try:
@@ -141,7 +141,7 @@ class Door:
         finally:
             self._bodies.let_go(visit)
 
-    def _work(self, environ: WSGIEnvironment) -> Answer:
+    def _work(self, environ: WSGIEnvironment) -> _Response:
         """Call the application."""
         start = _Start()
         answer = self._app.wsgi_app(environ, start)
@@ -151,7 +151,7 @@ class Door:
             if hasattr(answer, "close"):
                 answer.close()
 
-    def _refuse(self, visit: Visit, refusal: Refusal) -> tuple[Visit, Answer]:
+    def _refuse(self, visit: Visit, refusal: Refusal) -> tuple[Visit, _Response]:
         told = visit.refused(refusal.code, self._watch.endpoint(visit))
         status, headers, body = _problem(visit.path, refusal.code, str(refusal))
         return told, (status, [*headers, ("X-Request-ID", visit.id)], body)

@@ -1,4 +1,4 @@
-"""What the door of a worker does with requests that a fake server hands to it."""
+"""What the RSGI application of a worker does with requests that a fake server hands to it."""
 
 import asyncio
 import json
@@ -14,12 +14,12 @@ from flask import Flask, Response, request
 from garments.settings import Settings
 from garments.web.batching import TooMuch, others_wait
 from garments.web.deadline import UNTIL
-from garments.web.door import Door
 from garments.web.headers import DROPPED
 from garments.web.lifecycle import Lifecycle
 from garments.web.line import Line
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems
+from garments.web.rsgi import RsgiApp
 from garments.web.watch import Watch
 
 LARGE = 100_000
@@ -79,7 +79,7 @@ def asked(*body: bytes, path: str = "/work", **headers: str) -> Asked:
 
 
 class World:
-    """A door to an application whose work takes as long as a test wants."""
+    """An RSGI application around one whose work takes as long as a test wants."""
 
     def __init__(self, *, log: bool = False, later: float | None = None, **changes: object) -> None:
         self.settings = replace(Settings(), **changes)
@@ -138,10 +138,10 @@ class World:
 
         self.app = app
 
-    def run(self, act: Callable[[Door], object]) -> None:
+    def run(self, act: Callable[[RsgiApp], object]) -> None:
         async def inside() -> None:
             try:
-                await act(Door(self.app, self.settings, self.lifecycle, self.watch))
+                await act(RsgiApp(self.app, self.settings, self.lifecycle, self.watch))
             finally:
                 self.go.set()
 
@@ -152,18 +152,18 @@ class World:
         return float(page.partition(f"\n{name} ")[2].partition("\n")[0] or "nan")
 
 
-def all_of(*requests: Asked) -> Callable[[Door], object]:
-    return lambda door: asyncio.gather(*(door.answer(each, each) for each in requests))
+def all_of(*requests: Asked) -> Callable[[RsgiApp], object]:
+    return lambda app: asyncio.gather(*(app.answer(each, each) for each in requests))
 
 
 def assert_waits_alone(long: Asked, *, beside: Asked) -> None:
     """One request takes long, and neither another nor /health has to wait for it."""
     world, health = World(), Asked([], Headers([]), method="GET", path="/health")
 
-    async def meanwhile(door: Door) -> None:
-        waiting = asyncio.create_task(door.answer(long, long))
+    async def meanwhile(app: RsgiApp) -> None:
+        waiting = asyncio.create_task(app.answer(long, long))
         await asyncio.sleep(0.05)
-        await all_of(beside, health)(door)
+        await all_of(beside, health)(app)
         assert (beside.status, health.status, long.status) == (200, 200, 0)
         world.go.set()
         await waiting
@@ -244,8 +244,8 @@ def test_beyond_the_queue_a_request_is_refused_at_once() -> None:
 def test_whoever_waits_for_a_thread_is_counted_as_in_the_queue(path: str) -> None:
     world, two = World(), [asked(b"x" * LARGE, path=path) for _ in range(2)]
 
-    async def meanwhile(door: Door) -> None:
-        waiting = asyncio.ensure_future(all_of(*two)(door))
+    async def meanwhile(app: RsgiApp) -> None:
+        waiting = asyncio.ensure_future(all_of(*two)(app))
         await asyncio.sleep(0.05)
         assert world.number("garments_queue_depth") == 1
         world.go.set()
@@ -258,10 +258,10 @@ def test_whoever_waits_for_a_thread_is_counted_as_in_the_queue(path: str) -> Non
 def test_afterwards_all_is_as_before() -> None:
     world = World(max_queue=3)
 
-    async def twice(door: Door) -> None:
-        await all_of(*[asked(b"x") for _ in range(10)])(door)
+    async def twice(app: RsgiApp) -> None:
+        await all_of(*[asked(b"x") for _ in range(10)])(app)
         again = [asked(b"x") for _ in range(3)]
-        await all_of(*again)(door)
+        await all_of(*again)(app)
         assert [each.status for each in again] == [200] * 3
 
     world.run(twice)
@@ -331,14 +331,14 @@ def test_queue_and_work_together_have_a_deadline() -> None:
     world = World(deadline_seconds=0.1)
     working, waiting = asked(b"x" * LARGE), asked(b"x" * LARGE)
 
-    async def wait_long(door: Door) -> None:
-        await all_of(working, waiting)(door)
-        assert not door.stuck()
+    async def wait_long(app: RsgiApp) -> None:
+        await all_of(working, waiting)(app)
+        assert not app.stuck()
         await asyncio.sleep(0.2)
-        assert door.stuck()
+        assert app.stuck()
         world.go.set()
         await asyncio.sleep(0.05)
-        assert not door.stuck()
+        assert not app.stuck()
 
     world.run(wait_long)
     for each in (working, waiting):
@@ -349,11 +349,11 @@ def test_queue_and_work_together_have_a_deadline() -> None:
 def test_a_page_that_never_gets_its_database_is_told_to_be_stuck() -> None:
     world, page = World(deadline_seconds=0.1), asked(b"x", path="/review")
 
-    async def wait_long(door: Door) -> None:
-        assert not door.stuck()
-        await door.answer(page, page)
+    async def wait_long(app: RsgiApp) -> None:
+        assert not app.stuck()
+        await app.answer(page, page)
         await asyncio.sleep(0.2)
-        assert door.stuck()
+        assert app.stuck()
 
     world.run(wait_long)
     assert (page.status, page.code) == (503, "out_of_time")
@@ -378,8 +378,8 @@ def test_what_a_thread_does_after_its_time_is_up_changes_nothing_that_is_told(
 ) -> None:
     world, one = World(log=True, later=0.1, deadline_seconds=0.05), asked(b"x" * LARGE)
 
-    async def answer_late(door: Door) -> None:
-        await door.answer(one, one)
+    async def answer_late(app: RsgiApp) -> None:
+        await app.answer(one, one)
         world.go.set()
         await asyncio.sleep(0.2)
 
@@ -479,9 +479,9 @@ def test_the_bodies_of_large_requests_are_let_go_once_these_are_answered() -> No
     cut, first, second = (asked(b"x" * LARGE) for _ in range(3))
     cut.body = [b"x" * (LARGE - 1)]
 
-    async def one_by_one(door: Door) -> None:
+    async def one_by_one(app: RsgiApp) -> None:
         for each in (cut, first, second):
-            await door.answer(each, each)
+            await app.answer(each, each)
 
     world.run(one_by_one)
     assert [each.status for each in (cut, first, second)] == [400, 200, 200]
@@ -533,10 +533,10 @@ def test_the_large_body_of_whoever_finds_no_room_in_the_line_is_not_read() -> No
     world = World(max_queue=1)
     working, waiting, late = (asked(b"x" * LARGE) for _ in range(3))
 
-    async def meanwhile(door: Door) -> None:
-        before = asyncio.ensure_future(all_of(working, waiting)(door))
+    async def meanwhile(app: RsgiApp) -> None:
+        before = asyncio.ensure_future(all_of(working, waiting)(app))
         await asyncio.sleep(0.05)
-        await door.answer(late, late)
+        await app.answer(late, late)
         world.go.set()
         await before
 
