@@ -12,10 +12,10 @@ import pytest
 from flask import Flask, request
 
 from garments.engine import Answer, Choice
+from garments.web.access_log import RequestRecord
 from garments.web.batching import Group, ask
 from garments.web.deadline import UNTIL
 from garments.web.problems import Refusal
-from garments.web.watch import Visit
 
 
 @dataclass
@@ -38,7 +38,7 @@ def pictures(*shades: int) -> npt.NDArray[np.uint8]:
 
 def working(group: Group, work: Callable[[], Any]) -> Awaitable[Any]:
     """`work`, given to a group as what is to be done for a request."""
-    return group.work(lambda _: work(), {}, Visit("POST", "/", "", None))
+    return group.work(lambda _: work(), {}, RequestRecord("POST", "/", "", None))
 
 
 def together(*works: Callable[[], Any], longest: int = 64, seconds: float = 10) -> list[Any]:
@@ -243,16 +243,16 @@ def test_who_is_gone_is_passed_over() -> None:
 
 
 def test_a_request_is_told_how_long_it_waited_and_until_when_it_must_be_answered() -> None:
-    visit, environ = Visit("POST", "/", "", None), dict[str, Any]()
+    record, environ = RequestRecord("POST", "/", "", None), dict[str, Any]()
 
     async def inside() -> float:
         group = Group(64, 10, lambda: None)
         before = asyncio.ensure_future(working(group, lambda: time.sleep(0.03)))
-        after = group.work(lambda told: float(told[UNTIL]), environ, visit)
+        after = group.work(lambda told: float(told[UNTIL]), environ, record)
         until, _ = await asyncio.gather(after, before)
         return until - time.monotonic()
 
     left = asyncio.run(inside())
     assert 9 < left < 10 - 0.03
-    assert visit.waited is not None
-    assert 0.03 <= visit.waited < 1
+    assert record.waited is not None
+    assert 0.03 <= record.waited < 1

@@ -11,11 +11,11 @@ from PIL import Image
 
 from garments.engine import Answer, Engine
 from garments.preprocess import Limits
+from garments.web.access_log import RequestRecord
 from garments.web.batching import Group, TooMuch
 from garments.web.classify import classify
 from garments.web.problems import Refusal
 from garments.web.uploads import Upload
-from garments.web.watch import Visit
 from tests import hostile
 from tests.pictures import encoded
 
@@ -38,7 +38,8 @@ def in_the_loop(work: Callable[[], Any]) -> Any:
     """What becomes of work that is done where others wait for it."""
 
     async def inside() -> Any:
-        return await Group(1, 10, lambda: None).work(lambda _: work(), {}, Visit("", "", "", None))
+        record = RequestRecord("", "", "", None)
+        return await Group(1, 10, lambda: None).work(lambda _: work(), {}, record)
 
     return asyncio.run(inside())
 

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask, Response, request
 
 from garments.settings import Settings
+from garments.web.access_log import AccessLog
 from garments.web.batching import TooMuch, others_wait
 from garments.web.deadline import UNTIL
 from garments.web.headers import DROPPED
@@ -20,7 +21,6 @@ from garments.web.line import Line
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems
 from garments.web.rsgi import RsgiApp
-from garments.web.watch import Watch
 
 LARGE = 100_000
 
@@ -84,7 +84,7 @@ class World:
     def __init__(self, *, log: bool = False, later: float | None = None, **changes: object) -> None:
         self.settings = replace(Settings(), **changes)
         self.lifecycle = Lifecycle()
-        self.watch = Watch(
+        self.access_log = AccessLog(
             Metrics(),
             log=log,
             later=later and (lambda tell: asyncio.get_running_loop().call_later(later, tell)),
@@ -95,7 +95,7 @@ class World:
         app = Flask("world")
         app.config["MAX_CONTENT_LENGTH"] = self.settings.max_request_bytes
         answer_errors_as_problems(app)
-        self.watch.over(app)
+        self.access_log.watch(app)
 
         @app.before_request
         def authorise() -> None:
@@ -141,14 +141,14 @@ class World:
     def run(self, act: Callable[[RsgiApp], object]) -> None:
         async def inside() -> None:
             try:
-                await act(RsgiApp(self.app, self.settings, self.lifecycle, self.watch))
+                await act(RsgiApp(self.app, self.settings, self.lifecycle, self.access_log))
             finally:
                 self.go.set()
 
         asyncio.run(inside())
 
     def number(self, name: str) -> float:
-        page = self.watch.metrics.page().decode()
+        page = self.access_log.metrics.page().decode()
         return float(page.partition(f"\n{name} ")[2].partition("\n")[0] or "nan")
 
 

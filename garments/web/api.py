@@ -15,6 +15,7 @@ from garments.routing import MODELS_HEADER
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
 from garments.web.access import OPEN, is_mistyped, require_token
+from garments.web.access_log import AccessLog, answered
 from garments.web.classify import Result
 from garments.web.deadline import time_limit
 from garments.web.lifecycle import Lifecycle
@@ -23,13 +24,12 @@ from garments.web.models import Models
 from garments.web.problems import Refusal, draining
 from garments.web.routing import chosen_from, classify_each, engines_for
 from garments.web.uploads import Upload, read_uploads
-from garments.web.watch import Watch, answered
 
 _PARAMETERS = ("model", "top")  # of /predict
 
 
 def register(
-    app: Flask, settings: Settings, models: Models, lifecycle: Lifecycle, watch: Watch
+    app: Flask, settings: Settings, models: Models, lifecycle: Lifecycle, access_log: AccessLog
 ) -> None:
     """Add the endpoints to `app`."""
     api = Blueprint("api", __name__)
@@ -55,8 +55,8 @@ def register(
 
     @api.get("/metrics")
     def numbers() -> Response:
-        watch.tell()
-        return Response(watch.metrics.page(), content_type=CONTENT_TYPE)
+        access_log.flush()
+        return Response(access_log.metrics.page(), content_type=CONTENT_TYPE)
 
     @api.get("/openapi.json")
     def description() -> Response:

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from greenlet import getcurrent, greenlet
 
 from garments.engine import Answer, Engine
+from garments.web.access_log import RequestRecord
 from garments.web.deadline import UNTIL
 from garments.web.problems import busy, out_of_time
-from garments.web.watch import Visit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -115,7 +115,9 @@ class Group:
         self._longest = longest
         self._seconds = seconds
         self._changed = changed
-        self._waiting: deque[tuple[float, Visit, asyncio.Future[Any], Callable[[], None]]] = deque()
+        self._waiting: deque[
+            tuple[float, RequestRecord, asyncio.Future[Any], Callable[[], None]]
+        ] = deque()
         self._last = 0
         self._begun: float | None = None
         self._pace = 0.0
@@ -124,7 +126,7 @@ class Group:
         return len(self._waiting)
 
     async def work(
-        self, work: Callable[[WSGIEnvironment], _T], environ: WSGIEnvironment, visit: Visit
+        self, work: Callable[[WSGIEnvironment], _T], environ: WSGIEnvironment, record: RequestRecord
     ) -> _T:
         """What `work` makes of a request when its turn has come. Raises Refusal and TooMuch."""
         # Half of its time may go by in line. Who would only hear then that it is up, hears it now.
@@ -136,7 +138,7 @@ class Group:
         environ[UNTIL] = until = arrived + self._seconds
 
         def do() -> None:
-            visit.waited = time.monotonic() - arrived
+            record.waited = time.monotonic() - arrived
             try:
                 result = work(environ)
             except (Exception, TooMuch) as error:  # noqa: BLE001 (raised where it is waited for)
@@ -146,7 +148,7 @@ class Group:
 
         if not self._waiting:
             self._loop.call_soon(self._gather)
-        self._waiting.append((until, visit, turn, do))
+        self._waiting.append((until, record, turn, do))
         return await turn
 
     def _gather(self) -> None:
@@ -167,11 +169,11 @@ class Group:
         while self._waiting and len(requests) < _MOST:
             if time.monotonic() > now + _SECONDS_TO_BEGIN:
                 break
-            until, visit, turn, do = self._waiting.popleft()
+            until, record, turn, do = self._waiting.popleft()
             if turn.done():
                 continue  # whoever waited is gone
             if now > until:
-                visit.waited = now - until + self._seconds
+                record.waited = now - until + self._seconds
                 turn.set_exception(out_of_time())
                 continue
             requests.append(_Request(do))

@@ -12,8 +12,8 @@ from typing import Any
 from granian.rsgi import HTTPProtocol, ProtocolClosed  # type: ignore[attr-defined]
 
 from garments.settings import Settings
+from garments.web.access_log import RequestRecord
 from garments.web.problems import Refusal, busy
-from garments.web.watch import Visit
 
 # Bytes a second at which a body may take as long as it needs.
 _LEAST_RATE = 16 * 2**10
@@ -42,7 +42,7 @@ class Bodies:
             return bytes(await protocol())
 
     async def large(
-        self, protocol: HTTPProtocol, visit: Visit, size: int | None, most: int
+        self, protocol: HTTPProtocol, record: RequestRecord, size: int | None, most: int
     ) -> io.BytesIO:
         """The whole body, of `size` bytes if that is known. Raises Refusal.
 
@@ -52,21 +52,21 @@ class Bodies:
         with self._in_time() as came:
             async for chunk in protocol:
                 came(len(chunk))
-                visit.received += len(chunk)
+                record.received += len(chunk)
                 self._held += len(chunk)
                 if self._held > self._settings.max_queue_bytes:
                     raise busy()
                 body.write(chunk)
-                if visit.received > most:
+                if record.received > most:
                     break  # it is refused by its length, or makes no sense
-        if size is not None and visit.received < size:
+        if size is not None and record.received < size:
             raise Refusal("malformed_request", _BROKEN_OFF)
         body.seek(0)
         return body
 
-    def let_go(self, visit: Visit) -> None:
+    def let_go(self, record: RequestRecord) -> None:
         """Count what was read of a large body as held no more."""
-        self._held -= visit.received
+        self._held -= record.received
 
     @contextmanager
     def _in_time(self) -> Iterator[Callable[[int], None]]:

@@ -14,12 +14,12 @@ from werkzeug.routing import MapAdapter
 
 from garments.settings import Settings
 from garments.web import api, pages
+from garments.web.access_log import AccessLog
 from garments.web.lifecycle import Lifecycle
 from garments.web.metrics import Metrics
 from garments.web.models import Models, read_folders
 from garments.web.problems import answer_errors_as_problems
 from garments.web.security_headers import with_security_headers
-from garments.web.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def create_app(
     settings: Settings | None = None,
     models: Models | None = None,
     lifecycle: Lifecycle | None = None,
-    watch: Watch | None = None,
+    access_log: AccessLog | None = None,
 ) -> Flask:
     """Build the service with its models loaded; settings come from the environment if not given.
 
@@ -76,16 +76,17 @@ def create_app(
         models = Models(found, settings.model, settings.photo_model)
         for fault in models.faults:
             logger.error(fault)
-    watch = watch or Watch(Metrics(), log=bool(settings.request_log))
+    access_log = access_log or AccessLog(Metrics(), log=bool(settings.request_log))
     for engine in models.engines:
-        watch.metrics.loaded(engine.card, models.seconds[engine.card.name])
+        access_log.metrics.loaded(engine.card, models.seconds[engine.card.name])
     app = _Service("garments", static_folder=None)
     app.url_map.merge_slashes = False  # /v2//models is nothing here, rather than a redirect
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.json = _Json(app)
     answer_errors_as_problems(app)
-    watch.over(app)  # before all that may refuse a request, so that it is known what was refused
-    api.register(app, settings, models, lifecycle or Lifecycle(), watch)
+    # Before all that may refuse a request, so that it is known what was refused.
+    access_log.watch(app)
+    api.register(app, settings, models, lifecycle or Lifecycle(), access_log)
     pages.register(app, settings, models)
     app.wsgi_app = with_security_headers(app.wsgi_app)  # type: ignore[assignment]
     return app

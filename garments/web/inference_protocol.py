@@ -20,6 +20,7 @@ from garments.card import Card
 from garments.engine import Answer, Choice, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
+from garments.web.access_log import answered
 from garments.web.batching import ask
 from garments.web.classify import classify
 from garments.web.deadline import time_limit
@@ -27,7 +28,6 @@ from garments.web.lifecycle import Lifecycle
 from garments.web.models import Models
 from garments.web.problems import Refusal, draining
 from garments.web.uploads import Upload, from_base64, read_json, too_many
-from garments.web.watch import answered
 
 # What an answer can hold, by name: its datatype, and its values for a picture.
 OUTPUTS: Mapping[str, tuple[str, Callable[[Answer], Any]]] = {

@@ -17,7 +17,7 @@ from werkzeug.exceptions import (
 )
 
 from garments.preprocess import BadImage
-from garments.web.watch import refused
+from garments.web.access_log import refused
 
 PROBLEMS: Mapping[str, tuple[int, str]] = {
     "malformed_request": (400, "The request cannot be understood"),

@@ -20,6 +20,7 @@ from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
 
 from garments.settings import Settings
 from garments.web.access import most_to_bring
+from garments.web.access_log import RECORD, AccessLog, RequestRecord
 from garments.web.batching import Group, TooMuch
 from garments.web.body import Bodies
 from garments.web.headers import put_headers
@@ -29,7 +30,6 @@ from garments.web.problems import FAILED, Refusal, problem
 from garments.web.security_headers import HEADERS
 from garments.web.thread import Thread
 from garments.web.uploads import BODY
-from garments.web.watch import KEY, Visit, Watch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -59,11 +59,13 @@ logger = logging.getLogger(__name__)
 class RsgiApp:
     """Answers the requests of a worker by the Flask app; to be made in its event loop."""
 
-    def __init__(self, app: Flask, settings: Settings, lifecycle: Lifecycle, watch: Watch) -> None:
+    def __init__(
+        self, app: Flask, settings: Settings, lifecycle: Lifecycle, access_log: AccessLog
+    ) -> None:
         self._app = app
         self._settings = settings
         self._lifecycle = lifecycle
-        self._watch = watch
+        self._access_log = access_log
         self._bodies = Bodies(settings)
         room = (settings.max_queue, settings.deadline_seconds, self._tell_depth)
         self._small = Group(*room)
@@ -78,22 +80,25 @@ class RsgiApp:
     async def answer(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request; Granian calls this by its protocol RSGI."""
         client = scope.client.rpartition(":")[0].strip("[]")
-        visit = Visit(scope.method, scope.path, client, scope.headers.get("x-request-id"))
+        record = RequestRecord(scope.method, scope.path, client, scope.headers.get("x-request-id"))
         try:
-            status, headers, body = await self._answer(scope, protocol, visit)
+            status, headers, body = await self._answer(scope, protocol, record)
         except Refusal as refusal:
-            visit, (status, headers, body) = self._refuse(visit, refusal)
+            record, (status, headers, body) = self._refuse(record, refusal)
         except Exception:
             logger.exception("a request failed")
-            visit, (status, headers, body) = self._refuse(visit, Refusal("internal_error", FAILED))
+            failure = Refusal("internal_error", FAILED)
+            record, (status, headers, body) = self._refuse(record, failure)
         if self._lifecycle.leaving:
             headers.append(("Connection", "close"))
         protocol.response_bytes(status, headers, body)
-        visit.status, visit.sent = status, len(body)
-        self._watch.ended(visit)
+        record.status, record.sent = status, len(body)
+        self._access_log.ended(record)
 
-    async def _answer(self, scope: Scope, protocol: HTTPProtocol, visit: Visit) -> _Response:
-        environ = _environ(scope, visit)
+    async def _answer(
+        self, scope: Scope, protocol: HTTPProtocol, record: RequestRecord
+    ) -> _Response:
+        environ = _environ(scope, record)
         length = environ.get("CONTENT_LENGTH")
         # The server has seen to it that this is one number, even where it was sent twice. What
         # comes in chunks has a length of its own as soon as it is here.
@@ -103,43 +108,43 @@ class RsgiApp:
             much = self._settings.max_request_bytes
             most = most_to_bring(self._app, environ, _SMALL, much)
             if most and (size or 0) <= most:
-                return await self._answer_large(protocol, visit, environ, size, most)
+                return await self._answer_large(protocol, record, environ, size, most)
             # It is refused by its head. Its body stays unread, so that the server closes the
             # connection, unless it is there already.
             size = 0
         if size == 0:  # what brings nothing needs no turn, like /health
-            if _asks_database(visit.path):
-                return await self._pages.work(self._work, environ, visit)
+            if _asks_database(record.path):
+                return await self._pages.work(self._work, environ, record)
             return self._work(environ)
         # Read even if it will be refused: else the connection would have to be closed.
         body = await self._bodies.small(protocol)
-        visit.received = size
+        record.received = size
         environ[BODY] = body
         environ["wsgi.input"] = io.BytesIO(body)
-        if _asks_database(visit.path):
-            return await self._pages.work(self._work, environ, visit)
+        if _asks_database(record.path):
+            return await self._pages.work(self._work, environ, record)
         try:
-            return await self._small.work(self._work, environ, visit)
+            return await self._small.work(self._work, environ, record)
         except TooMuch:
             environ["wsgi.input"] = io.BytesIO(body)
-            return await self._large.work(self._work, environ, visit)
+            return await self._large.work(self._work, environ, record)
 
     async def _answer_large(
         self,
         protocol: HTTPProtocol,
-        visit: Visit,
+        record: RequestRecord,
         environ: WSGIEnvironment,
         size: int | None,
         most: int,
     ) -> _Response:
-        thread = self._pages if _asks_database(visit.path) else self._large
+        thread = self._pages if _asks_database(record.path) else self._large
         thread.require_room()
         try:
-            environ["wsgi.input"] = await self._bodies.large(protocol, visit, size, most)
-            environ["CONTENT_LENGTH"] = str(visit.received)
-            return await thread.work(self._work, environ, visit)
+            environ["wsgi.input"] = await self._bodies.large(protocol, record, size, most)
+            environ["CONTENT_LENGTH"] = str(record.received)
+            return await thread.work(self._work, environ, record)
         finally:
-            self._bodies.let_go(visit)
+            self._bodies.let_go(record)
 
     def _work(self, environ: WSGIEnvironment) -> _Response:
         """Call the application."""
@@ -151,13 +156,13 @@ class RsgiApp:
             if hasattr(answer, "close"):
                 answer.close()
 
-    def _refuse(self, visit: Visit, refusal: Refusal) -> tuple[Visit, _Response]:
-        told = visit.refused(refusal.code, self._watch.endpoint(visit))
-        status, headers, body = _problem(visit.path, refusal.code, str(refusal))
-        return told, (status, [*headers, ("X-Request-ID", visit.id)], body)
+    def _refuse(self, record: RequestRecord, refusal: Refusal) -> tuple[RequestRecord, _Response]:
+        told = record.as_refused(refusal.code, self._access_log.endpoint(record))
+        status, headers, body = _problem(record.path, refusal.code, str(refusal))
+        return told, (status, [*headers, ("X-Request-ID", record.id)], body)
 
     def _tell_depth(self) -> None:
-        self._watch.metrics.waiting(len(self._small) + len(self._large) + len(self._pages))
+        self._access_log.metrics.waiting(len(self._small) + len(self._large) + len(self._pages))
 
 
 class _Start:
@@ -178,14 +183,14 @@ def _asks_database(path: str) -> bool:
     return f"/{path.lstrip('/')}".startswith(OF_DATABASE)
 
 
-def _environ(scope: Scope, visit: Visit) -> WSGIEnvironment:
+def _environ(scope: Scope, record: RequestRecord) -> WSGIEnvironment:
     environ = _BASE.copy()
-    environ["REQUEST_METHOD"] = visit.method
-    environ["PATH_INFO"] = _as_wsgi(visit.path)
+    environ["REQUEST_METHOD"] = record.method
+    environ["PATH_INFO"] = _as_wsgi(record.path)
     environ["QUERY_STRING"] = _as_wsgi(scope.query_string)
-    environ["REMOTE_ADDR"] = visit.client
+    environ["REMOTE_ADDR"] = record.client
     environ["wsgi.input"] = io.BytesIO()
-    environ[KEY] = visit
+    environ[RECORD] = record
     put_headers(environ, scope.headers)
     return environ
 

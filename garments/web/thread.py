@@ -9,10 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from garments.web.access_log import RequestRecord
 from garments.web.deadline import UNTIL
 from garments.web.line import Line
 from garments.web.problems import out_of_time
-from garments.web.watch import Visit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -42,20 +42,23 @@ class Thread:
         return time.monotonic() > self._until + self._seconds
 
     async def work(
-        self, work: Callable[[WSGIEnvironment], _Answer], environ: WSGIEnvironment, visit: Visit
+        self,
+        work: Callable[[WSGIEnvironment], _Answer],
+        environ: WSGIEnvironment,
+        record: RequestRecord,
     ) -> _Answer:
         """What `work` makes of a request. Raises Refusal."""
-        waited_before = visit.waited or 0.0  # in the loop, where it was too much work
+        waited_before = record.waited or 0.0  # in the loop, where it was too much work
         arrived = time.monotonic() - waited_before
         if self._line.taken:
             self._line.require_room()
             try:
                 await self._line.wait(self._seconds - waited_before)
             finally:
-                visit.waited = time.monotonic() - arrived
+                record.waited = time.monotonic() - arrived
         self._line.taken = True
         now = time.monotonic()
-        visit.waited = now - arrived
+        record.waited = now - arrived
         environ[UNTIL] = self._until = until = arrived + self._seconds
         future = self._loop.run_in_executor(self._executor, work, environ)
         # Its time may be up before the thread is free.

@@ -28,11 +28,11 @@ from granian.server.embed import Server
 
 from garments.settings import Settings
 from garments.web import metrics
+from garments.web.access_log import AccessLog
 from garments.web.factory import create_app
 from garments.web.lifecycle import Lifecycle
 from garments.web.models import Found, Models
 from garments.web.rsgi import RsgiApp
-from garments.web.watch import Watch
 
 SERVE, DRAIN, STOP = "serve", "drain", "stop"
 ALIVE = "alive"
@@ -103,18 +103,18 @@ def work(
     for other in others:
         other.close()
     metrics.share(folder, place)
-    watch = Watch(
+    access_log = AccessLog(
         metrics.Metrics(folder),
         log=bool(settings.request_log),
-        later=lambda tell: asyncio.get_running_loop().call_later(_LATER, tell),
+        later=lambda flush: asyncio.get_running_loop().call_later(_LATER, flush),
     )
     models = Models(found, settings.model, settings.photo_model)
     lifecycle = Lifecycle()
-    app = create_app(settings, models, lifecycle, watch)
+    app = create_app(settings, models, lifecycle, access_log)
     try:
         control.send(models.faults)
         if control.recv() == SERVE:
-            uvloop.run(_serve(app, settings, lifecycle, watch, listener, control))
+            uvloop.run(_serve(app, settings, lifecycle, access_log, listener, control))
     except (EOFError, BrokenPipeError):
         shutil.rmtree(folder, ignore_errors=True)  # the supervisor cannot do it any more
 
@@ -123,7 +123,7 @@ async def _serve(
     app: Flask,
     settings: Settings,
     lifecycle: Lifecycle,
-    watch: Watch,
+    access_log: AccessLog,
     listener: socket.socket,
     control: Connection,
 ) -> None:
@@ -147,7 +147,7 @@ async def _serve(
                 control.send(ALIVE)
         loop.call_later(_SECONDS_BETWEEN_SIGNS, give_sign)
 
-    rsgi_app = RsgiApp(app, settings, lifecycle, watch)
+    rsgi_app = RsgiApp(app, settings, lifecycle, access_log)
     loop.add_reader(control.fileno(), hear)
     give_sign()
     descriptor = listener.detach()  # the server closes it
@@ -165,6 +165,6 @@ async def _serve(
     await asyncio.sleep(_SETTLE)
     server.stop()  # type: ignore[no-untyped-call]
     await serving
-    watch.tell()
+    access_log.flush()
     if word is None:
         raise EOFError

@@ -6,9 +6,9 @@ from flask import Blueprint, Response, make_response, render_template, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from garments.web.access import is_by_a_person, is_page_wanted
+from garments.web.access_log import refused
 from garments.web.pages.entrance import confined
 from garments.web.problems import PROBLEMS, Refusal, problem, rejected
-from garments.web.watch import refused
 
 
 def answer_errors_as_pages(pages: Blueprint) -> None:

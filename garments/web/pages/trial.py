@@ -16,13 +16,13 @@ from garments.preprocess import BadImage, Limits, read_picture, to_array
 from garments.preprocess.item import on_white
 from garments.preprocess.picture import open_picture
 from garments.settings import Settings
+from garments.web.access_log import answered
 from garments.web.batching import ask
 from garments.web.classify import require_little
 from garments.web.models import Models
 from garments.web.problems import Refusal
 from garments.web.routing import engines_for
 from garments.web.uploads import read_uploads
-from garments.web.watch import answered
 
 MOST_PHOTOS = 24
 """Photos that the page takes at a time."""

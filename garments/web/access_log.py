@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from garments.web.classify import Result
 
-KEY = "garments.visit"
-"""Where the environ of a request has its Visit, if whoever called the app began one."""
+RECORD = "garments.record"
+"""Where the environ of a request has its RequestRecord, if whoever called the app began one."""
 # What an id may be, so that it can break neither a log nor a header.
 _ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _LONGEST_PATH = 200
@@ -38,7 +38,7 @@ _LONGEST_PATH = 200
 _OTHER = "other"
 
 
-class Visit:
+class RequestRecord:
     """One request, as the log and the numbers tell it."""
 
     __slots__ = (
@@ -60,12 +60,12 @@ class Visit:
         self.received = self.sent = self.status = 0
         self.ended = self.seconds = 0.0
 
-    def refused(self, code: str, endpoint: str) -> Visit:
-        """This request, as one that is answered without its work.
+    def as_refused(self, code: str, endpoint: str) -> RequestRecord:
+        """A copy for the log, as of a request that is answered without its work.
 
-        That may still go on in a thread, and tells the other Visit what comes of it.
+        That may still go on in a thread, and tells this record what comes of it.
         """
-        told = Visit(self.method, self.path, self.client, self.id)
+        told = RequestRecord(self.method, self.path, self.client, self.id)
         told.started, told.received, told.waited = self.started, self.received, self.waited
         told.endpoint = endpoint
         told.reasons.append(code)
@@ -77,17 +77,17 @@ def answered(cards: Sequence[Card], results: Sequence[Result]) -> None:
 
     The cards are those of the models that were asked, one for each picture.
     """
-    visit: Visit = request.environ[KEY]
-    visit.cards, visit.results = cards, results
-    visit.reasons += [result.code for result in results if not isinstance(result, Answer)]
+    record: RequestRecord = request.environ[RECORD]
+    record.cards, record.results = cards, results
+    record.reasons += [result.code for result in results if not isinstance(result, Answer)]
 
 
 def refused(code: str) -> None:
     """Tell that the request at hand is refused for the reason `code`."""
-    request.environ[KEY].reasons.append(code)
+    request.environ[RECORD].reasons.append(code)
 
 
-class Watch:
+class AccessLog:
     """Tells of every request: to the log on stderr, and in numbers.
 
     Right after a prediction the processor's caches hold nothing of this code, which makes it five
@@ -105,28 +105,28 @@ class Watch:
         self.metrics = metrics
         self._log = log
         self._later = later
-        self._untold: list[Visit] = []
+        self._untold: list[RequestRecord] = []
         self._urls = Map()
 
-    def over(self, app: Flask) -> None:
-        """Watch all requests of `app`, whatever server calls it."""
+    def watch(self, app: Flask) -> None:
+        """Note all requests of `app`, whatever server calls it."""
         inner: WSGIApplication = app.wsgi_app
         self._urls = app.url_map
 
         def watched(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            visit: Visit | None = environ.get(KEY)
-            if visit is not None:  # whoever began it ends it
-                return inner(environ, _starting(visit, start_response))
-            visit = environ[KEY] = Visit(
+            record: RequestRecord | None = environ.get(RECORD)
+            if record is not None:  # whoever began it ends it
+                return inner(environ, _starting(record, start_response))
+            record = environ[RECORD] = RequestRecord(
                 environ["REQUEST_METHOD"],
                 environ.get("PATH_INFO", ""),
                 environ.get("REMOTE_ADDR", ""),
                 environ.get("HTTP_X_REQUEST_ID"),
             )
             length = environ.get("CONTENT_LENGTH", "")
-            visit.received = int(length) if length.isdecimal() else 0
-            body = inner(environ, _starting(visit, start_response))
-            return ClosingIterator(body, lambda: self.ended(visit))
+            record.received = int(length) if length.isdecimal() else 0
+            body = inner(environ, _starting(record, start_response))
+            return ClosingIterator(body, lambda: self.ended(record))
 
         app.wsgi_app = watched  # type: ignore[method-assign]
 
@@ -134,43 +134,43 @@ class Watch:
         def tell_endpoint() -> None:
             asked = request_ctx.request
             if asked.url_rule is not None:
-                asked.environ[KEY].endpoint = asked.url_rule.rule
+                asked.environ[RECORD].endpoint = asked.url_rule.rule
 
-    def endpoint(self, visit: Visit) -> str:
+    def endpoint(self, record: RequestRecord) -> str:
         """What the numbers call the endpoint of a request that the app has not seen."""
-        return _endpoint(self._urls, visit.method, f"/{visit.path.lstrip('/')}")  # as Flask does
+        return _endpoint(self._urls, record.method, f"/{record.path.lstrip('/')}")  # as Flask does
 
-    def ended(self, visit: Visit) -> None:
+    def ended(self, record: RequestRecord) -> None:
         """Take note of a request that was answered."""
-        visit.seconds = time.perf_counter() - visit.started
-        visit.ended = time.time()
-        self._untold.append(visit)
+        record.seconds = time.perf_counter() - record.started
+        record.ended = time.time()
+        self._untold.append(record)
         if self._later is None:
-            self.tell()
+            self.flush()
         elif len(self._untold) == 1:
-            self._later(self.tell)
+            self._later(self.flush)
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Count what was answered since the last time, and write its lines."""
         untold, self._untold = self._untold, []
-        for visit in untold:
-            self._count(visit)
+        for record in untold:
+            self._count(record)
         if self._log and untold:
             # JSON escapes what could end a line.
-            lines = [json.dumps(_line(visit)) + "\n" for visit in untold]
+            lines = [json.dumps(_line(record)) + "\n" for record in untold]
             with suppress(OSError):  # a log that nobody reads any more is no reason to fail
                 for piece in _pieces(lines):
                     sys.stderr.write(piece)
                     sys.stderr.flush()
 
-    def _count(self, visit: Visit) -> None:
-        self.metrics.answered(visit.endpoint, visit.status, visit.seconds)
-        if visit.waited is not None:
-            self.metrics.waited(visit.waited)
-        if visit.results:
-            self.metrics.asked(len(visit.results))
-            self.metrics.predicted(zip(visit.cards, visit.results, strict=True))
-        for reason in visit.reasons:
+    def _count(self, record: RequestRecord) -> None:
+        self.metrics.answered(record.endpoint, record.status, record.seconds)
+        if record.waited is not None:
+            self.metrics.waited(record.waited)
+        if record.results:
+            self.metrics.asked(len(record.results))
+            self.metrics.predicted(zip(record.cards, record.results, strict=True))
+        for reason in record.reasons:
             self.metrics.refused(reason)
 
 
@@ -188,26 +188,26 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-def _line(visit: Visit) -> dict[str, Any]:
+def _line(record: RequestRecord) -> dict[str, Any]:
     """What the log says of a request."""
     line: dict[str, Any] = {
-        "time": f"{_second(int(visit.ended))}.{int(visit.ended % 1 * 1000):03}Z",
-        "id": visit.id,
-        "client": visit.client,
-        "method": visit.method,
-        "path": visit.path[:_LONGEST_PATH],
-        "status": visit.status,
-        "ms": round(visit.seconds * 1000, 2),
-        "received": visit.received,
-        "sent": visit.sent,
+        "time": f"{_second(int(record.ended))}.{int(record.ended % 1 * 1000):03}Z",
+        "id": record.id,
+        "client": record.client,
+        "method": record.method,
+        "path": record.path[:_LONGEST_PATH],
+        "status": record.status,
+        "ms": round(record.seconds * 1000, 2),
+        "received": record.received,
+        "sent": record.sent,
     }
-    if visit.waited is not None:
-        line["waited_ms"] = round(visit.waited * 1000, 2)
-    if visit.results:
-        line["pictures"] = len(visit.results)
-        line["model"] = together({card.identity for card in visit.cards})
-    if visit.reasons:
-        line["refused"] = sorted(set(visit.reasons))
+    if record.waited is not None:
+        line["waited_ms"] = round(record.waited * 1000, 2)
+    if record.results:
+        line["pictures"] = len(record.results)
+        line["model"] = together({card.identity for card in record.cards})
+    if record.reasons:
+        line["refused"] = sorted(set(record.reasons))
     return line
 
 
@@ -222,10 +222,10 @@ def _pieces(lines: Iterable[str]) -> Iterator[str]:
     yield piece
 
 
-def _starting(visit: Visit, start_response: StartResponse) -> StartResponse:
+def _starting(record: RequestRecord, start_response: StartResponse) -> StartResponse:
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        visit.status = int(status[:3])
-        headers.append(("X-Request-ID", visit.id))
+        record.status = int(status[:3])
+        headers.append(("X-Request-ID", record.id))
         return start_response(status, headers, exc_info)
 
     return start

@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from garments.settings import Settings
 from garments.web import create_app
+from garments.web.access_log import AccessLog, _second
 from garments.web.metrics import Metrics, own_folder
-from garments.web.watch import Watch, _second
 from tests.conftest import serving, wait_until_ready
 from tests.test_lifecycle import until
 from tests.test_server import children
@@ -53,7 +53,7 @@ def test_each_request_is_one_line_of_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = {"time": lambda: 1_000_000_000.1234, "perf_counter": count(100, 0.25).__next__}
-    monkeypatch.setattr("garments.web.watch.time", SimpleNamespace(**{**vars(time), **clock}))
+    monkeypatch.setattr("garments.web.access_log.time", SimpleNamespace(**{**vars(time), **clock}))
     script = b"#!/bin/sh"
     sent = form(("a", boot, "a"), ("b", script, "b"), ("c", b"", "c"), ("d", script, "d"))
     client.post("/predict", **sent, headers={"X-Request-ID": "night-7/1"}, buffered=True)
@@ -106,12 +106,12 @@ def test_lines_reach_a_pipe_in_pieces_that_other_workers_cannot_tear(
             return len(piece)
 
     stream = io.TextIOWrapper(io.BufferedWriter(Pipe()), line_buffering=True)
-    monkeypatch.setattr("garments.web.watch.sys.stderr", stream)
-    watch = Watch(Metrics(), log=True, later=lambda _: None)
-    client = create_app(Settings(model_dir=models), watch=watch).test_client()
+    monkeypatch.setattr("garments.web.access_log.sys.stderr", stream)
+    access_log = AccessLog(Metrics(), log=True, later=lambda _: None)
+    client = create_app(Settings(model_dir=models), access_log=access_log).test_client()
     for number in range(100):
         client.get("/" + "日" * number, buffered=True)
-    watch.tell()
+    access_log.flush()
     assert 1 < len(written) < 50
     for piece in written:
         assert len(piece) <= PIPE_BUF
@@ -125,7 +125,7 @@ def test_a_log_that_nobody_reads_any_more_fails_no_request(
     def broken(_: str) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("garments.web.watch.sys.stderr", SimpleNamespace(write=broken))
+    monkeypatch.setattr("garments.web.access_log.sys.stderr", SimpleNamespace(write=broken))
     assert client.get("/health", buffered=True).status_code == 200
 
 
@@ -184,8 +184,8 @@ def test_numbers_tell_of_what_is_asked_by_the_protocol_of_inference_too(
 
 
 def test_the_page_of_numbers_tells_of_every_request_before_it(models: Path) -> None:
-    watch = Watch(Metrics(), log=False, later=lambda _: None)
-    client = create_app(Settings(model_dir=models), watch=watch).test_client()
+    access_log = AccessLog(Metrics(), log=False, later=lambda _: None)
+    client = create_app(Settings(model_dir=models), access_log=access_log).test_client()
     client.get("/health", buffered=True)
     found = numbers(client.get("/metrics").text)
     assert found["garments_requests_total,code=200,endpoint=/health"] == 1
