@@ -1,6 +1,7 @@
 """Who is let into the pages, by which requests, and what they answer with."""
 
 import base64
+import hmac
 import io
 import re
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from werkzeug.test import TestResponse
 from garments.engine import Engine
 from garments.preprocess import Limits, to_array
 from garments.settings import Settings
-from garments.web.pages import entrance
+from garments.web import pages
 from garments.web.pages.session import AGE, COOKIE, signing_key
 from tests.pictures import as_jpeg
 
@@ -84,10 +85,8 @@ def test_signing_in_compares_the_token_in_constant_time(
     closed: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared = []
-    compare = entrance.hmac.compare_digest
-    monkeypatch.setattr(
-        entrance.hmac, "compare_digest", lambda a, b: compared.append(b) or compare(a, b)
-    )
+    compare = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append(b) or compare(a, b))
     answer = sign_in(closed, token="open-sesam")
     assert compared[-1] == WORD.encode()
     assert "sesam" not in answer.text
@@ -335,7 +334,7 @@ def test_a_page_may_load_and_run_only_what_the_service_has(path: str, client: Fl
     assert {"script-src", "style-src", "connect-src", "form-action"} == directives.keys()
 
 
-PAGES = Path(entrance.__file__).parent
+PAGES = Path(pages.__file__).parent
 
 
 @pytest.mark.parametrize("template", sorted(PAGES.glob("templates/*.html")), ids=lambda p: p.name)

@@ -6,7 +6,7 @@ from flask import Blueprint, Flask
 
 from garments.settings import Settings
 from garments.web.models import Models
-from garments.web.pages import entrance, review, runs, session, trial
+from garments.web.pages import review, runs, session, sign_in, trial
 from garments.web.pages.faults import answer_errors_as_pages
 from garments.web.pages.records import Records
 
@@ -27,7 +27,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
         static_folder="static",
         static_url_path="/static",
     )
-    entrance.add_to(pages, settings)
+    sign_in.add_to(pages, settings)
     answer_errors_as_pages(pages)
     trial.add_to(pages, settings, models)
     records = Records(settings.database_url)

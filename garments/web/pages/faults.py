@@ -7,7 +7,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from garments.web.access import is_by_a_person, is_page_wanted
 from garments.web.access_log import refused
-from garments.web.pages.entrance import confined
+from garments.web.pages.sign_in import confined
 from garments.web.problems import PROBLEMS, Refusal, problem, rejected
 
 

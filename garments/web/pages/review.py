@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from garments.bounds import none_at_least
 from garments.web.models import Models
-from garments.web.pages.entrance import needs_name, who
 from garments.web.pages.records import Records
+from garments.web.pages.sign_in import needs_name, who
 from garments.web.problems import Refusal
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from garments.settings import Settings
 from garments.web.access import SIGN_IN
 from garments.web.headers import was_dropped
-from garments.web.pages.origin import (
+from garments.web.pages.csrf import (
     form_token,
     has_form_token,
     require_own_form,
