@@ -14,7 +14,14 @@ from garments.preprocess import FORMATS
 from garments.routing import MODELS_HEADER
 from garments.settings import Settings
 from garments.web.openapi.inference import paths_of_inference
-from garments.web.openapi.parts import OF_PICTURES, Schema, as_json, object_of, operation, reference
+from garments.web.openapi.schemas import (
+    OF_PICTURES,
+    Schema,
+    as_json,
+    object_of,
+    operation,
+    reference,
+)
 
 _ABOUT = "Sorts pictures of clothes into the classes of its models, and says how sure it is"
 _CHOICE = "name@version of all models that the service chose from, joined by +, in URL quoting"

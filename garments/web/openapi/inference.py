@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from garments.card import Card
 from garments.web import inference_protocol as v2
-from garments.web.openapi.parts import OF_PICTURES, Schema, as_json, object_of, operation, reference
+from garments.web.openapi.schemas import (
+    OF_PICTURES,
+    Schema,
+    as_json,
+    object_of,
+    operation,
+    reference,
+)
 
 _OF_MODELS = ("unknown_model", "not_ready")
 
