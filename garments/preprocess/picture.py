@@ -15,8 +15,8 @@ import numpy.typing as npt
 # The plugins by name, so that Pillow never goes looking for more of them.
 from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, TiffTags, WebPImagePlugin  # noqa: F401
 
+from garments.preprocess.chunks import TooManyChunks, as_file
 from garments.preprocess.frames import count_frames
-from garments.preprocess.parts import TooManyParts, as_file
 from garments.preprocess.scans import count_scans
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC")
@@ -117,7 +117,7 @@ def read_picture(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels(limits) from error
-    except TooManyParts as error:
+    except TooManyChunks as error:
         raise BadImage("unreadable_image", str(error)) from error
     except Exception as error:
         detail = "the picture is damaged or incomplete and cannot be decoded"
