@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from garments.web.models import Found
+from garments.web.models import ModelFolders
 from garments.web.worker import STOP
 
 # What a worker has under way when it is told to stop may take this long; then it is killed.
@@ -51,7 +51,7 @@ class Worker:
 class Generation:
     """Workers that serve the same models, and these models, from which each worker loads."""
 
-    found: Found
+    found: ModelFolders
     workers: list[Worker] = field(default_factory=list)
     load_by: float = math.inf
 

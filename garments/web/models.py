@@ -12,11 +12,11 @@ from garments.card import Card, CardError, is_model_folder, read_model
 from garments.engine import Engine, EngineError
 from garments.web.problems import Refusal
 
-Found = Mapping[Path, tuple[Card, bytes] | CardError]
+ModelFolders = Mapping[Path, tuple[Card, bytes] | CardError]
 """What each model folder holds, or why it cannot be read."""
 
 
-def read_folders(folder: Path, default: str) -> Found:
+def read_folders(folder: Path, default: str) -> ModelFolders:
     """Read every model folder in `folder`, and that of the model `default` in any case."""
     found = {path.name for path in folder.glob("*") if is_model_folder(path)}
     # A name that begins with a dot is a folder that training has not finished; the other one is the
@@ -43,7 +43,7 @@ class Candidates(NamedTuple):
 class Models:
     """Engines by name; one that could not be loaded and proven is left out."""
 
-    def __init__(self, found: Found, small: str, photo: str) -> None:
+    def __init__(self, found: ModelFolders, small: str, photo: str) -> None:
         """Load every model in `found`; without that called `small` none is served.
 
         `photo` is the one for photos, if there is a folder of that name.

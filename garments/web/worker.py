@@ -31,7 +31,7 @@ from garments.web import metrics
 from garments.web.access_log import AccessLog
 from garments.web.factory import create_app
 from garments.web.lifecycle import Lifecycle
-from garments.web.models import Found, Models
+from garments.web.models import ModelFolders, Models
 from garments.web.rsgi import RsgiApp
 
 SERVE, DRAIN, STOP = "serve", "drain", "stop"
@@ -89,7 +89,7 @@ def _room_for_connections() -> int:
 
 def work(
     settings: Settings,
-    found: Found,
+    found: ModelFolders,
     listener: socket.socket,
     control: Connection,
     place: int,
