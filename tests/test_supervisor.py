@@ -47,7 +47,7 @@ def worker(clock: Clock) -> Iterator[Worker]:
     control, theirs = context.Pipe()
     with control, theirs:
         process.start()
-        yield Worker(process, control, seat=0, place=0, born=clock.now)
+        yield Worker(process, control, listener_index=0, slot=0, born=clock.now)
         process.kill()
         process.join()
 

@@ -23,8 +23,10 @@ class Worker:
 
     process: BaseProcess
     control: Connection
-    seat: int
-    place: int
+    listener_index: int
+    """Which of the supervisor's sockets it accepts from."""
+    slot: int
+    """Which files it keeps its numbers in; no other worker that lives has the same."""
     born: float
     loaded: bool = False
     heard_at: float = math.inf

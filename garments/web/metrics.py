@@ -45,22 +45,22 @@ def _namespace() -> str:
         return ""
 
 
-def share(folder: Path, place: int) -> None:
+def share(folder: Path, slot: int) -> None:
     """Keep what this process counts from now on in `folder`, where every process can read it.
 
-    No two processes at a time may have the same `place`. Whoever takes the place of one that is
+    No two processes at a time may have the same `slot`. Whoever takes the slot of one that is
     gone counts on from its numbers, so that nothing is forgotten and no file is added. A folder
     that is gone is made anew.
     """
     # systemd clears /dev/shm of what is a person's once that person has logged out.
     folder.mkdir(mode=0o700, exist_ok=True)
     tell_library("PROMETHEUS_MULTIPROC_DIR", str(folder))
-    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
 
 
-def forget(folder: Path, place: int) -> None:
+def forget(folder: Path, slot: int) -> None:
     """Drop what only holds while a process lives; what it counted stays."""
-    mark_process_dead(place, str(folder))  # type: ignore[no-untyped-call]
+    mark_process_dead(slot, str(folder))  # type: ignore[no-untyped-call]
 
 
 class Metrics:

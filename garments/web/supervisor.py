@@ -150,11 +150,11 @@ class Supervisor:
         """Start a worker. Raises OSError where the system has no room for one."""
         if _METHOD == "fork":
             require_process()
-        seats = range(len(self._listeners))
-        seat = min(set(seats) - {worker.seat for worker in generation.workers})
-        listener = self._listeners[seat]
+        taken = {worker.listener_index for worker in generation.workers}
+        index = min(set(range(len(self._listeners))) - taken)
+        listener = self._listeners[index]
         control, theirs = self._context.Pipe()
-        place = min(set(range(len(self._workers()) + 1)) - {w.place for w in self._workers()})
+        slot = min(set(range(len(self._workers()) + 1)) - {w.slot for w in self._workers()})
         # A forked worker inherits the ends of others' pipes: closed, or they would never end.
         inherited = [control, self._wake, self._waker, *(w.control for w in self._workers())]
         inherited += [other for other in self._listeners if other is not listener]
@@ -165,14 +165,14 @@ class Supervisor:
                 generation.found,
                 listener,
                 theirs,
-                place,
+                slot,
                 self._folder,
                 inherited if _METHOD == "fork" else [],
             ),
         )
         process.start()
         theirs.close()
-        generation.workers.append(Worker(process, control, seat, place, time.monotonic()))
+        generation.workers.append(Worker(process, control, index, slot, time.monotonic()))
 
     def _heard(self, worker: Worker, message: str | list[str]) -> None:
         if isinstance(message, str):  # ALIVE
@@ -203,7 +203,7 @@ class Supervisor:
     def _ended(self, worker: Worker) -> None:
         worker.process.join()
         worker.control.close()
-        metrics.forget(self._folder, worker.place)
+        metrics.forget(self._folder, worker.slot)
         if worker in self._leaving:
             self._leaving.remove(worker)
         elif self._next and worker in self._next.workers:

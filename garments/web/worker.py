@@ -92,7 +92,7 @@ def work(
     found: ModelFolders,
     listener: socket.socket,
     control: Connection,
-    place: int,
+    slot: int,
     folder: Path,
     others: Iterable[Connection | socket.socket],
 ) -> None:
@@ -102,7 +102,7 @@ def work(
         signal.signal(number, signal.SIG_IGN)
     for other in others:
         other.close()
-    metrics.share(folder, place)
+    metrics.share(folder, slot)
     access_log = AccessLog(
         metrics.Metrics(folder),
         log=bool(settings.request_log),
