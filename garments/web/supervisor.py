@@ -88,6 +88,22 @@ class Supervisor:
 
     def _step(self) -> None:
         """Wait for what happens next, and act on it."""
+        self._start_missing()
+        workers = self._workers()
+        ready = self._wait(workers)
+        while self._signals:
+            self._heed(self._signals.pop(0))
+        for worker in workers:
+            if worker.control in ready:
+                with suppress(EOFError, OSError):
+                    self._heard(worker, worker.control.recv())
+            if not worker.process.is_alive():
+                self._ended(worker)
+        self._meet_deadlines(time.monotonic())
+        if self._reload_wanted and self._next is None and not self._draining:
+            self._reload()
+
+    def _start_missing(self) -> None:
         while not self._closed and len(self._now.workers) < len(self._listeners):
             if time.monotonic() < self._start_at:
                 break
@@ -96,7 +112,9 @@ class Supervisor:
             except OSError as error:
                 logger.error("a worker cannot be started, and is tried again: %s", error)
                 self._start_at = time.monotonic() + _SHORT_LIFE
-        workers = self._workers()
+
+    def _wait(self, workers: list[Worker]) -> list[Any]:
+        """Wait for a signal, for `workers`, or until something is due; return what is ready."""
         times = [worker.kill_at for worker in workers] + [self._close_at]
         times += [worker.heard_at + self._patience for worker in workers]
         if self._next:
@@ -112,15 +130,10 @@ class Supervisor:
                 worker.heard_at = max(worker.heard_at, time.monotonic())
         if self._wake in ready:
             self._wake.recv(4096)
-        while self._signals:
-            self._heed(self._signals.pop(0))
-        for worker in workers:
-            if worker.control in ready:
-                with suppress(EOFError, OSError):
-                    self._heard(worker, worker.control.recv())
-            if not worker.process.is_alive():
-                self._ended(worker)
-        now = time.monotonic()
+        return ready
+
+    def _meet_deadlines(self, now: float) -> None:
+        """End what has taken too long by `now`, and the service if its time has come."""
         for worker in self._workers():
             if worker.heard_at + self._patience < now:
                 logger.error("worker %d gives no sign and is killed", worker.process.pid)
@@ -133,8 +146,6 @@ class Supervisor:
             self._refuse("they were not loaded in time")
         if self._close_at <= now:
             self._close()
-        if self._reload_wanted and self._next is None and not self._draining:
-            self._reload()
 
     def _heed(self, number: int) -> None:
         if number == signal.SIGHUP:
