@@ -66,9 +66,9 @@ def _form(data: bytes) -> _Form:
         ("Q", "HHQ8x", "Q", 8) if data[2] == 0x2B else ("H", "HHI4x", "I", 4)
     )
     (first,) = struct.unpack_from(order + pointer, data, place)
-    packed = (
-        struct.Struct(order + count),
-        struct.Struct(order + tag),
-        struct.Struct(order + pointer),
+    return _Form(
+        tags=struct.Struct(order + count),
+        tag=struct.Struct(order + tag),
+        pointer=struct.Struct(order + pointer),
+        first=first,
     )
-    return _Form(*packed, first)

@@ -67,11 +67,11 @@ class RsgiApp:
         self._lifecycle = lifecycle
         self._access_log = access_log
         self._bodies = Bodies(settings)
-        room = (settings.max_queue, settings.deadline_seconds, self._tell_depth)
-        self._small = Group(*room)
-        self._large = Thread("large requests", *room)
+        longest, seconds = settings.max_queue, settings.deadline_seconds
+        self._small = Group(longest, seconds, self._tell_depth)
+        self._large = Thread("large requests", longest, seconds, self._tell_depth)
         # Whoever waits for the database lets nobody else wait.
-        self._pages = Thread("pages", *room)
+        self._pages = Thread("pages", longest, seconds, self._tell_depth)
 
     def stuck(self) -> bool:
         """Whether what is in a thread goes on long after its time was up."""

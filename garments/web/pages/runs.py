@@ -115,20 +115,22 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
     told = []
     for name in names:
         own = [review for review in reviews if review.model == name]
-        doubtful, wrong, sample = (_rate(own, kind) for kind in ("doubtful", "wrong", "sample"))
         weeks = [(day.isoformat(), rate) for day, rate in evidence.by_week(own)]
         shares = [rate.share for _, rate in weeks]
         days = [day for day, _ in weeks]
         told.append(
             _Model(
                 name,
-                cards[name].accept_threshold if name in cards else None,
-                *(doubtful, sum(map(evidence.is_stranger, own)), wrong, sample),
-                _overall(name, reviews, nights),
-                evidence.by_class(own, classes),
-                Plot("Right, by week", shares, days, _percent, 0, 1),
-                weeks,
-                [evidence.threshold(own, target) for target in _TARGETS],
+                accepts_from=cards[name].accept_threshold if name in cards else None,
+                doubtful=_rate(own, "doubtful"),
+                strangers=sum(map(evidence.is_stranger, own)),
+                wrong=_rate(own, "wrong"),
+                sample=_rate(own, "sample"),
+                overall=_overall(name, reviews, nights),
+                by_class=evidence.by_class(own, classes),
+                by_week=Plot("Right, by week", shares, days, _percent, 0, 1),
+                weeks=weeks,
+                thresholds=[evidence.threshold(own, target) for target in _TARGETS],
             )
         )
     return told
