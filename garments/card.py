@@ -11,6 +11,8 @@ from typing import Any
 CARD_NAME = "card.json"
 ONNX_NAME = "model.onnx"
 KERAS_NAME = "model.keras"
+ACCEPTS_NOTHING = 2.0
+"""The highest `accept_threshold`: no confidence reaches it."""
 
 
 class CardError(Exception):
@@ -123,7 +125,7 @@ def read_card(folder: Path) -> Card:
 
 
 def version_of(onnx: Path) -> str:
-    """The version of a served model: first 12 hex digits of the file's SHA-256."""
+    """The version of a served model: first 12 hex digits of the file's SHA-256. Raises OSError."""
     return _version(onnx.read_bytes())
 
 

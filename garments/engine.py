@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from garments.card import ONNX_NAME, Card, read_model
+from garments.card import ACCEPTS_NOTHING, ONNX_NAME, Card, read_model
 from garments.settings import tell_library
 
 # It would report to its makers, of every process that imports it, as soon as it is imported.
@@ -87,6 +87,7 @@ class Engine:
         """
         self.card, onnx = model or read_model(folder)
         self.probabilities = Graph(folder / ONNX_NAME, onnx).probabilities
+        """As `Graph.probabilities`: (n, classes) of `pictures` (n, height, width, channels)."""
         self._check_golden_answer(folder)
 
     def _check_golden_answer(self, folder: Path) -> None:
@@ -103,7 +104,7 @@ class Engine:
             strayed = np.max([abs(found[index] - share) for index, share in enumerate(expected)])
             if not len(found) == len(expected) == len(self.card.labels):
                 raise ValueError("labels and probabilities are not of one number")
-            if not 0 <= self.card.accept_threshold <= 2:  # from 2 on: accepts nothing
+            if not 0 <= self.card.accept_threshold <= ACCEPTS_NOTHING:
                 raise ValueError(f"it accepts from {self.card.accept_threshold} on")
         except Exception as error:  # a card or graph of another shape fails in many ways
             raise EngineError(f"{folder} cannot answer its golden input: {error}") from error
@@ -131,7 +132,10 @@ class Engine:
     def accepted(
         self, pictures: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.bool_]:
-        """Which answers (n,) need no look: those from the card's threshold on."""
+        """Which answers (n,) need no look: those from the card's threshold on.
+
+        Takes `pictures` (n, height, width, channels) and their `probabilities` (n, classes).
+        """
         # A picture of next to one colour shows no item, whatever the model makes of it.
         # Each colour in one piece of memory, which NumPy goes through thirty times as fast.
         planes = np.ascontiguousarray(np.moveaxis(pictures, -1, 1))

@@ -12,12 +12,12 @@ from scipy.special import log_softmax, logsumexp
 from scipy.stats import norm
 
 from garments.bounds import accepted_from
+from garments.card import ACCEPTS_NOTHING
 
 Reals = npt.NDArray[np.floating]
 
 MOST_ERROR = 0.01
 LEVEL = 0.95
-ACCEPTS_NOTHING = 2.0
 _LOG_TEMPERATURES = np.log(0.05), np.log(20.0)
 
 log = logging.getLogger(__name__)

@@ -15,13 +15,13 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
 from garments import dataset
-from garments.card import Card
+from garments.card import ACCEPTS_NOTHING, Card
 from garments.dataset import Dataset
 from garments.network import with_probabilities
 from garments.preprocess import BadImage
 from garments.training import pretrained
 from garments.training.batches import Examples
-from garments.training.calibrate import ACCEPTS_NOTHING, fit_temperature
+from garments.training.calibrate import fit_temperature
 from garments.training.export import (
     Calibration,
     Origin,
