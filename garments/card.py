@@ -42,20 +42,20 @@ class Card:
     precision: str
     """What model.onnx computes its convolutions in: `int8`, or `float32` as model.keras does."""
     training_data_sha256: str
-    """Of the labels and pixels in the order of the rows, not of the CSV's text; of photos, of
-    the digests of the files with their labels and senders."""
+    """The digest of labels and pixels in the order of the rows, not of the CSV's text; for photos,
+    of the files' digests with their labels and senders."""
     architecture: str
     seed: int
     epochs: int
     backend: str
     validation: dict[str, Any]
-    """Scores on the held-out rows that all choices were made on; of photos on all of them, by
+    """Scores on the held-out rows that all choices were made on; for photos, on all of them, by
     networks that saw no other of the same contributor."""
     scores: dict[str, Any]
-    """Scores on the test set; of photos, which have none, those of `validation` in `float32` and
+    """Scores on the test set; for photos, which have none, those of `validation` in `float32` and
     with the labels `as_they_came`, and those on `catalogue_shots`, of held-out Fashion-MNIST."""
     runs: list[dict[str, Any]]
-    """Of every seed that was trained alike: its seed, validation and test scores; of photos the
+    """Every seed that was trained alike: its number, validation and test scores; for photos, the
     scores of each fold of contributors."""
     averaged: int = 1
     """Networks whose weights were averaged."""

@@ -20,8 +20,8 @@ import onnxruntime  # noqa: E402
 _GOLDEN_TOLERANCE = 1e-3
 # In steps of 255; every picture of Fashion-MNIST has 254 or 255.
 _LEAST_CONTRAST = 32
-# Of pictures that are run at once: what a network holds between its layers is many times that, and
-# ONNX Runtime keeps it. More at once are no faster.
+# Bytes of input in one run. Activations take many times as much, and ONNX Runtime keeps that
+# memory; larger batches are no faster.
 _BYTES_AT_ONCE = 2**20
 
 

@@ -294,7 +294,7 @@ def test_a_large_picture_takes_little_more_memory_than_its_pixels(
 
 
 @pytest.mark.parametrize("factor", [2, 3, 7, 600])
-def test_what_is_reduced_square_by_square_is_as_if_reduced_at_once(factor: int) -> None:
+def test_what_is_reduced_tile_by_tile_is_as_if_reduced_at_once(factor: int) -> None:
     noise = Image.effect_noise((1300, 700), 80)
     assert picture._reduced(noise, factor, 255.0) == noise.reduce(factor)
 

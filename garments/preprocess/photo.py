@@ -31,6 +31,6 @@ def in_colour(picture: Image.Image) -> Image.Image:
 
 
 def mean_colour(picture: Image.Image) -> tuple[int, int, int]:
-    """Of an RGB picture."""
+    """The mean of an RGB picture: red, green and blue, from 0 to 255."""
     red, green, blue = np.asarray(picture.resize((1, 1), Image.Resampling.BOX))[0, 0].tolist()
     return red, green, blue

@@ -31,12 +31,12 @@ _SIGNATURE = re.compile(
 # which fills an eighth of the frame still has as many pixels as an input of 28. A JPEG need not
 # even be decoded at more.
 WORKING_SIDE = 224
-# In pixels: what has more when it is decoded takes so much memory that there is one at a time of
-# it, and is brought down square by square before anything else is done to it.
+# Pictures with more pixels are decoded one at a time in a process and reduced tile by tile before
+# any conversion: both take much memory.
 _LARGE = 4_000_000
-_SQUARE = 512  # in pixels: a side
-# In pixels, and the most that a JPEG or a GIF can have. Of many lines of few pixels Pillow keeps
-# more about the lines than about the pixels.
+_TILE_SIDE = 512  # in pixels
+# In pixels, and the most that a JPEG or a GIF can have. For a picture of many short lines Pillow
+# keeps more about the lines than about the pixels.
 _LONGEST_SIDE = 65_535
 _one_large_picture = threading.Lock()
 
@@ -224,8 +224,8 @@ def _reduced(picture: Image.Image, factor: int, top: float) -> Image.Image:
     """The picture made plain and `factor` times smaller, with little memory beside its own."""
     small: Image.Image | None = None
     # Whole multiples of the factor, so that no block of pixels that becomes one is cut.
-    for left, above, square in _squares(picture, max(1, _SQUARE // factor) * factor):
-        part = _plain(square, top).reduce(factor)
+    for left, above, tile in _tiles(picture, max(1, _TILE_SIDE // factor) * factor):
+        part = _plain(tile, top).reduce(factor)
         if small is None:
             size = (-(-picture.width // factor), -(-picture.height // factor))
             small = Image.new(part.mode, size)
@@ -234,8 +234,8 @@ def _reduced(picture: Image.Image, factor: int, top: float) -> Image.Image:
     return small
 
 
-def _squares(picture: Image.Image, side: int = _SQUARE) -> Iterator[tuple[int, int, Image.Image]]:
-    """The picture in squares of `side`, and where each begins: left, top."""
+def _tiles(picture: Image.Image, side: int = _TILE_SIDE) -> Iterator[tuple[int, int, Image.Image]]:
+    """The picture in tiles of `side`, and where each begins: left, top."""
     for above in range(0, picture.height, side):
         for left in range(0, picture.width, side):
             right, below = min(left + side, picture.width), min(above + side, picture.height)
@@ -266,7 +266,7 @@ def _top(picture: Image.Image) -> float:
     """The sample that is white where samples are whole or real numbers of no told range."""
     if picture.mode not in ("I", "F"):
         return 255.0
-    most = max(float(_samples(square).max()) for _, _, square in _squares(picture))
+    most = max(float(_samples(tile).max()) for _, _, tile in _tiles(picture))
     # Take the smallest usual range that holds them. Sharpening and scaling overshoot by some of it.
     return next((top for top in (1.0, 255.0) if most <= 1.5 * top), max(65535.0, most))
 

@@ -6,8 +6,8 @@ import re
 
 _START_OF_SCAN = b"\xff\xda"
 _END_OF_IMAGE = 0xD9
-# What a segment or the end may follow. Within a scan 0 is stuffed in after a sample of 0xFF, D0 to
-# D7 are restarts, and what is below C0 libjpeg passes over or dies of.
+# The markers of segments and of the end. Within a scan 0 is stuffed in after a sample of 0xFF, D0
+# to D7 are restarts, and libjpeg passes over what is below C0, or dies of it.
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 # Between scans stand a few tables; before them a profile or notes, in parts of 64 KiB.
 _MOST_SEGMENTS = 10_000

@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-# The bytes of a value of each type that Pillow unpacks; not those that it leaves as they are.
+# Bytes of one value, by type, of the types that Pillow unpacks; others it leaves as they are.
 _BYTES = {3: 2, 4: 4, 5: 8, 6: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _AS_THEY_ARE = (1, 2, 7)  # BYTE, ASCII and UNDEFINED
-_SHORT, _SHORTS_FOR_ONE = 3, 4  # soon unpacked, and a curve of 16 bits has 65,536 for each colour
-_OFFSETS = (273, 324)  # of strips and tiles: Pillow makes several things for each, of any type
+# SHORTs are quickly unpacked, so four count as one: a 16-bit curve has 65,536 for each colour.
+_SHORT, _SHORTS_FOR_ONE = 3, 4
+# StripOffsets and TileOffsets: Pillow makes several things for each, of any type.
+_OFFSETS = (273, 324)
 
 
 class _Form(NamedTuple):

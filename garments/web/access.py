@@ -21,7 +21,7 @@ SIGN_IN = ("pages.sign_in", "pages.sign_out")
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
 
-# What an error is told as: what who asks likes best, and of equals the first.
+# The media types of an error: the one that the client prefers, and the first of equals.
 _KINDS = ("application/problem+json", "application/json", "text/html")
 
 

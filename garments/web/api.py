@@ -134,7 +134,7 @@ def _other(engine: Engine, first: Engine, result: Result) -> dict[str, Any]:
 def _query(asked: Request) -> Mapping[str, str]:
     if not asked.query_string:
         return {}
-    # Of a misspelt one nobody would notice that another model answers.
+    # A misspelt one would be passed over, and nobody would notice that another model answers.
     for name, given in asked.args.lists():
         if name not in _PARAMETERS:
             detail = f"{name[:40]!r} is no parameter of /predict, which has model and top"

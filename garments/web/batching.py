@@ -185,6 +185,6 @@ class Group:
         if self._waiting:
             self._loop.call_soon(self._gather)
         else:
-            # Of a pause of the whole process nobody would learn that it is over: few are let in
-            # where a turn seems to take long, and a pace is measured while somebody waits.
+            # After a pause of the whole process the pace would stay slow: few are let in where a
+            # turn seems to take long, and it is measured only while somebody waits.
             self._begun, self._pace = None, 0.0

@@ -16,9 +16,9 @@ from garments.web.uploads import Upload
 
 Result = Answer | BadImage | Refusal
 
-# What a request may have in it where others wait for it: ten milliseconds of decoding, and as many
-# of the network. Of pixels it is the few that take longest each, up to the size at which the item
-# is looked for.
+# The work that a request may bring where others wait for it: ten milliseconds of decoding, and as
+# many of the network. A pixel takes longest in small pictures, up to the size at which the item is
+# looked for.
 _MOST_PIXELS = 2**16
 _MOST_OPERATIONS = 10**9  # multiply-accumulates
 

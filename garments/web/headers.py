@@ -24,7 +24,7 @@ _KEYS = {
     "host": "HTTP_HOST",
     "user-agent": "HTTP_USER_AGENT",
 }
-# Those whose loss would be taken for something else.
+# Headers whose loss would be taken for something else.
 _MISSED = {"content-type": "CONTENT_TYPE", "cookie": "HTTP_COOKIE"}
 
 

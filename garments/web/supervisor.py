@@ -27,7 +27,7 @@ from garments.web.worker import DRAIN, SERVE, work
 _SECONDS_TO_LOAD = 60
 # A worker that ends sooner than this is replaced only after as long again.
 _SHORT_LIFE = 1.0
-# Who wakes up so much too late was stopped meanwhile.
+# If it wakes up so many seconds late, all was stopped meanwhile.
 _PAUSE = 5.0
 # Forking shares what is imported; where it is not safe, a worker imports everything anew.
 _METHOD = "fork" if sys.platform == "linux" else "spawn"

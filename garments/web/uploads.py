@@ -134,7 +134,7 @@ def _parts(
         elif event is None:
             yield part, content
         else:
-            content += event  # of a part that came whole, nothing is copied here
+            content += event  # without a copy where the part came whole
 
 
 def _read_json(request: Request, max_images: int, misplaced: Collection[str]) -> list[Upload]:

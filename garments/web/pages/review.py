@@ -23,7 +23,7 @@ _AT_ONCE = 4  # photos that a tab has: the one that is looked at, and the next o
 _UNDOABLE = 20  # decisions that can be taken back after the page was closed
 _MOST_BYTES = 2**16  # the page sends a few kilobytes; JSON can take forty times its size in memory
 _MOST_SECONDS = 2.0**53  # since 1970: beyond, whole seconds cannot be told apart
-_NAME = re.compile(r"[0-9A-Za-z-]{8,64}")  # of a tab or a decision, made up by the page
+_NAME = re.compile(r"[0-9A-Za-z-]{8,64}")  # names a tab or a decision; made up by the page
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KINDS = {
     "doubtful": "Doubtful",
