@@ -1,6 +1,8 @@
 """The pages `/review` and `/runs` without a browser: what they answer, and what they refuse."""
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from garments.morning.drift import LEAST_PHOTOS
 from garments.store.nights import Packer
 from garments.store.tables import skips
 from garments.web.pages.plots import Plot
+from tests.conftest import MODEL as FASHION
 from tests.conftest import hundred
 from tests.test_reviews import Desk
 from tests.test_store import HERE, MODEL, digest
@@ -114,6 +117,22 @@ def test_a_page_of_another_site_can_do_nothing(desk: Desk, person: NewPerson) ->
         body = {"tab": TAB, "photo": digest("a").hex(), "answer": 1, "request": "request-1"}
         assert ana.client.post(f"/review/{what}", json=body).status_code == 403
     assert desk.taken("other") == ["a"]
+
+
+def test_people_choose_among_the_classes_of_nights_whatever_folder_comes_first(
+    desk: Desk, make_client: Callable[..., FlaskClient], tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / FASHION.name).symlink_to(FASHION)
+    card = Path(shutil.copytree(FASHION, models / "a-shop")) / "card.json"
+    told = json.loads(card.read_text())
+    card.write_text(json.dumps({**told, "name": "a-shop", "labels": told["labels"][::-1]}))
+    client = make_client(database_url=desk.url, model_dir=models)
+    assert client.get("/ready").json["models"][0]["name"] == "a-shop"
+    page = Person(client, "Ana").get("/review")
+    offered = re.findall(r'data-answer="(\d)".*?<span>([^<]+)</span>', page, re.DOTALL)
+    assert dict(offered) == {str(n): label for n, label in enumerate(told["labels"])}
 
 
 def test_the_next_photos_come_with_all_that_is_shown(desk: Desk, person: NewPerson) -> None:

@@ -76,6 +76,13 @@ class Models:
         self._require_small()
         return self.engines
 
+    def labels(self) -> list[str]:
+        """The classes that nights and people speak of: those of the model for small pictures.
+
+        Raises Refusal.
+        """
+        return self.named(self._small).card.labels
+
     def named(self, name: str) -> Engine:
         """The engine called `name`. Raises Refusal."""
         self._require_small()

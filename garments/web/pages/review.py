@@ -120,7 +120,7 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         return response
 
     def _labels() -> list[str]:
-        return models.all()[0].card.labels
+        return models.labels()
 
     def _told(review: Review) -> str:
         answer = "none of these" if review.answer is None else _labels()[review.answer]

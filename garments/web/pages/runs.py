@@ -40,7 +40,7 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         with records.opened() as desk:
             nights = desk.nights.last(_NIGHTS) if desk else []
             reviews = desk.reviews.recent(_REVIEWS) if desk else []
-        labels = models.all()[0].card.labels
+        labels = models.labels()
         places = sorted({run["directory"] for run in nights})
         chosen = request.args.get("of", "")
         place = nights[-1]["directory"] if nights else b""
@@ -111,7 +111,7 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
     """The models that were looked at last, the latest first."""
     names = list(dict.fromkeys(review.model for review in reversed(reviews)))[:_MODELS]
     cards = {engine.card.identity: engine.card for engine in models.engines}
-    classes = len(models.all()[0].card.labels)
+    classes = len(models.labels())
     told = []
     for name in names:
         own = [review for review in reviews if review.model == name]
