@@ -30,7 +30,7 @@ class Settings:
     host: str = field(default="127.0.0.1", metadata=_about("address the service listens on"))
     port: int = field(default=5001, metadata=_about("port the service listens on", 1, 65535))
     workers: int = field(
-        default=0, metadata=_about("worker processes of the service; 0 means one per core", 0)
+        default=0, metadata=_about("worker processes of the service; 0 means one per core", 0, 1024)
     )
     api_token: str = field(
         default="",
@@ -63,27 +63,33 @@ class Settings:
         ),
     )
     max_request_bytes: int = field(
-        default=64 * 2**20, metadata=_about("most bytes in one request", 1)
+        default=64 * 2**20, metadata=_about("most bytes in one request", 1, 2**40)
     )
-    max_images: int = field(default=256, metadata=_about("most pictures in one request", 1))
+    max_images: int = field(default=256, metadata=_about("most pictures in one request", 1, 10**6))
     max_form_fields: int = field(
-        default=100, metadata=_about("most fields of a form beside its pictures", 0)
+        default=100, metadata=_about("most fields of a form beside its pictures", 0, 10**6)
     )
     max_pixels: int = field(
         default=25_000_000, metadata=_about("most pixels in one picture", 1, 89_000_000)
     )
     max_frames: int = field(
         default=1000,
-        metadata=_about("most frames in one picture, of which only the first is looked at", 1),
+        metadata=_about(
+            "most frames in one picture, of which only the first is looked at", 1, 10**6
+        ),
     )
-    max_scans: int = field(default=100, metadata=_about("most scans in one JPEG", 1))
+    max_scans: int = field(default=100, metadata=_about("most scans in one JPEG", 1, 10**6))
     max_queue: int = field(
         default=64,
-        metadata=_about("requests that wait in a worker for their turn; the next gets a 429", 1),
+        metadata=_about(
+            "requests that wait in a worker for their turn; the next gets a 429", 1, 10**6
+        ),
     )
     max_queue_bytes: int = field(
         default=256 * 2**20,
-        metadata=_about("most bytes of large requests that a worker holds; the next gets a 429", 1),
+        metadata=_about(
+            "most bytes of large requests that a worker holds; the next gets a 429", 1, 2**40
+        ),
     )
     deadline_seconds: float = field(
         default=30.0,
@@ -116,14 +122,14 @@ class Settings:
         metadata=_about("where the nightly client finds the service"),
     )
     batch_size: int = field(
-        default=128, metadata=_about("pictures that the client sends in one request", 1)
+        default=128, metadata=_about("pictures that the client sends in one request", 1, 10**6)
     )
     batch_bytes: int = field(
         default=16 * 2**20,
-        metadata=_about("bytes of pictures that the client aims at in one request", 1),
+        metadata=_about("bytes of pictures that the client aims at in one request", 1, 2**40),
     )
     connections: int = field(
-        default=8, metadata=_about("requests that the client has under way at once", 1)
+        default=8, metadata=_about("requests that the client has under way at once", 1, 1024)
     )
     wait_seconds: float = field(
         default=60.0,

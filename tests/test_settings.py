@@ -52,6 +52,9 @@ def test_settings_are_frozen() -> None:
         ("GARMENTS_PORT", "70000", "at most 65535"),
         ("GARMENTS_WAIT_SECONDS", "nan", "at least 0"),
         ("GARMENTS_WORKERS", "-1", "at least 0"),
+        ("GARMENTS_WORKERS", "1025", "at most 1024"),
+        ("GARMENTS_BATCH_SIZE", "9223372036854775808", "at most 1000000"),
+        ("GARMENTS_MAX_QUEUE_BYTES", "99999999999999999999999", "at most 1099511627776"),
         ("GARMENTS_MODEL", "fashion-mnist/", "the name of a folder in GARMENTS_MODEL_DIR"),
         ("GARMENTS_MODEL", "..", "the name of a folder"),
         ("GARMENTS_PHOTO_MODEL", "model/photo", "PHOTO_MODEL is 'model/photo': it must be"),
@@ -68,6 +71,12 @@ def test_settings_are_frozen() -> None:
 def test_a_wrong_setting_is_refused_with_a_way_out(variable: str, value: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         Settings.from_environment({variable: value})
+
+
+def test_every_whole_number_has_an_end() -> None:
+    numbers = [entry for entry in fields(Settings) if entry.type == "int"]
+    assert len(numbers) > 10
+    assert [entry.name for entry in numbers if entry.metadata["most"] is None] == []
 
 
 @pytest.mark.parametrize(
