@@ -80,6 +80,15 @@ def test_every_error_is_described(client: FlaskClient) -> None:
         assert f"'{code}'" in told, code
 
 
+def test_what_an_endpoint_cannot_answer_is_not_described(client: FlaskClient) -> None:
+    paths = client.get("/openapi.json").json["paths"]
+    for path in ("/health", "/v2/health/live"):  # open without a token
+        assert "401" not in paths[path]["get"]["responses"]
+    assert "401" in paths["/ready"]["get"]["responses"]
+    assert "404" in paths["/predict"]["post"]["responses"]
+    assert "404" not in paths["/process_batch"]["post"]["responses"]
+
+
 def test_the_description_tells_the_settings(client: FlaskClient, make_client) -> None:
     told = make_client(max_images=7, api_token=WORD).get(
         "/openapi.json", headers={"Authorization": f"Bearer {WORD}"}

@@ -187,7 +187,7 @@ def _answers(names: Sequence[str], default: Card, settings: Settings) -> Schema:
                     },
                     optional=["errors"],
                 ),
-                OF_PICTURES,
+                [code for code in OF_PICTURES if code != "unknown_model"],
                 requestBody={
                     "description": limits,
                     "required": True,

@@ -9,7 +9,7 @@ from garments.web.problems import PROBLEMS, headers_of
 
 Schema = dict[str, Any]
 
-# The errors that a request with pictures can meet, and those that any request can.
+# The errors that a request with pictures can meet.
 OF_PICTURES = (
     "malformed_request",
     "malformed_base64",
@@ -28,7 +28,6 @@ OF_PICTURES = (
     "not_ready",
     "out_of_time",
 )
-_OF_ALL = ("unauthorized", "internal_error")
 
 
 def reference(name: str) -> Schema:
@@ -61,7 +60,8 @@ def operation(
 ) -> Schema:
     """An operation: its 200, with `headers`, and its errors by status; `plain` ones as in `/v2`."""
     by_status: dict[int, list[str]] = {}
-    for code in (*codes, *_OF_ALL):
+    protected = () if others.get("security") == [] else ("unauthorized",)
+    for code in (*codes, *protected, "internal_error"):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
     responses: Schema = {
         "200": {
