@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from garments.batch.posting import Night
+from garments.batch.state import Night
 from garments.batch.table import Table
 from garments.batch.walk import Findings
 from garments.predictions import Row

@@ -124,17 +124,17 @@ class Client:
         refuses to take; so is `models`, of all that it chose from, if the service tells. Raises
         ServiceError and UsageError.
         """
-        return self._classify(pictures, time.monotonic())
+        return self._classify_since(pictures, time.monotonic())
 
-    def _classify(self, pictures: Sequence[bytes], began: float) -> Iterator[Entry]:
+    def _classify_since(self, pictures: Sequence[bytes], began: float) -> Iterator[Entry]:
         found = self._post(pictures, began)
         alone = len(pictures) == 1
         if isinstance(found, list):
             yield from found
         elif not alone and (found is None or found.status_code in _TO_BE_HALVED):
             middle = len(pictures) // 2
-            yield from self._classify(pictures[:middle], began)
-            yield from self._classify(pictures[middle:], began)
+            yield from self._classify_since(pictures[:middle], began)
+            yield from self._classify_since(pictures[middle:], began)
         elif found is None:
             yield self._fatal_picture(pictures[0])
         elif found.status_code in _IMAGE_FAULTS and alone:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from garments.batch import photo
 from garments.batch.people import place_of_wrong
-from garments.batch.posting import Night
+from garments.batch.state import Night
 from garments.batch.table import Least, Table
 from garments.batch.walk import Findings, stamp_of
 from garments.in_place import replacing

@@ -23,8 +23,9 @@ from garments.batch.client import Client
 from garments.batch.errors import UsageError
 from garments.batch.morning import write_report
 from garments.batch.outputs import check_archive, check_output
-from garments.batch.posting import Night
+from garments.batch.posting import Poster
 from garments.batch.slips import read_slips
+from garments.batch.state import Night
 from garments.batch.table import Table
 from garments.batch.walk import Findings, tell_left_out, walk
 from garments.batch.writing import afterwards, write_table
@@ -126,7 +127,7 @@ def run(
             told = f"{missing:,}", os.fsdecode(first)
             logger.info("%s return slips name no photo that is there, the first %r", *told)
         store.open()
-        night = _classify(place, findings, store, card, settings, fresh, model)
+        night = _post_all(place, findings, store, card, settings, fresh, model)
         table = Table(card.labels, night)
         rows, carried = table.rows(findings), Carried(card.labels, night)
         if night.unended:
@@ -186,7 +187,7 @@ def scratch() -> Iterator[Findings]:
         ) from error
 
 
-def _classify(
+def _post_all(
     place: bytes,
     findings: Findings,
     store: Store,
@@ -204,12 +205,17 @@ def _classify(
         run = store.runs.begin(place, model)
         ended = store.runs.last_ended(run, place)
         night = Night(
-            *(store, client, settings, place, run, model, fresh),
+            store=store,
+            settings=settings,
+            directory=place,
+            run=run,
+            model=model,
+            fresh=fresh,
             new_after=ended,
             moved=store.runs.archiving(store.runs.last_ended(run, place, found=1), run, place),
             unended=store.runs.archiving(ended + 1, run, place),
         )
-        night.post(findings)
+        Poster(night, client).post(findings)
     slips = findings.slips()
     while some := list(islice(slips, _SLIPS_AT_ONCE)):
         store.expect(run, place, some)

@@ -11,7 +11,7 @@ from itertools import count
 
 from garments.batch.errors import ReconcileError
 from garments.batch.people import place_of
-from garments.batch.posting import Night
+from garments.batch.state import Night
 from garments.batch.walk import Findings
 from garments.morning.page import CONFIDENCE_BINS, MOST_SHOWN
 from garments.predictions import NONE, Row
