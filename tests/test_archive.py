@@ -384,7 +384,7 @@ def test_a_full_temporary_folder_is_told(place: Place, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("garments.batch.night.Findings.add", full)
+    monkeypatch.setattr("garments.batch.findings.Findings.add", full)
     with fake_service() as service, pytest.raises(batch.UsageError, match="is full.*TMPDIR"):
         place.night(service)
 

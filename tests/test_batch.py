@@ -21,12 +21,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from garments.batch.findings import Findings
 from requests.structures import CaseInsensitiveDict
 
 from garments import batch
 from garments.batch.client import Client, _growing_pauses
 from garments.batch.replies import answers, retry_after
-from garments.batch.walk import EXTENSIONS, Findings, Found, tell_left_out, walk
+from garments.batch.walk import EXTENSIONS, Found, tell_left_out, walk
 from garments.predictions import read_predictions
 from garments.settings import Settings
 from garments.store import Stamp

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from garments.batch.findings import Findings
 from PIL import Image
 
 from garments.batch.people import place_of_wrong
 from garments.batch.table import Table
-from garments.batch.walk import Findings
 from garments.predictions import Row, read_predictions
 from garments.store import Database, Store
 from garments.store.archived import Archived

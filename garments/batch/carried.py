@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from garments.batch.findings import Findings
 from garments.batch.state import Night
 from garments.batch.table import Table
-from garments.batch.walk import Findings
 from garments.predictions import Row
 from garments.store import Outcome
 

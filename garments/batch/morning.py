@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 
 from garments.batch import photo
+from garments.batch.findings import Findings
 from garments.batch.people import place_of_wrong
 from garments.batch.state import Night
 from garments.batch.table import Least, Table
-from garments.batch.walk import Findings, stamp_of
+from garments.batch.walk import stamp_of
 from garments.in_place import replacing
 from garments.morning import page
 from garments.morning.drift import LEAST_PHOTOS

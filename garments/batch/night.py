@@ -5,11 +5,9 @@ from __future__ import annotations
 import heapq
 import logging
 import os
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,13 +19,14 @@ from garments.batch import canary
 from garments.batch.carried import Carried
 from garments.batch.client import Client
 from garments.batch.errors import UsageError
+from garments.batch.findings import Findings, scratch
 from garments.batch.morning import write_report
 from garments.batch.outputs import check_archive, check_output
 from garments.batch.posting import Poster
 from garments.batch.slips import read_slips
 from garments.batch.state import Night
 from garments.batch.table import Table
-from garments.batch.walk import Findings, tell_left_out, walk
+from garments.batch.walk import tell_left_out, walk
 from garments.batch.writing import afterwards, write_table
 from garments.card import Card, CardError, read_card
 from garments.predictions import Row
@@ -172,19 +171,6 @@ def _find(place: bytes, directory: Path, findings: Findings) -> None:
     findings.add(walk(place, others))
     logger.info("%s images in %s", f"{len(findings):,}", directory)
     tell_left_out(others)
-
-
-@contextmanager
-def scratch() -> Iterator[Findings]:
-    """Findings in a temporary file, and a way out where there is no room for it."""
-    try:
-        with closing(Findings()) as findings:
-            yield findings
-    except sqlite3.Error as error:
-        raise UsageError(
-            f"the temporary file of names cannot be used ({error}): make room, or name another "
-            "folder in TMPDIR"
-        ) from error
 
 
 def _post_all(

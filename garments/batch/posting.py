@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from garments.batch.client import Client
 from garments.batch.errors import ServiceError
+from garments.batch.findings import Findings
 from garments.batch.state import Night
-from garments.batch.walk import Findings, Found
+from garments.batch.walk import Found
 from garments.batch.worker import Batch, Worker
 from garments.terminal import hides_progress
 

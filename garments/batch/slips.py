@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from garments.batch.errors import UsageError
-from garments.batch.walk import Findings
+from garments.batch.findings import Findings
 from garments.predictions import name_of, numbers_of, plain
 
 _MOST_TOLD = 5

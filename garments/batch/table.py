@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from garments.batch.errors import ReconcileError
+from garments.batch.findings import Findings
 from garments.batch.people import place_of
 from garments.batch.state import Night
-from garments.batch.walk import Findings
 from garments.morning.page import CONFIDENCE_BINS, MOST_SHOWN
 from garments.predictions import NONE, Row
 from garments.store import Outcome

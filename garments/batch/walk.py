@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from garments.batch.errors import UsageError
@@ -115,58 +114,3 @@ def _status(entry: os.DirEntry[bytes]) -> os.stat_result | None:
         return entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-class Findings:
-    """What a walk found, and what the return slips say, sorted on disk: memory stays flat."""
-
-    def __init__(self) -> None:
-        # A database without a name is a temporary file that goes with the connection.
-        self._scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._scratch.executescript("""
-            PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
-            CREATE TABLE found(name BLOB, size INTEGER, modified INTEGER, changed INTEGER);
-            CREATE TABLE slips(name BLOB PRIMARY KEY, class INTEGER) WITHOUT ROWID;
-        """)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._scratch.close()
-
-    def add(self, found: Iterable[Found]) -> None:
-        """Take in what a walk finds. Each name may come once."""
-        rows = ((name, *stamp) for name, stamp in found)
-        self._scratch.executemany("INSERT INTO found VALUES (?, ?, ?, ?)", rows)
-
-    def expect(self, name: bytes, number: int) -> bool:
-        """Take in the class on a return slip; False where there is one for that name already."""
-        slip = (name, number)
-        return self._scratch.execute("INSERT OR IGNORE INTO slips VALUES (?, ?)", slip).rowcount > 0
-
-    def __len__(self) -> int:
-        (count,) = self._scratch.execute("SELECT count(*) FROM found").fetchone()
-        return int(count)
-
-    def __iter__(self) -> Iterator[Found]:
-        """What was found, sorted by name."""
-        rows = self._scratch.execute(
-            "SELECT name, size, modified, changed FROM found ORDER BY name"
-        )
-        return (Found(name, Stamp(*stamp)) for name, *stamp in rows)
-
-    def names(self) -> Iterator[bytes]:
-        """The names of what was found, sorted."""
-        return (name for (name,) in self._scratch.execute("SELECT name FROM found ORDER BY name"))
-
-    def slips(self) -> Iterator[tuple[bytes, int]]:
-        """The slips of what was found: name and class, sorted by name."""
-        return self._scratch.execute(
-            "SELECT name, class FROM slips WHERE name IN (SELECT name FROM found) ORDER BY name"
-        )
-
-    def slips_without_photo(self) -> tuple[int, bytes]:
-        """How many slips name no file that was found, and the first of these names."""
-        count, first = self._scratch.execute(
-            "SELECT count(*), min(name) FROM slips WHERE name NOT IN (SELECT name FROM found)"
-        ).fetchone()
-        return int(count), first or b""

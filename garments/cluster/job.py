@@ -18,7 +18,7 @@ from typing import Any
 
 from garments.answering import load_engine
 from garments.batch.errors import ReconcileError, UsageError
-from garments.batch.night import scratch
+from garments.batch.findings import scratch
 from garments.batch.outputs import require_replaceable
 from garments.batch.walk import tell_left_out
 from garments.batch.writing import afterwards
