@@ -21,16 +21,16 @@ from pathlib import Path
 
 import pytest
 import requests
-from garments.batch.findings import Findings
 from requests.structures import CaseInsensitiveDict
 
 from garments import batch
 from garments.batch.client import Client, _growing_pauses
+from garments.batch.findings import Findings, paired
 from garments.batch.replies import answers, retry_after
 from garments.batch.walk import EXTENSIONS, Found, tell_left_out, walk
 from garments.predictions import read_predictions
 from garments.settings import Settings
-from garments.store import Stamp
+from garments.store import Known, Stamp
 from tests import fake_service as fake
 from tests.conftest import PROJECT, free_port, script
 from tests.fake_service import fake_service
@@ -138,6 +138,16 @@ def test_slips_are_given_back_of_what_was_found_alone() -> None:
             findings.expect(name, 7)
         assert list(findings.slips()) == [(b"a.png", 7), (b"b.png", 7)]
         assert findings.slips_without_photo() == (1, b"c.png")
+
+
+def test_what_was_found_and_what_is_known_are_paired_by_name() -> None:
+    names = [bytes([letter]) for letter in b"abc"]
+    some = [pick for count in range(4) for pick in itertools.combinations(names, count)]
+    for there, before in itertools.product(some, some):
+        found = {name: Found(name, Stamp(1, 2, 3)) for name in there}
+        known = {name: Known(name, Stamp(1, 2, 3), 1) for name in before}
+        told = [(name, found.get(name), known.get(name)) for name in sorted({*there, *before})]
+        assert [*paired(found.values(), known.values())] == told
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "a\nb.png", 'q"uote.png', "ü 🥾.png", "a,b.png"])

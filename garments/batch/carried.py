@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from garments.batch.findings import Findings
+from garments.batch.findings import Findings, paired
 from garments.batch.state import Night
 from garments.batch.table import Table
 from garments.predictions import Row
@@ -38,10 +38,7 @@ class Carried:
 
     def _gone(self, findings: Findings) -> Iterator[Outcome]:
         """What is known of photos that were not found, sorted by name."""
-        names = findings.names()
-        name = next(names, None)
-        for outcome in self._night.store.last_outcomes(self._night.directory):
-            while name is not None and name < outcome.name:
-                name = next(names, None)
-            if name != outcome.name:
+        known = self._night.store.last_outcomes(self._night.directory)
+        for _, found, outcome in paired(findings, known):
+            if outcome and not found:
                 yield outcome

@@ -5,10 +5,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from typing import Protocol, TypeVar
 
 from garments.batch.errors import UsageError
 from garments.batch.walk import Found
 from garments.store import Stamp
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> bytes: ...
+
+
+_One = TypeVar("_One", bound=_Named)
+_Other = TypeVar("_Other", bound=_Named)
 
 
 class Findings:
@@ -48,10 +58,6 @@ class Findings:
         )
         return (Found(name, Stamp(*stamp)) for name, *stamp in rows)
 
-    def names(self) -> Iterator[bytes]:
-        """The names of what was found, sorted."""
-        return (name for (name,) in self._scratch.execute("SELECT name FROM found ORDER BY name"))
-
     def slips(self) -> Iterator[tuple[bytes, int]]:
         """The slips of what was found: name and class, sorted by name."""
         return self._scratch.execute(
@@ -77,3 +83,22 @@ def scratch() -> Iterator[Findings]:
             f"the temporary file of names cannot be used ({error}): make room, or name another "
             "folder in TMPDIR"
         ) from error
+
+
+def paired(
+    found: Iterable[_One], known: Iterable[_Other]
+) -> Iterator[tuple[bytes, _One | None, _Other | None]]:
+    """Each name in two streams that are sorted by it, with what each has of it, if anything."""
+    rest = iter(known)
+    other = next(rest, None)
+    for one in found:
+        while other is not None and other.name < one.name:
+            yield other.name, None, other
+            other = next(rest, None)
+        same = None
+        if other is not None and other.name == one.name:
+            same, other = other, next(rest, None)
+        yield one.name, one, same
+    while other is not None:
+        yield other.name, None, other
+        other = next(rest, None)

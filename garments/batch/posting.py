@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from queue import Empty, SimpleQueue
 
 from tqdm import tqdm
 
 from garments.batch.client import Client
 from garments.batch.errors import ServiceError
-from garments.batch.findings import Findings
+from garments.batch.findings import Findings, paired
 from garments.batch.state import Night
 from garments.batch.walk import Found
 from garments.batch.worker import Batch, Worker
+from garments.store import Known
 from garments.terminal import hides_progress
 
 _SECONDS_BETWEEN_LOG_LINES = 30.0
@@ -77,13 +78,13 @@ class Poster:
         """
         night = self._night
         known = night.store.known(night.directory, night.model)
-        next_known = next(known, None)
-        if not (len(findings) or next_known or night.new_after):
+        first = list(islice(known, 1))
+        if not (len(findings) or first or night.new_after):
             logger.warning(
                 "there is no image in %s, and there never was: see that this is the right place",
                 os.fsdecode(night.directory),
             )
-        if next_known and not len(findings):
+        if first and not len(findings):
             night.vanished = not night.moved
             if night.vanished:
                 logger.warning(
@@ -93,28 +94,21 @@ class Poster:
                 )
             return
         gone: list[bytes] = []
-        for found in findings:
-            while next_known and next_known.name < found.name:
-                self._forget_soon(gone, next_known.name)
-                next_known = next(known, None)
-            same = next_known if next_known and next_known.name == found.name else None
-            if same is not None:
-                next_known = next(known, None)
-            answered_in = same.answered_in if same and same.stamp == found.stamp else None
-            if answered_in is not None and (answered_in == night.run or not night.fresh):
+        for name, found, same in paired(findings, chain(first, known)):
+            if not found:
+                gone.append(name)
+                if len(gone) >= _FORGOTTEN_AT_ONCE:  # there may be too many to hold
+                    self._forget(gone)
+            elif same and same.stamp == found.stamp and self._is_answered(same):
                 self._skipped += 1
             else:
                 yield found
-        while next_known:
-            self._forget_soon(gone, next_known.name)
-            next_known = next(known, None)
         self._forget(gone)
 
-    def _forget_soon(self, gone: list[bytes], name: bytes) -> None:
-        """Forget one more photo, together with others: there may be too many to hold."""
-        gone.append(name)
-        if len(gone) >= _FORGOTTEN_AT_ONCE:
-            self._forget(gone)
+    def _is_answered(self, photo: Known) -> bool:
+        if self._night.fresh:
+            return photo.answered_in == self._night.run
+        return photo.answered_in is not None
 
     def _forget(self, gone: list[bytes]) -> None:
         if gone and not self._night.unended:  # then this night's table still needs them

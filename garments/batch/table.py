@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from garments.batch.errors import ReconcileError
-from garments.batch.findings import Findings
+from garments.batch.findings import Findings, paired
 from garments.batch.people import place_of
 from garments.batch.state import Night
 from garments.morning.page import CONFIDENCE_BINS, MOST_SHOWN
@@ -88,12 +88,11 @@ class Table:
         Raises ReconcileError where one has no answer, and StoreError.
         """
         outcomes = self.night.store.outcomes(self.night.directory, self.night.model)
-        for name in findings.names():
-            if name in self.night.left:
-                continue
+        for name, found, outcome in paired(findings, outcomes):
             # Photos that are known but were not found cannot be in the table.
-            outcome = next((known for known in outcomes if known.name >= name), None)
-            if outcome is None or outcome.name != name:
+            if not found or name in self.night.left:
+                continue
+            if not outcome:
                 raise self._lost(name)
             place = place_of(outcome, self.night.settings.review_sample)
             if place != outcome.waiting:
