@@ -216,7 +216,7 @@ def test_more_photos_than_a_page_are_read_in_order(
 
 
 def night(posted: int) -> dict[str, object]:
-    return {"posted": posted, "classes": [posted], "confidences": [], "unknown": 1}
+    return {"posted": posted, "classes": [posted], "confidences": []}
 
 
 def test_earlier_nights_are_told_the_oldest_first(store: Store) -> None:

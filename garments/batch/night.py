@@ -151,12 +151,7 @@ def run(
                 stuck=stuck,
                 seconds=time.monotonic() - clock,
             )
-            new = {**vars(table.new), "confidence": table.new.confidence}
-            said = {
-                "model_answers": sum(table.all.classes),
-                "model_accepts": table.model_accepts,
-            }
-            store.runs.finish(night.run, night.model, vars(counts) | new | said)
+            _note_end(night, table, counts)
             if archive:  # not before that: a night that does not end leaves its rows to the next
                 _forget_archived(night, archive)
             if night.unended and len(findings):  # where all are gone, their disk may be
@@ -206,6 +201,26 @@ def _post_all(
     while some := list(islice(slips, _SLIPS_AT_ONCE)):
         store.expect(run, place, some)
     return night
+
+
+def _note_end(night: Night, table: Table, counts: Counts) -> None:
+    columns = {
+        "found": counts.found,
+        "accept": counts.accept,
+        "review": counts.review,
+        "reviewed": counts.reviewed,
+        "unreadable": counts.unreadable,
+        "left": counts.left,
+        "posted": counts.posted,
+        "mismatched": counts.mismatched,
+        "seconds": counts.seconds,
+        "classes": table.new.classes,
+        "confidences": table.new.confidences,
+        "confidence": table.new.confidence,
+        "model_answers": sum(table.all.classes),
+        "model_accepts": table.model_accepts,
+    }
+    night.store.runs.finish(night.run, night.model, columns)
 
 
 def _archive(night: Night, folder: Path) -> tuple[int, int]:

@@ -39,10 +39,9 @@ class Runs:
             return int(number)
 
     def finish(self, run: int, model: str, columns: Mapping[str, object]) -> None:
-        """Note how a run ended; of `columns`, those that the table `runs` has."""
-        kept = {name: value for name, value in columns.items() if name in runs.c}
+        """Note how a run ended, in `columns` of the table `runs`."""
         with self._database.writing() as connection:
-            ended = {"ended": datetime.now(timezone.utc), "model": model, **kept}
+            ended = {"ended": datetime.now(timezone.utc), "model": model, **columns}
             connection.execute(runs.update().where(runs.c.id == run).values(ended))
 
     def earlier(
