@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -32,6 +31,7 @@ from garments.engine import EngineError
 from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.store import Busy
+from garments.store.lock import open_locked
 
 _FORM = 2
 """Of a part; to be raised whenever the same photos and models would give other rows."""
@@ -194,21 +194,15 @@ def _alone(output: str) -> Iterator[None]:
     lock = f"{_beside(output)}/lock"
     try:
         os.makedirs(_beside(output), exist_ok=True)
-        file = open(lock, "a+b", buffering=0)  # noqa: SIM115 (closed below)
+        file = open_locked(lock, holder=str(os.getpid()))
+    except Busy as busy:
+        raise Busy(f"another job writes {output}: process {busy}") from None
     except OSError as error:
         raise UsageError(
             f"{error.filename or lock} cannot be used: {error.strerror}; a job run by another user "
             "may have made it: hand it over, or choose another --output"
         ) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().decode(errors="replace")
-            raise Busy(f"another job writes {output}: process {holder}") from None
-        file.truncate(0)
-        file.write(str(os.getpid()).encode())
         yield
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import FileIO
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,21 +38,34 @@ def locked(database: Database, holder: str) -> Iterator[Check]:
 def _file_locked(database: Database, holder: str) -> Iterator[Check]:
     # The file stays when the night ends: to remove it would let two others in.
     path = f"{os.path.realpath(database.file)}.lock"  # one for all links to the file
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "a+b", buffering=0))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise Busy(_told(file.read().decode(errors="replace"))) from None
-            file.truncate(0)
-            file.write(holder.encode())
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be written: {error.strerror}; name another GARMENTS_DATABASE_URL"
-            ) from error
+    try:
+        file = open_locked(path, holder)
+    except Busy as busy:
+        raise Busy(_told(str(busy))) from None
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror}; name another GARMENTS_DATABASE_URL"
+        ) from error
+    with file:
         yield lambda: None  # it is held for as long as the file is open
+
+
+def open_locked(path: str, holder: str) -> FileIO:
+    """Open a file that is locked for as long as it is open, and says `holder`.
+
+    Raises Busy with what it says where it is locked already, and OSError.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(open(path, "a+b", buffering=0))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Busy(file.read().decode(errors="replace")) from None
+        file.truncate(0)
+        file.write(holder.encode())
+        stack.pop_all()
+    return file
 
 
 @contextmanager
