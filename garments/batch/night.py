@@ -123,8 +123,11 @@ def run(
         _find(place, directory, findings)
         missing, first = findings.slips_without_photo()
         if missing:
-            told = f"{missing:,}", os.fsdecode(first)
-            logger.info("%s return slips name no photo that is there, the first %r", *told)
+            logger.info(
+                "%s return slips name no photo that is there, the first %r",
+                f"{missing:,}",
+                os.fsdecode(first),
+            )
         store.open()
         night = _post_all(place, findings, store, card, settings, fresh, model)
         table = Table(card.labels, night)

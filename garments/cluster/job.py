@@ -220,7 +220,13 @@ def _work(place: Place, settings: Settings, model: str | None) -> Work:
         raise UsageError(str(error)) from error
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_scans)
     return Work(
-        place, models, small, photo, limits, settings.max_request_bytes, settings.batch_bytes
+        place=place,
+        models=models,
+        small=small,
+        photo=photo,
+        limits=limits,
+        max_bytes=settings.max_request_bytes,
+        batch_bytes=settings.batch_bytes,
     )
 
 

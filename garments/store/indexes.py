@@ -13,7 +13,8 @@ _WAITS = photos.c.waiting.is_not(None)
 # Of the few that wait alone: an index of all contents would slow the night down.
 Index(
     "photos_waiting",
-    *(photos.c.waiting, photos.c.digest),
+    photos.c.waiting,
+    photos.c.digest,
     sqlite_where=_WAITS,
     postgresql_where=_WAITS,
 )

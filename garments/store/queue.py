@@ -127,8 +127,11 @@ class Queue:
         )
         query = (
             sa.select(
-                *(photos.c.digest, photos.c.directory, photos.c.name),
-                *(photos.c.expected, photos.c.waiting),
+                photos.c.digest,
+                photos.c.directory,
+                photos.c.name,
+                photos.c.expected,
+                photos.c.waiting,
             )
             .where(photos.c.waiting.is_not(None), ~_STANDING, ~others, among)
             .order_by(photos.c.waiting, photos.c.digest, photos.c.directory, photos.c.name)
@@ -255,7 +258,8 @@ def last_answers(connection: sa.Connection, digests: Collection[bytes]) -> dict[
     here = last.where(later.c.directory == photos.c.directory)
     # A night need not ask again what its model has answered before another one did.
     stands = sa.exists().where(
-        *(photos.c.digest == answers.c.digest, photos.c.waiting.is_not(None)),
+        photos.c.digest == answers.c.digest,
+        photos.c.waiting.is_not(None),
         runs.c.id == sa.func.coalesce(here.scalar_subquery(), last.scalar_subquery()),
         runs.c.model == answers.c.model,
     )
@@ -263,8 +267,11 @@ def last_answers(connection: sa.Connection, digests: Collection[bytes]) -> dict[
         sa.select(
             answers.c.digest,
             sa.func.coalesce(answers.c.answered_by, answers.c.model).label("model"),
-            *(answers.c.prediction, answers.c.label, answers.c.confidence),
-            *(answers.c.decision, answers.c.top),
+            answers.c.prediction,
+            answers.c.label,
+            answers.c.confidence,
+            answers.c.decision,
+            answers.c.top,
         )
         .where(answers.c.digest.in_(digests), answers.c.prediction.is_not(None))
         .order_by(stands, answers.c.run)

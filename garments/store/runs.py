@@ -70,8 +70,10 @@ class Runs:
         Of those that `found` as many photos at least.
         """
         ended = sa.select(sa.func.max(runs.c.id)).where(
-            *(runs.c.id < run, runs.c.directory == directory),
-            *(runs.c.ended.is_not(None), sa.func.coalesce(runs.c.found, 0) >= found),
+            runs.c.id < run,
+            runs.c.directory == directory,
+            runs.c.ended.is_not(None),
+            sa.func.coalesce(runs.c.found, 0) >= found,
         )
         with self._database.reading() as connection:
             return connection.scalar(ended) or 0
@@ -79,8 +81,10 @@ class Runs:
     def archiving(self, since: int, run: int, directory: bytes) -> bool:
         """Whether any run over `directory` from `since` on, but before `run`, began to archive."""
         any_of_them = sa.select(sa.func.count()).where(
-            *(runs.c.id >= since, runs.c.id < run),
-            *(runs.c.directory == directory, runs.c.archiving),
+            runs.c.id >= since,
+            runs.c.id < run,
+            runs.c.directory == directory,
+            runs.c.archiving,
         )
         with self._database.reading() as connection:
             return bool(connection.scalar(any_of_them))

@@ -129,7 +129,10 @@ class Store:
     def classified(self, directory: bytes, model: str) -> Iterator[Photo]:
         """The known photos of `directory` that `model` could read, sorted by name."""
         columns = (
-            *(photos.c.size, photos.c.modified, photos.c.changed, photos.c.digest),
+            photos.c.size,
+            photos.c.modified,
+            photos.c.changed,
+            photos.c.digest,
             answers.c.decision,
         )
         for name, *stamp, digest, decision in self._paged(directory, model, columns):
