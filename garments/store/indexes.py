@@ -1,4 +1,4 @@
-"""The indexes of some rows alone; a change needs a migration, as one of the tables does.
+"""Partial indexes; a change needs a migration, as one of the tables does.
 
 Apart from the tables: to name PostgreSQL loads its dialect, for which no night has to wait.
 """
@@ -10,7 +10,7 @@ from garments.store.tables import metadata, photos, reviews
 __all__ = ["metadata"]
 
 _WAITS = photos.c.waiting.is_not(None)
-# Of the few that wait alone: an index of all contents would slow the night down.
+# Indexes of the few photos that wait: one of all contents would slow the night down.
 Index(
     "photos_waiting",
     photos.c.waiting,
@@ -21,7 +21,7 @@ Index(
 Index("photos_waiting_digest", photos.c.digest, sqlite_where=_WAITS, postgresql_where=_WAITS)
 
 _STANDS = reviews.c.undone.is_(None)
-# What makes sure that no decision overwrites another.
+# Makes sure that no decision overwrites another.
 Index(
     "reviews_standing",
     reviews.c.digest,

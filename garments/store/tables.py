@@ -56,7 +56,7 @@ runs = Table(
     Column("left", Integer),
     Column("posted", Integer),
     Column("seconds", Float),
-    # Of the photos that were new: counts by class, and by twentieths of confidence.
+    # Counts of the photos that were new: by class, and by twentieths of confidence.
     Column("classes", JSON),
     Column("confidences", JSON),
     Column("confidence", Float),  # their mean
