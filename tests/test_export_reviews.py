@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from garments import export_reviews
-from garments.batch.photo import thumbnail
+from garments.batch.thumbnail import thumbnail
 from garments.export_reviews import export
 from garments.predictions import name_of
 from garments.store import Photo, Stamp, Store

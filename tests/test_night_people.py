@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from garments.batch.findings import Findings
 from PIL import Image
 
+from garments.batch.findings import Findings
 from garments.batch.people import place_of_wrong
 from garments.batch.table import Table
 from garments.predictions import Row, read_predictions

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from garments import batch
-from garments.batch.photo import thumbnail
+from garments.batch.thumbnail import thumbnail
 from garments.preprocess import Limits, read_picture
 from garments.store import Busy, Database, Store
 from garments.store.nights import Nights
@@ -238,7 +238,7 @@ def test_a_large_file_is_never_its_own_thumbnail(form: str) -> None:
 def test_of_a_picture_of_very_many_pixels_no_thumbnail_is_drawn(
     most: int, drawn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("garments.batch.photo._MOST_PIXELS", most)
+    monkeypatch.setattr("garments.batch.thumbnail._MOST_PIXELS", most)
     small = thumbnail(encoded(Image.effect_noise((100, 100), 50)))
     assert (small is not None) == drawn
 

@@ -14,6 +14,7 @@ from garments.batch.findings import Findings
 from garments.batch.people import place_of_wrong
 from garments.batch.state import Night
 from garments.batch.table import Least, Table
+from garments.batch.thumbnail import thumbnail
 from garments.batch.walk import stamp_of
 from garments.in_place import replacing
 from garments.morning import page
@@ -88,7 +89,7 @@ def _photos(table: Table, few: Least) -> Iterator[page.Photo]:
         names = [outcome.name for outcome in some]
         previews = night.store.previews(night.directory, names, night.model)
         for outcome in some:
-            top, thumbnail = previews.get(outcome.name, ([], None))
+            top, small = previews.get(outcome.name, ([], None))
             yield page.Photo(
                 filename=cell_of(os.fsdecode(outcome.name)),
                 label=table.named(outcome.answer) if outcome.reviewed else outcome.label or "",
@@ -96,7 +97,7 @@ def _photos(table: Table, few: Least) -> Iterator[page.Photo]:
                 expected=table.labels[outcome.expected] if outcome.expected is not None else "",
                 problem=outcome.problem or "",
                 top=tuple((label, confidence) for label, confidence in top),
-                thumbnail=thumbnail,
+                thumbnail=small,
             )
 
 
@@ -118,7 +119,7 @@ def _draw(night: Night, few: Least) -> None:
             except (OSError, photo.StillWritten):
                 continue
             digest = hashlib.sha256(content).digest()
-            if digest == outcome.digest and (small := photo.thumbnail(content)):
+            if digest == outcome.digest and (small := thumbnail(content)):
                 drawn[digest] = small
         if drawn:
             night.store.draw(night.model, drawn)

@@ -13,6 +13,7 @@ from garments.batch.answers import as_answer, is_of_a_limit, told_by
 from garments.batch.client import Client
 from garments.batch.people import is_sampled
 from garments.batch.state import Night
+from garments.batch.thumbnail import thumbnail
 from garments.batch.walk import Found
 from garments.store import Answer, Photo
 
@@ -111,7 +112,7 @@ class Worker:
                     continue
                 answer = as_answer(digest, entry, told or model)
                 if self._is_for_people(answer):
-                    answer = replace(answer, thumbnail=photo.thumbnail(contents[digest]))
+                    answer = replace(answer, thumbnail=thumbnail(contents[digest]))
                 batch.answers.append(answer)
         finally:
             batch.photos = [
