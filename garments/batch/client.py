@@ -15,7 +15,7 @@ import requests
 
 from garments.batch import replies
 from garments.batch.errors import ServiceError, UsageError
-from garments.batch.gate import Gate
+from garments.batch.read_write_lock import ReadWriteLock
 from garments.batch.replies import Entry
 from garments.settings import Settings, without_secret
 
@@ -66,7 +66,7 @@ class Client:
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
         self._stopped = threading.Event()
-        self._gate = Gate()
+        self._lock = ReadWriteLock()
         self._heard = -math.inf  # when the service last answered for a picture
         self._told = -math.inf  # when the log last told of a try that failed
         self._proof: bytes | None = None
@@ -178,7 +178,7 @@ class Client:
         pauses = _growing_pauses(first=0.2, longest=replies.LONGEST_PAUSE)
         while True:
             pause = next(pauses)
-            with self._gate.together():
+            with self._lock.shared():
                 tried: _Tried = self._try(pictures)
             if isinstance(tried, _Failed) and tried.lost:
                 lost += 1
@@ -215,7 +215,7 @@ class Client:
 
         A service that dies takes all with it that it is asked at that moment.
         """
-        with self._gate.alone():
+        with self._lock.exclusive():
             for _ in range(_LAST_TRIES):
                 tried = self._try(pictures)
                 lost = isinstance(tried, _Failed) and tried.lost

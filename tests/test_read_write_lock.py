@@ -4,18 +4,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from garments.batch.gate import Gate
+from garments.batch.read_write_lock import ReadWriteLock
 
 
-def test_many_are_inside_together_and_one_alone() -> None:
-    gate, inside, seen = Gate(), set[int](), []
+def test_many_share_it_and_one_has_it_alone() -> None:
+    lock, inside, seen = ReadWriteLock(), set[int](), []
     met = threading.Barrier(4, timeout=10)
 
     def go_in(number: int) -> None:
         if number < 4:
-            with gate.together():
+            with lock.shared():
                 met.wait()  # which only four together get past
-        way = gate.alone() if number % 5 == 0 else gate.together()
+        way = lock.exclusive() if number % 5 == 0 else lock.shared()
         with way:
             inside.add(number)
             time.sleep(0.001)
@@ -28,12 +28,12 @@ def test_many_are_inside_together_and_one_alone() -> None:
     assert sorted(seen, key=min) == [{number} for number in range(0, 40, 5)]
 
 
-@pytest.mark.parametrize("way", ["together", "alone"])
-def test_who_fails_inside_leaves_as_well(way: str) -> None:
-    gate = Gate()
-    with pytest.raises(ValueError, match="inside"), getattr(gate, way)():
+@pytest.mark.parametrize("way", ["shared", "exclusive"])
+def test_who_fails_inside_lets_go_of_it(way: str) -> None:
+    lock = ReadWriteLock()
+    with pytest.raises(ValueError, match="inside"), getattr(lock, way)():
         raise ValueError("inside")
-    with gate.alone():
+    with lock.exclusive():
         pass
-    with gate.together():
+    with lock.shared():
         pass
