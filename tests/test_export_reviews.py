@@ -17,7 +17,7 @@ from garments.export_reviews import export
 from garments.predictions import name_of
 from garments.store import Photo, Stamp, Store
 from garments.store.desk import Desk
-from garments.store.queue import place
+from garments.store.queue import rank
 from garments.store.reviews import Decision
 from garments.training.labelled import NONE
 from garments.training.photos import read_photos
@@ -50,7 +50,7 @@ class Shop:
         self.store.record(
             run, directory, [photo], [answer(digest=digest, decision="review", thumbnail=small)]
         )
-        self.store.wait(directory, [(photo.name, place("doubtful", 0.5))])
+        self.store.wait(directory, [(photo.name, rank("doubtful", 0.5))])
         return self.desk.reviews.decide(Decision(name, digest, said, who)).id
 
     def export(self, *archives: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from garments.batch.findings import Findings
-from garments.batch.people import place_of_wrong
+from garments.batch.review_order import rank_of_wrong
 from garments.batch.table import Table
 from garments.predictions import Row, read_predictions
 from garments.store import Database, Store
@@ -270,7 +270,7 @@ def test_what_a_person_answered_for_takes_no_preview_from_what_nobody_saw(
 
 
 def test_what_is_surely_another_item_comes_before_what_may_be_one() -> None:
-    assert place_of_wrong(0.99) < place_of_wrong(0.6)
+    assert rank_of_wrong(0.99) < rank_of_wrong(0.6)
 
 
 def test_a_photo_that_has_changed_since_its_answer_is_not_shown_for_it(

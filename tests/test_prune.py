@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from garments import prune
 from garments.store import Busy, Database, Store, retention
 from garments.store.desk import Desk
-from garments.store.queue import place
+from garments.store.queue import rank
 from garments.store.reviews import Decision
 from garments.store.tables import answers, leases, photos, reviews, runs, skips
 from tests.test_store import MODEL, answer, digest, photo
@@ -115,7 +115,7 @@ def test_photos_stay_where_a_night_has_run_since(shop: Shop) -> None:
 
 def test_a_photo_that_waits_for_people_stays(shop: Shop) -> None:
     shop.night("a", directory=b"/gone", decision="review")
-    shop.store.wait(b"/gone", [(b"a", place("doubtful", 0.5))])
+    shop.store.wait(b"/gone", [(b"a", rank("doubtful", 0.5))])
     assert shop.prune() == (0, 1)
     (item,) = Desk(shop.url).queue.take("tab", "Ana", 5)
     assert item.digest == digest("a")
@@ -130,7 +130,7 @@ def test_a_photo_that_waited_goes_once_an_answer_has_stood_for_long(
     at: datetime, undone: datetime | None, stays: bool, shop: Shop
 ) -> None:
     shop.night("a", directory=b"/gone", decision="review")
-    shop.store.wait(b"/gone", [(b"a", place("doubtful", 0.5))])
+    shop.store.wait(b"/gone", [(b"a", rank("doubtful", 0.5))])
     Desk(shop.url).reviews.decide(Decision("request", digest("a"), 3, "Ana"))
     with shop.database.writing() as connection:
         connection.execute(reviews.update().values(at=at, undone=undone))

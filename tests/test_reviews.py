@@ -26,7 +26,7 @@ from garments.store import Database, Stamp, Store, database
 from garments.store.archived import Archived
 from garments.store.desk import Desk as RealDesk
 from garments.store.nights import REPORTS, Nights, Packer
-from garments.store.queue import LEASE_SECONDS, Queue, place
+from garments.store.queue import LEASE_SECONDS, Queue, rank
 from garments.store.reviews import Decided, Decision, Reviews, Unknown
 from garments.store.tables import reviews
 from tests.conftest import PROJECT
@@ -55,8 +55,7 @@ class Desk(RealDesk):
             [answer(content, **said) for content in contents],
         )
         places = [
-            (content.encode(), place(kind, number / 1000))
-            for number, content in enumerate(contents)
+            (content.encode(), rank(kind, number / 1000)) for number, content in enumerate(contents)
         ]
         self.store.wait(HERE, places)
 
@@ -230,7 +229,7 @@ def test_what_one_decided_on_and_took_back_is_there_for_others(desk: Desk) -> No
 def test_a_content_with_several_files_is_looked_at_once(desk: Desk) -> None:
     desk.add("a", "b")
     desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"twin", "a")], [])
-    desk.store.wait(HERE, [(b"twin", place("doubtful", 0.0))])
+    desk.store.wait(HERE, [(b"twin", rank("doubtful", 0.0))])
     assert desk.taken("tab", 9) == ["a", "b"]
     assert desk.queue.progress("Ana").left == {"doubtful": 2, "wrong": 0, "sample": 0}
     desk.decide("a")
@@ -284,7 +283,7 @@ def test_a_photo_that_moves_again_waits_as_it_did_last(desk: Desk) -> None:
     archived = Archived(desk.database, b"/there")
     archived.follow(HERE, {b"a": b"a"})
     desk.store.expect(1, HERE, [(b"a", 4)])
-    desk.store.wait(HERE, [(b"a", place("wrong", 0.5))])
+    desk.store.wait(HERE, [(b"a", rank("wrong", 0.5))])
     archived.follow(HERE, {b"a": b"a"})
     (item,) = desk.queue.take("tab", "Ana", 9)
     assert (item.directory, item.kind, item.expected) == (b"/there", "wrong", 4)
@@ -304,7 +303,7 @@ def test_a_photo_does_not_take_the_place_of_another_of_its_name(desk: Desk) -> N
         run = desk.store.runs.begin(HERE)
         said = [answer(content, decision="review", thumbnail=b"small")]
         desk.store.record(run, HERE, [photo(b"a.png", content)], said)
-        desk.store.wait(HERE, [(b"a.png", place("doubtful", 0.5))])
+        desk.store.wait(HERE, [(b"a.png", rank("doubtful", 0.5))])
         archived.follow(HERE, {b"a.png": b"a.png"})
     mark = digest("another").hex()[:12]
     assert sorted(desk.taken("tab", 9)) == [f"a-{mark}.png", "a.png"]
@@ -385,7 +384,7 @@ def test_a_decision_is_kept_with_what_the_model_had_said(desk: Desk) -> None:
 def test_a_decision_names_the_file_that_was_the_first_in_the_queue(desk: Desk) -> None:
     desk.add("a")
     desk.store.record(desk.store.runs.begin(HERE), HERE, [photo(b"twin", "a")], [])
-    places = [(b"a", place("doubtful", 0.5)), (b"twin", place("doubtful", 0.1))]
+    places = [(b"a", rank("doubtful", 0.5)), (b"twin", rank("doubtful", 0.1))]
     desk.store.wait(HERE, places)
     desk.decide("a")
     (review,) = desk.reviews.standing()

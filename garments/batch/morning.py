@@ -11,7 +11,7 @@ from pathlib import Path
 
 from garments.batch import photo
 from garments.batch.findings import Findings
-from garments.batch.people import place_of_wrong
+from garments.batch.review_order import rank_of_wrong
 from garments.batch.state import Night
 from garments.batch.table import Least, Table
 from garments.batch.thumbnail import thumbnail
@@ -123,9 +123,9 @@ def _draw(night: Night, few: Least) -> None:
                 drawn[digest] = small
         if drawn:
             night.store.draw(night.model, drawn)
-            places = [
-                (outcome.name, place_of_wrong(outcome.confidence or 0.0))
+            ranks = [
+                (outcome.name, rank_of_wrong(outcome.confidence or 0.0))
                 for outcome in outcomes
                 if outcome.digest in drawn
             ]
-            night.store.wait(night.directory, places)
+            night.store.wait(night.directory, ranks)

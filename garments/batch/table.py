@@ -11,7 +11,7 @@ from itertools import count
 
 from garments.batch.errors import ReconcileError
 from garments.batch.findings import Findings, paired
-from garments.batch.people import place_of
+from garments.batch.review_order import rank_of
 from garments.batch.state import Night
 from garments.morning.page import CONFIDENCE_BINS, MOST_SHOWN
 from garments.predictions import NONE, Row
@@ -84,7 +84,7 @@ class Table:
     def rows(self, findings: Findings) -> Iterator[Row]:
         """A row for every photo of `findings` but those that the night left, sorted by name.
 
-        On the way each photo is put at its place in the queue for people, or taken out.
+        On the way each photo gets its rank in the queue for people, or leaves it.
         Raises ReconcileError where one has no answer, and StoreError.
         """
         outcomes = self.night.store.outcomes(self.night.directory, self.night.model)
@@ -94,9 +94,9 @@ class Table:
                 continue
             if not outcome:
                 raise self._lost(name)
-            place = place_of(outcome, self.night.settings.review_sample)
-            if place != outcome.waiting:
-                self._moved.append((name, place))
+            rank = rank_of(outcome, self.night.settings.review_sample)
+            if rank != outcome.waiting:
+                self._moved.append((name, rank))
                 if len(self._moved) >= _MOVED_AT_ONCE:
                     self._move()
             yield self.row_of(outcome)

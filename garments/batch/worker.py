@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from garments.batch import photo
 from garments.batch.answers import as_answer, is_of_a_limit, told_by
 from garments.batch.client import Client
-from garments.batch.people import is_sampled
+from garments.batch.review_order import is_sampled
 from garments.batch.state import Night
 from garments.batch.thumbnail import thumbnail
 from garments.batch.walk import Found

@@ -18,7 +18,7 @@ KINDS = ("doubtful", "wrong", "sample")
 """Why a photo should be looked at, the most urgent first: the model is in doubt, or sure of
 something else than the return slip says; or it is one of a random sample."""
 LEASE_SECONDS = 300.0
-_WIDTH = 2.0  # places of a kind go from 0 to 1, and each kind has so much room
+_WIDTH = 2.0  # ranks of a kind go from 0 to 1, and each kind has so much room
 _SPARE = 20
 _KEY = 0x7175657565  # "queue": advisory locks of PostgreSQL are numbers
 
@@ -58,14 +58,14 @@ class Progress:
     """Those of the one who asks."""
 
 
-def place(kind: str, order: float) -> float:
+def rank(kind: str, order: float) -> float:
     """Where a photo of that kind stands in the queue; `order`, within its kind, from 0 to 1."""
     return KINDS.index(kind) * _WIDTH + order
 
 
-def kind_of(found: float) -> str:
-    """The kind of what stands at a place."""
-    return KINDS[min(int(found // _WIDTH), len(KINDS) - 1)]
+def kind_of(rank: float) -> str:
+    """The kind of what has that rank."""
+    return KINDS[min(int(rank // _WIDTH), len(KINDS) - 1)]
 
 
 class Queue:
@@ -138,7 +138,7 @@ class Queue:
             .limit(most + _SPARE)
         )
         if kind is not None:
-            least = place(kind, 0)
+            least = rank(kind, 0)
             query = query.where(photos.c.waiting >= least, photos.c.waiting < least + _WIDTH)
         taken: dict[bytes, Any] = {}
         passed: set[bytes] = set()
@@ -218,7 +218,7 @@ class Queue:
     def progress(self, who: str) -> Progress:
         """How many are left, and how fast they go."""
         kind = sa.case(
-            *((photos.c.waiting < place(name, _WIDTH), sa.literal(name)) for name in KINDS[:-1]),
+            *((photos.c.waiting < rank(name, _WIDTH), sa.literal(name)) for name in KINDS[:-1]),
             else_=sa.literal(KINDS[-1]),
         )
         left = (

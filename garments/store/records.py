@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 SETTLED = timedelta(days=7)
-"""How long after a person's answer, which may be taken back, a photo keeps its place."""
+"""How long after a person's answer, which may be taken back, a photo keeps its rank."""
 
 
 class Stamp(NamedTuple):
@@ -78,7 +78,7 @@ class Outcome(NamedTuple):
     drawn_for_slip: bool | None
     """Whether that is so only since the slip says something else."""
     waiting: float | None
-    """Its place in the queue for people, as the last night left it."""
+    """Its rank in the queue for people, as the last night left it."""
     reviewed: bool
     """Whether a person has answered for the content; then `answer` is what they said."""
     answer: int | None

@@ -37,13 +37,13 @@ class Store:
         prepared, insert = self._database.prepared, self._database.insert
         self._keep_answers = prepared(_keeping_answers(insert))
         self._keep_photos = prepared(_keeping_photos(insert))
-        self._keep_places = prepared(
+        self._keep_ranks = prepared(
             photos.update()
             .where(
                 photos.c.directory == sa.bindparam("in"),
                 photos.c.name == sa.bindparam("of"),
             )
-            .values(waiting=sa.bindparam("place"))
+            .values(waiting=sa.bindparam("rank"))
         )
 
     @contextmanager
@@ -233,12 +233,12 @@ class Store:
             with self._database.writing() as connection:
                 connection.execute(upsert, values)
 
-    def wait(self, directory: bytes, places: Sequence[tuple[bytes, float | None]]) -> None:
-        """Put photos, by name, at their place in the queue for people; None takes them out."""
+    def wait(self, directory: bytes, ranks: Sequence[tuple[bytes, float | None]]) -> None:
+        """Give photos, by name, their rank in the queue for people; None takes them out."""
         with self._database.writing() as connection:
-            self._keep_places(
+            self._keep_ranks(
                 connection,
-                [{"in": directory, "of": name, "place": place} for name, place in places],
+                [{"in": directory, "of": name, "rank": rank} for name, rank in ranks],
             )
 
     def draw(self, model: str, thumbnails: Mapping[bytes, bytes]) -> None:

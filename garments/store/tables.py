@@ -85,7 +85,7 @@ photos = Table(
     Column("problem", Text),  # why there may be no answer, for this night only
     Column("expected", Integer),  # the class on the return slip
     Column("run", Integer, ForeignKey("runs.id"), nullable=False),  # that first saw this content
-    # Its place in the queue for people, the lowest first; empty for what nobody needs to look at.
+    # Its rank in the queue for people, the lowest first; empty for what nobody needs to look at.
     Column("waiting", Float),
     sqlite_with_rowid=False,
 )

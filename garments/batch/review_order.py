@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from garments.store import Outcome
-from garments.store.queue import place
+from garments.store.queue import rank
 
 _BYTES = 8  # of a digest: enough to tell any share
 _LOTS = 1 << 64
@@ -14,30 +14,30 @@ def is_sampled(digest: bytes, share: float) -> bool:
     return _drawn_lot(digest) < share
 
 
-def place_of(outcome: Outcome, share: float) -> float | None:
+def rank_of(outcome: Outcome, share: float) -> float | None:
     """Where a photo stands in the queue; None for one that nobody needs to look at.
 
     Of what was accepted, only what has a thumbnail: there would be nothing to look at. One that has
-    been answered for keeps its place until that is settled; the queue passes over it.
+    been answered for keeps its rank until that is settled; the queue passes over it.
     """
     if outcome.settled or outcome.confidence is None or outcome.digest is None:
         return None
     if outcome.decision == "review":
-        return place("doubtful", outcome.confidence)
+        return rank("doubtful", outcome.confidence)
     if outcome.decision != "accept" or not outcome.drawn:
         return None
     # First, whatever the slip says: what is of the sample must tell of all that was accepted. One
     # that has a thumbnail only since it contradicts its slip would tell of those alone.
     if is_sampled(outcome.digest, share) and not outcome.drawn_for_slip:
-        return place("sample", _drawn_lot(outcome.digest))
+        return rank("sample", _drawn_lot(outcome.digest))
     if outcome.expected not in (None, outcome.prediction):
-        return place_of_wrong(outcome.confidence)
+        return rank_of_wrong(outcome.confidence)
     return None
 
 
-def place_of_wrong(confidence: float) -> float:
+def rank_of_wrong(confidence: float) -> float:
     """Where a photo stands that is not what its slip says: those that are surely not first."""
-    return place("wrong", 1 - confidence)
+    return rank("wrong", 1 - confidence)
 
 
 def _drawn_lot(digest: bytes) -> float:
