@@ -24,7 +24,7 @@ from benchmarks.service import family
 from garments import batch, cluster
 from garments.batch.walk import Found
 from garments.card import read_model
-from garments.cluster import engine, sorter, table
+from garments.cluster import driver_process, sorter, table
 from garments.cluster.parts import Part, Parts, as_text, cut, packed
 from garments.cluster.places import Place
 from garments.cluster.sorter import Sorter, Work
@@ -574,7 +574,7 @@ def _dies_in_a_message(connection: Connection, _: object) -> None:
 def test_a_process_that_ends_without_a_word_is_told_so(
     dying: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("garments.cluster.engine._run", dying)
+    monkeypatch.setattr("garments.cluster.driver_process._run", dying)
     photos, output = many(tmp_path / "photos", 1), tmp_path / "p.csv"
     output.write_text("the table of yesterday")
     told = r"the cluster failed: Ray ended its process \(code 1\); run the job again"
@@ -594,10 +594,10 @@ def _ends_by_itself(connection: Connection, place: Path) -> None:
 def test_a_process_that_has_done_its_work_is_not_ended_by_a_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("garments.cluster.engine._run", _ends_by_itself)
+    monkeypatch.setattr("garments.cluster.driver_process._run", _ends_by_itself)
     (tmp_path / "parts").mkdir()
     parts = Parts(str(tmp_path / "parts"))
-    assert engine.sort(tmp_path / "ended", [Part("a", [])], parts) == 0
+    assert driver_process.sort(tmp_path / "ended", [Part("a", [])], parts) == 0
     assert (tmp_path / "ended").exists()
 
 
@@ -953,7 +953,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
                 parts.write(rows[0], rows[1], again=rows[2])
         return made
 
-    monkeypatch.setattr(engine, "sort", sort)
+    monkeypatch.setattr(driver_process, "sort", sort)
 
 
 def as_batch(part: Part) -> dict[str, list[object]]:

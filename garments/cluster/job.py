@@ -22,7 +22,7 @@ from garments.batch.outputs import require_replaceable
 from garments.batch.walk import tell_left_out
 from garments.batch.writing import afterwards
 from garments.card import CardError, is_model_folder, read_model
-from garments.cluster import engine
+from garments.cluster import driver_process
 from garments.cluster.parts import SIZE, Part, Parts, cut
 from garments.cluster.places import Place, path_of
 from garments.cluster.sorter import Work
@@ -132,7 +132,7 @@ def _made(
     looked_at, again = 0, set[str]()
     while True:
         try:
-            looked_at += engine.sort(work, listing(), parts)
+            looked_at += driver_process.sort(work, listing(), parts)
         except OSError as error:
             raise UsageError(f"{_beside(output)} cannot be used: {error}") from error
         table = Table(parts)

@@ -1,4 +1,4 @@
-"""Parts to the process that has Ray, and their rows back from it.
+"""Parts to the process of the driver, which alone has Ray, and their rows back from it.
 
 Where a cluster fails in the middle, Ray's own code may end the process that it is in, with code 1
 and without a word to Python. So that is not this one: here are the locks and the table, and here
@@ -104,7 +104,7 @@ def _started(work: Work) -> Iterator[_Ray]:
 def _run(connection: Connection, work: Work) -> None:
     # Read when Ray is imported; each takes forty seconds where a cluster does not answer.
     tell_library("RAY_NUM_REDIS_GET_RETRIES", "3", unless=["RAY_NUM_REDIS_GET_RETRIES"])
-    from garments.cluster.apart import serve  # only there: Ray takes a second and 100 MiB
+    from garments.cluster.driver import serve  # only there: Ray takes a second and 100 MiB
 
     serve(connection, work)
 

@@ -1,6 +1,6 @@
-"""Parts through Ray Data: to wherever a worker is free, and back as rows.
+"""Ray's driver: parts through Ray Data to wherever a worker is free, and back as rows.
 
-It runs in a process of its own, whose one listener is `garments.cluster.engine`.
+It runs in a process of its own, whose one listener is `garments.cluster.driver_process`.
 """
 
 from __future__ import annotations
