@@ -241,7 +241,7 @@ class Client:
         if self._stopped.is_set():
             raise ServiceError("the night was ended")
         # The service never sees a photo's own name: a header cannot carry every name there is.
-        files = [("image", (str(place), picture)) for place, picture in enumerate(pictures)]
+        files = [("image", (str(index), picture)) for index, picture in enumerate(pictures)]
         try:
             response = self._session().post(
                 f"{self._url}/predict",

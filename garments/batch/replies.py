@@ -47,7 +47,7 @@ def answers(response: requests.Response, count: int) -> list[Entry]:
         models = [_identity(entry.get("model", body["model"])) for entry in answers]
     except (ValueError, KeyError, TypeError) as error:
         raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
-    if names != [str(place) for place in range(count)] or not whole:
+    if names != [str(index) for index in range(count)] or not whole:
         raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
     choice = response.headers.get(MODELS_HEADER)
     told = {} if choice is None else {"models": from_header(choice)}

@@ -125,10 +125,10 @@ class Sorter:
         models = [model_for(size_of(content), small, photo) for content in contents]
         found: list[Answer | BadImage | None] = [None] * len(contents)
         for model in set(models):
-            places = [place for place, name in enumerate(models) if name == model]
-            answers = self._by(self._engines[model], [contents[place] for place in places])
-            for place, answer in zip(places, answers, strict=True):
-                found[place] = answer
+            indexes = [index for index, name in enumerate(models) if name == model]
+            answers = self._by(self._engines[model], [contents[index] for index in indexes])
+            for index, answer in zip(indexes, answers, strict=True):
+                found[index] = answer
         return list(zip(found, models, strict=True))
 
     def _by(self, engine: Engine, contents: list[bytes]) -> list[Answer | BadImage | None]:

@@ -23,7 +23,7 @@ class Shift:
     left_out: int = 0
     """How many of the nights, the farthest from the others, were left out of that; 0 of none."""
     odd: tuple[int, ...] = ()
-    """The places of earlier nights that differ themselves from the others by more than chance and
+    """The indexes of earlier nights that differ themselves from the others by more than chance and
     habit explain; told from 14 nights on."""
 
     @property

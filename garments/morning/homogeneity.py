@@ -66,9 +66,9 @@ def _clearer(p: float, dispersion: float, table: Table, left_out: list[int]) -> 
     kept = np.delete(past, left_out, axis=0)
     # The farthest of so many are far by chance more often than any one of them.
     odd = [
-        place
-        for place in left_out
-        if _without_odd(past[place], kept, left_out)[0] * len(past) < THRESHOLD
+        index
+        for index in left_out
+        if _without_odd(past[index], kept, left_out)[0] * len(past) < THRESHOLD
     ]
     other = _without_odd(table[0], kept, left_out)
     if other[0] < p:
@@ -104,7 +104,7 @@ def _without_odd(night: Table, kept: Table, left_out: Sequence[int]) -> tuple[fl
 
 
 def _farthest(past: Table) -> list[int]:
-    """The places of the nights to leave out: one of every 14, each the farthest from the rest.
+    """The indexes of the nights to leave out: one of every 14, each the farthest from the rest.
 
     One after the other, since an odd night makes the usual ones look odd.
     """

@@ -36,8 +36,8 @@ class Moved:
         nights = [_shares(counts) for counts in (*earlier, tonight)]
         pooled = _shares([sum(counts) for counts in zip(*earlier, strict=True)] or [0] * len(names))
         self.rows = [
-            Change(name, nights[-1][place], pooled[place], [shares[place] for shares in nights])
-            for place, name in enumerate(names)
+            Change(name, nights[-1][index], pooled[index], [shares[index] for shares in nights])
+            for index, name in enumerate(names)
         ]
 
     @property
