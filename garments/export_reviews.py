@@ -18,9 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from garments.cells import as_cell, cell_of
 from garments.dataset import LABELS
 from garments.in_place import put_in_place, replacing
-from garments.predictions import NONE, as_cell, cell_of
+from garments.predictions import NONE
 from garments.settings import Settings, SettingsError
 from garments.store import StoreError
 from garments.store.archived import marked

@@ -8,17 +8,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from garments.cells import cell_of, name_of
 from garments.in_place import replacing
 
-# What a spreadsheet takes for the start of a formula.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # At which spreadsheets may part cells too, by the language that they are set to or by guess.
 _OTHER_SEPARATORS = re.compile("[;\t|]")
-# Or end a row, where they take the quotes of a cell for a part of it.
-_OTHER_ENDS = re.compile("[;\t|\r\n]")
-_ESCAPED = "file:"
 
 
 class TableError(Exception):
@@ -78,39 +73,6 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
             # A spreadsheet that parts cells there would find a formula behind one.
             parted = _OTHER_SEPARATORS.search(row.filename)
             (quoted if parted else table).writerow((cell_of(row.filename), *row[1:]))
-
-
-def cell_of(filename: str, *, first: bool = True) -> str:
-    """How a table names a file: so that no spreadsheet runs it, and that `name_of` gives it back.
-
-    `./=1+1.png` for `=1+1.png`, and `file:caf%E9.png` where bytes of the name are not UTF-8,
-    which they are read as whatever the locale. `first` is as for `as_cell`.
-    """
-    if not filename.isascii():
-        try:
-            filename = os.fsencode(filename).decode()
-        except UnicodeDecodeError:
-            return _ESCAPED + quote_from_bytes(os.fsencode(filename))
-    return as_cell(filename, first=first)
-
-
-def as_cell(text: str, *, first: bool) -> str:
-    """Any text as a cell that no spreadsheet runs, and nobody takes for an escaped name.
-
-    Where the cell is not the `first` of its row, `file:a%3B%3D1.png` for `a;=1.png` too: quotes
-    keep a cell whole that begins the row, and others only where cells are parted at commas.
-    """
-    if not first and _OTHER_ENDS.search(text):
-        return _ESCAPED + quote_from_bytes(text.encode())
-    return f"./{text}" if text.startswith((*_FORMULA_STARTS, _ESCAPED)) else text
-
-
-def name_of(cell: str) -> str:
-    """The file that `cell_of` named so."""
-    if cell.startswith(_ESCAPED):
-        return os.fsdecode(unquote_to_bytes(cell.removeprefix(_ESCAPED)))
-    name = cell.removeprefix("./")
-    return name if name.isascii() else os.fsdecode(name.encode())
 
 
 def plain(text: str) -> str:

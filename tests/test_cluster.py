@@ -24,11 +24,12 @@ from benchmarks.service import family
 from garments import batch, cluster
 from garments.batch.walk import Found
 from garments.card import read_model
+from garments.cells import name_of
 from garments.cluster import driver_process, sorter, table
 from garments.cluster.parts import Part, Parts, as_text, cut, packed
 from garments.cluster.places import Place
 from garments.cluster.sorter import Sorter, Work
-from garments.predictions import Row, name_of, read_predictions
+from garments.predictions import Row, read_predictions
 from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.store import Busy, Stamp

@@ -13,8 +13,8 @@ from PIL import Image
 
 from garments import export_reviews
 from garments.batch.thumbnail import thumbnail
+from garments.cells import name_of
 from garments.export_reviews import export
-from garments.predictions import name_of
 from garments.store import Photo, Stamp, Store
 from garments.store.desk import Desk
 from garments.store.queue import rank

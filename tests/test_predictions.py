@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from garments import in_place, predictions
 from garments.batch.writing import write_table
+from garments.cells import cell_of, name_of
 from garments.predictions import (
     Row,
     TableError,
-    cell_of,
-    name_of,
     read_predictions,
     write_predictions,
 )

@@ -16,10 +16,10 @@ from garments.batch.state import Night
 from garments.batch.table import Least, Table
 from garments.batch.thumbnail import thumbnail
 from garments.batch.walk import stamp_of
+from garments.cells import cell_of
 from garments.in_place import replacing
 from garments.morning import page
 from garments.morning.drift import LEAST_PHOTOS
-from garments.predictions import cell_of
 from garments.store import Outcome
 from garments.store.nights import Packer
 

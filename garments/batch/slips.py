@@ -10,7 +10,8 @@ from typing import TextIO
 
 from garments.batch.errors import UsageError
 from garments.batch.findings import Findings
-from garments.predictions import name_of, numbers_of, plain
+from garments.cells import name_of
+from garments.predictions import numbers_of, plain
 
 _MOST_TOLD = 5
 _UNKNOWN = " is no category"

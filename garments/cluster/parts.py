@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from garments.batch.walk import Found
+from garments.cells import cell_of, name_of
 from garments.cluster.places import file_system, put_object
 from garments.in_place import put_in_place
-from garments.predictions import Row, cell_of, name_of
+from garments.predictions import Row
 
 SIZE = 512
 """Photos of a part, about."""

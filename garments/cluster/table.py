@@ -13,10 +13,11 @@ from typing import Any
 
 from garments.batch.errors import ReconcileError, UsageError
 from garments.batch.writing import write_table
+from garments.cells import cell_of
 from garments.cluster.parts import Part, Parts
 from garments.cluster.places import file_system, path_of, put_object
 from garments.in_place import put_in_place
-from garments.predictions import COLUMNS, DECISIONS, Row, cell_of, write_predictions
+from garments.predictions import COLUMNS, DECISIONS, Row, write_predictions
 
 _ROWS_AT_ONCE = 50_000
 
