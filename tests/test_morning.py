@@ -18,7 +18,7 @@ from garments.morning import homogeneity, page
 from garments.morning.drift import THRESHOLD, Shift, shift
 from garments.morning.homogeneity import _missed
 from garments.morning.moved import Moved
-from garments.morning.page import Night, Photo, Tally, render
+from garments.morning.page import Photo, Summary, Tally, render
 
 IMAGES = Path(__file__).parent.parent / "images"
 PNG = (IMAGES / "image_0_label_9.png").read_bytes()
@@ -78,7 +78,7 @@ def tally(number: int = 1, mix: Sequence[float] = tuple(MIX)) -> Tally:
     return Tally(f"2025-03-{number:02}", counts(mix, 2_000), counts(tuple(SURE), 2_000))
 
 
-NIGHT = Night(
+NIGHT = Summary(
     started=datetime(2025, 3, 20, 2, 30, tzinfo=timezone.utc),
     seconds=100,
     directory="/srv/photos",
@@ -110,7 +110,7 @@ NOTHING = replace(
 PHOTO = Photo("a.png", "Shirt", 0.5, "Coat", "it is cut off", (("Shirt", 0.5), ("Coat", 0.4)), PNG)
 
 
-def page_of(night: Night = NIGHT, photos: Sequence[Photo] = (PHOTO,), most: int = 200) -> Page:
+def page_of(night: Summary = NIGHT, photos: Sequence[Photo] = (PHOTO,), most: int = 200) -> Page:
     html = "".join(render(night, photos, photos, photos, most))
     assert html.encode().decode() == html
     return Page(html)
@@ -276,7 +276,7 @@ def of_new(readable: int) -> Tally:
         ),
     ],
 )
-def test_many_unreadable_photos_are_told_first(night: Night, told: str) -> None:
+def test_many_unreadable_photos_are_told_first(night: Summary, told: str) -> None:
     page = page_of(night)
     first = page.words.partition("Look at this first")[2].partition("Started")[0]
     assert told in first

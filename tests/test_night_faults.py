@@ -515,7 +515,7 @@ def test_photos_that_are_gone_are_forgotten_however_many_they_are(
 class Told:
     """What the report of a night was made of: its numbers, and its photos by name."""
 
-    night: page.Night
+    night: page.Summary
     review: list[str]
     unreadable: list[str]
     mismatched: list[str]
@@ -526,7 +526,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Told]:
     """The reports of all nights, in their order."""
     reports: list[Told] = []
 
-    def render(night: page.Night, *lists: Iterable[page.Photo]) -> list[str]:
+    def render(night: page.Summary, *lists: Iterable[page.Photo]) -> list[str]:
         reports.append(Told(night, *([one.filename for one in photos] for photos in lists)))
         return []
 

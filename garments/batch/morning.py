@@ -40,7 +40,7 @@ def write_report(
         page.Tally(_day(run["started"]), tuple(run["classes"]), tuple(run["confidences"]))
         for run in night.store.runs.earlier(night.run, night.directory, NIGHTS, LEAST_PHOTOS)
     )
-    told = page.Night(
+    told = page.Summary(
         started=started,
         seconds=seconds,
         directory=os.fsdecode(night.directory),

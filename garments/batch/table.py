@@ -45,7 +45,7 @@ class Least:
 
 
 @dataclass
-class Tally:
+class Distribution:
     """How photos were answered."""
 
     classes: list[int]
@@ -72,7 +72,7 @@ class Table:
         self.labels = labels
         self.night = night
         self.decisions: Counter[str] = Counter()
-        self.all, self.new = Tally([0] * len(labels)), Tally([0] * len(labels))
+        self.all, self.new = Distribution([0] * len(labels)), Distribution([0] * len(labels))
         self.model_accepts = 0
         """How many of `all` the model accepted, whatever people have said since."""
         self.unreadable_new = 0

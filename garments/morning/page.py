@@ -83,7 +83,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Night:
+class Summary:
     """What one night came to."""
 
     started: datetime
@@ -146,7 +146,7 @@ class Night:
 
 
 def render(
-    night: Night,
+    night: Summary,
     review: Iterable[Photo],
     unreadable: Iterable[Photo],
     mismatched: Iterable[Photo],
