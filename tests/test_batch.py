@@ -676,6 +676,14 @@ def test_a_service_that_says_nothing_is_given_up(photos: Path) -> None:
             night(photos, url, wait_seconds=0.5)
 
 
+def test_an_answer_is_not_waited_for_longer_than_a_service_that_starts(photos: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url, began = f"http://127.0.0.1:{silent.getsockname()[1]}", time.monotonic()
+        with pytest.raises(batch.ServiceError, match="was not ready within 2 s"):
+            night(photos, url, timeout_seconds=60)
+        assert time.monotonic() - began < 20
+
+
 @pytest.mark.parametrize(
     ("scheme", "host", "told"),
     [

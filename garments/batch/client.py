@@ -86,15 +86,16 @@ class Client:
 
         Raises ServiceError at the deadline, and UsageError.
         """
-        deadline = time.monotonic() + self._settings.wait_seconds
-        told = False
+        settings, told = self._settings, False
+        deadline = time.monotonic() + settings.wait_seconds
         pauses = _growing_pauses(first=0.1, longest=1.0)
         while True:
             pause = next(pauses)
+            left = max(1.0, deadline - time.monotonic())
             try:
                 response = self._session().get(
                     f"{self._url}/ready",
-                    timeout=self._settings.timeout_seconds,
+                    timeout=min(settings.timeout_seconds, left),
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
@@ -106,10 +107,9 @@ class Client:
                 if response.status_code not in _PASSING:
                     raise self._refused("/ready", response)
             if time.monotonic() + pause > deadline:
-                waited = self._settings.wait_seconds
                 raise ServiceError(
-                    f"{self._shown} was not ready within {waited:g} s: {state}; start the service, "
-                    "or say where it is with --url"
+                    f"{self._shown} was not ready within {settings.wait_seconds:g} s: {state}; "
+                    "start the service, or say where it is with --url"
                 )
             if not told:
                 logger.info("waiting for %s: %s", self._shown, state)
