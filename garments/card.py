@@ -110,6 +110,11 @@ def read_model(folder: Path) -> tuple[Card, bytes]:
         ) from error
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise CardError(f"{path} cannot be read: {error}") from error
+    if {"@", "+"} & set(str(card.name)):
+        raise CardError(
+            f"{path} calls the model {card.name!r}: a name has neither @, which stands before a "
+            "version, nor +, which stands between models; call model and folder otherwise"
+        )
     version = _version(onnx)
     if card.version != version:
         raise CardError(

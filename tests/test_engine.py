@@ -162,6 +162,15 @@ def test_a_card_of_a_later_version_is_read(folder: Path) -> None:
     assert read_card(folder) == known
 
 
+@pytest.mark.parametrize("name", ["shop@home", "photo+shop"])
+def test_a_name_that_reads_as_a_version_or_as_two_models_is_refused(
+    name: str, folder: Path
+) -> None:
+    change(folder, name=name)
+    with pytest.raises(CardError, match="call model and folder otherwise"):
+        read_card(folder)
+
+
 def test_a_wrong_golden_answer_is_refused(folder: Path) -> None:
     golden = read_card(folder).golden_probabilities
     change(folder, golden_probabilities=golden[::-1])
