@@ -58,8 +58,8 @@ def _ask(client: Client, card: Card) -> str:
 
 def _wrong(reason: str) -> ServiceError:
     return ServiceError(
-        f"the service gives a wrong answer to the picture that tests it ({reason}): restart it, "
-        "and see its log; nothing was posted"
+        f"the service gives a wrong answer to the picture that tests it ({reason}): see its "
+        "log and its limits, and restart it; nothing was posted"
     )
 
 
