@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import requests
+
+from garments.in_place import made_whole
 
 LABELS = (
     "T-shirt/top",
@@ -116,29 +117,24 @@ def _has_idx(folder: Path) -> bool:
 
 def download_idx(folder: Path, address: str = PUBLIC_ADDRESS) -> None:
     """Fetch the four IDX files into `folder`, each whole and verified, or raise DatasetError."""
+    # The files are compressed; unpacked on the way they would fail their check.
+    as_it_is = {"Accept-Encoding": "identity"}
     for name, expected in SHA256.items():
-        partial = partial_of(folder / name)
+        url = f"{address}/{name}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # The files are compressed; unpacked on the way they would fail their check.
-            as_it_is = {"Accept-Encoding": "identity"}
-            with requests.get(
-                f"{address}/{name}", headers=as_it_is, stream=True, timeout=60
-            ) as response:
-                response.raise_for_status()
-                with partial.open("wb") as file:
-                    file.writelines(response.iter_content(2**20))
-            _verify(partial, expected)
-            partial.replace(folder / name)
+            with made_whole(folder / name) as partial:
+                with requests.get(url, headers=as_it_is, stream=True, timeout=60) as response:
+                    response.raise_for_status()
+                    with partial.open("wb") as file:
+                        file.writelines(response.iter_content(2**20))
+                _verify(partial, expected)
         except (requests.RequestException, OSError) as error:
             raise DatasetError(
-                f"Fashion-MNIST is not on this machine and {address}/{name} cannot be "
+                f"Fashion-MNIST is not on this machine and {url} cannot be "
                 f"fetched ({error}): install Debian's package dataset-fashion-mnist, or put "
                 "the four IDX files in a folder and set GARMENTS_DATASET_DIR to it"
             ) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink()
 
 
 def _verify(path: Path, expected: str) -> bytes:
@@ -169,36 +165,25 @@ def read_idx(part: str, folder: Path) -> Dataset:
     )
 
 
-def partial_of(path: Path) -> Path:
-    """What is written before it takes the place of `path`.
-
-    Of a name of this process's own, since another may be making the same file.
-    """
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
 def write_csv(dataset: Dataset, path: Path) -> None:
     """Write the Kaggle form: `label,pixel1,…,pixel784`, a picture a line, row by row.
 
     The file appears whole or not at all. Raises DatasetError where it cannot be written.
     """
-    partial = partial_of(path)
     text = np.array([str(value) for value in range(256)], dtype=object)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="ascii", newline="\n") as file:
+        with (
+            made_whole(path) as partial,
+            partial.open("w", encoding="ascii", newline="\n") as file,
+        ):
             file.write(",".join(HEADER) + "\n")
             for label, image in zip(dataset.labels, dataset.images, strict=True):
                 file.write(f"{label},{','.join(text[image.ravel()])}\n")
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        # No later process would write over it, and it may be what fills the disk.
-        with suppress(OSError):
-            partial.unlink()
 
 
 def read_csv(path: Path) -> Dataset:

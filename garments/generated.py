@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
 
-from garments.dataset import LABELS, Dataset, DatasetError, partial_of
+from garments.dataset import LABELS, Dataset, DatasetError
+from garments.in_place import made_whole
 
 
 def first_rows(dataset: Dataset, limit: int | None, per_class: int | None) -> list[int]:
@@ -40,19 +40,10 @@ def write_images(dataset: Dataset, rows: Iterable[int], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for row in rows:
             path = folder / f"image_{row}_label_{dataset.labels[row]}.png"
-            _write(Image.fromarray(dataset.images[row]), path)
+            with made_whole(path) as partial:
+                Image.fromarray(dataset.images[row]).save(partial, "PNG")
     except OSError as error:
         raise DatasetError(
             f"{path} cannot be written ({error.strerror or error}): make room for it, or name "
             "another folder with --output"
         ) from error
-
-
-def _write(picture: Image.Image, path: Path) -> None:
-    partial = partial_of(path)
-    try:
-        picture.save(partial, "PNG")
-        partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -1,4 +1,4 @@
-"""Files that appear whole and durably, or not at all."""
+"""Files that appear whole or not at all, and durably where they cannot be made again."""
 
 from __future__ import annotations
 
@@ -56,8 +56,25 @@ def put_in_place(path: Path) -> Iterator[Path]:
         raise InPlace from None
 
 
+@contextmanager
+def made_whole(path: Path) -> Iterator[Path]:
+    """Give the name of a file to be written and closed; on success it takes the place of `path`.
+
+    The name is of this process's own, since another may be making the same file. It is not synced:
+    this is for what can be made again. Raises OSError.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        # No later process would write over it, and it may be what fills the disk.
+        with suppress(OSError):
+            partial.unlink()
+
+
 def partial_of(path: Path) -> Path:
-    """The temporary file that takes the place of `path`."""
+    """The temporary file of `put_in_place` that takes the place of `path`."""
     return path.with_name(f".{path.name}.part")
 
 

@@ -21,8 +21,8 @@ SCRIPTS = (
 MAY_IMPORT = {
     "settings": set(),
     "preprocess": set(),
-    "dataset": set(),
-    "generated": {"dataset"},
+    "dataset": {"in_place"},
+    "generated": {"dataset", "in_place"},
     "network": set(),
     "routing": set(),
     "card": set(),
