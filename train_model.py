@@ -6,7 +6,7 @@ from pathlib import Path
 
 from garments.settings import Settings, SettingsError
 from garments.terminal import tell
-from garments.training_request import TrainingError, check, how_to_install, parser
+from garments.training_request import Request, TrainingError, check, how_to_install, parser
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every device it lacks
 
@@ -14,20 +14,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every d
 def main() -> None:
     """Train, write the folder and print the scores; exit with 2 for bad data or usage."""
     asked = parser(__doc__)
-    given = vars(asked.parse_args())
+    request = Request(**vars(asked.parse_args()))
     try:
         # Set for good: what Keras' own file of settings names would count otherwise.
-        check(**given, keras=os.environ.setdefault("KERAS_BACKEND", "tensorflow"))
+        check(request, keras=os.environ.setdefault("KERAS_BACKEND", "tensorflow"))
         own = Settings.from_environment()
         # Not above: help needs no TensorFlow, and who interrupts while it loads is answered below.
         from garments import training
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        scores = training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, **given)
+        scores = training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, request)
     except KeyboardInterrupt:
         asked.exit(130, "interrupted: the same command goes on after the last epoch\n")
     except ModuleNotFoundError as error:
-        asked.error(f"{error.name} is not installed: {how_to_install(**given)}")
+        asked.error(f"{error.name} is not installed: {how_to_install(request)}")
     except (SettingsError, TrainingError, OSError) as error:
         asked.error(str(error))
     try:

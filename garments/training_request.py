@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 FOR_PHOTOS = ("efficientnet-lite0",)
 FOR_CATALOGUE = ("reference", "residual", "residual-fine", "residual-large")
@@ -19,36 +21,56 @@ class TrainingError(Exception):
     """Training was asked for what it cannot do; the text says what."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: each field an option of the command line."""
+
+    name: str | None = None
+    photos: Sequence[Path] = ()
+    architecture: str | None = None
+    seeds: Sequence[int] = ()
+    epochs: int | None = None
+    quick: bool = False
+    backend: str = BACKENDS[0]
+    teachers: Sequence[Path] = ()
+
+    @property
+    def folder_name(self) -> str:
+        """Where the model goes, in the folder of all models."""
+        return self.name or ("photo" if self.photos else "fashion-mnist")
+
+    @property
+    def network(self) -> str:
+        """The architecture that is trained."""
+        return self.architecture or ("efficientnet-lite0" if self.photos else "residual")
+
+    @property
+    def trained_seeds(self) -> Sequence[int]:
+        """The seeds of the networks that are trained."""
+        return self.seeds or (0,)
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """What reads the command line."""
+    """What reads the command line, for `Request`."""
     made = argparse.ArgumentParser(description=description)
     add = made.add_argument
-    several = "folders of labelled photos to train on; default: Fashion-MNIST"
-    add("--photos", type=Path, nargs="+", action="extend", metavar="DIR", help=several)
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    folders = "folders of labelled photos to train on; default: Fashion-MNIST"
+    add("--photos", type=Path, **several, metavar="DIR", help=folders)
     default = "the network; default: residual, for photos efficientnet-lite0"
     add("--architecture", choices=(*FOR_CATALOGUE, *FOR_PHOTOS), help=default)
     add("--name", help="folder in model/; default: fashion-mnist, for photos photo")
     seeds = "a network for each, of which the best is kept; default: 0"
-    add("--seeds", "--seed", type=int, nargs="+", action="extend", metavar="N", help=seeds)
+    add("--seeds", "--seed", type=int, **several, metavar="N", help=seeds)
     add("--epochs", type=int, metavar="N", help="default: as suits the architecture")
     add("--quick", action="store_true", help="a few minutes' worth of training")
     add("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"default: {BACKENDS[0]}")
     taught = "model folders whose answers it learns beside the labels; not for photos"
-    add("--teachers", type=Path, nargs="+", action="extend", metavar="DIR", help=taught)
+    add("--teachers", type=Path, **several, metavar="DIR", help=taught)
     return made
 
 
-def check(
-    *,
-    name: str | None,
-    photos: Sequence[Path] | None,
-    architecture: str | None,
-    seeds: Sequence[int] | None,
-    epochs: int | None,
-    teachers: Sequence[Path] | None,
-    keras: str,
-    **_: object,
-) -> None:
+def check(request: Request, *, keras: str) -> None:
     """Refuse what cannot be meant, whatever is installed. Raises TrainingError.
 
     `keras` is what the variable KERAS_BACKEND says.
@@ -58,14 +80,14 @@ def check(
             f"KERAS_BACKEND is {keras!r}, and networks can only be exported from TensorFlow: "
             "unset it; --backend says what trains"
         )
+    name, for_photos = request.name, bool(request.photos)
     if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
         raise TrainingError(f"{name!r} is no name for a folder: use letters, digits, - and _")
-    if architecture is not None:
-        check_architecture(architecture, for_photos=bool(photos))
-    if photos and teachers:
+    check_architecture(request.network, for_photos=for_photos)
+    if for_photos and request.teachers:
         raise TrainingError("photos have labels alone to learn from: leave out --teachers")
-    check_numbers(seeds or (), epochs, for_photos=bool(photos))
-    for folder in photos or ():
+    check_numbers(request.seeds, request.epochs, for_photos=for_photos)
+    for folder in request.photos:
         if not folder.is_dir():
             raise TrainingError(f"{folder} is no folder: docs/training.md tells what it may have")
 
@@ -91,8 +113,8 @@ def check_numbers(seeds: Sequence[int], epochs: int | None, *, for_photos: bool)
         raise TrainingError(f"{epochs} epochs: train for at least 1")
 
 
-def how_to_install(*, photos: Sequence[Path] | None, backend: str, **_: object) -> str:
+def how_to_install(request: Request) -> str:
     """The command that installs what such a training needs."""
-    if photos or backend == "torch":
+    if request.photos or request.backend == "torch":
         return "make torch installs all that training on photos or with PyTorch needs"
     return "make .venv/.everything installs what training needs, and so does make train-quick"

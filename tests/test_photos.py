@@ -38,7 +38,7 @@ from garments.training.photo_run import parted
 from garments.training.photos import Photo, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, check_photos
-from garments.training_request import parser
+from garments.training_request import Request
 from tests.conftest import PROJECT, SHARED
 from tests.pictures import BAG, DRESS, TROUSER, take, write_table
 
@@ -323,9 +323,8 @@ def test_a_catalogue_shot_shows_the_item_and_around_it_the_background() -> None:
 
 
 def test_whoever_asks_for_training_is_told_of_data_that_cannot_be_used(tmp_path: Path) -> None:
-    asked = vars(parser(None).parse_args(["--name", "x"]))
     with pytest.raises(TrainingError, match="none lacks .*: correct GARMENTS_DATASET_DIR"):
-        carry_out(tmp_path / "model", tmp_path, tmp_path / "none", **asked)
+        carry_out(tmp_path / "model", tmp_path, tmp_path / "none", Request(name="x"))
 
 
 def test_an_answer_of_several_right_classes_is_right_if_it_is_one_of_them() -> None:

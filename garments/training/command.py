@@ -2,62 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from garments import report
 from garments.dataset import LABELS, DatasetError
 from garments.training.photo_run import train_on_photos
 from garments.training.run import train
-from garments.training_request import TrainingError
+from garments.training_request import Request, TrainingError
 
 
 def carry_out(
-    models: Path,
-    data_directory: Path,
-    dataset_directory: Path | None,
-    *,
-    name: str | None,
-    photos: Sequence[Path] | None,
-    architecture: str | None,
-    seeds: Sequence[int] | None,
-    epochs: int | None,
-    quick: bool,
-    backend: str,
-    teachers: Sequence[Path] | None,
+    models: Path, data_directory: Path, dataset_directory: Path | None, request: Request
 ) -> str:
-    """Train on `photos`, else on Fashion-MNIST, and tell the scores as text.
+    """Train on the photos of `request`, else on Fashion-MNIST, and tell the scores as text.
 
-    The model goes into the folder `name` in `models`; without one, into that which is served.
+    The model goes into a folder in `models`; where no name is given, into that which is served.
     It trusts what `training_request.check` lets pass. Raises TrainingError, also for data that
     cannot be used: whoever asks need not load what reads data to know of it.
     """
-    if name is None:
-        name = "photo" if photos else "fashion-mnist"
-    folder, places = models / name, (data_directory, dataset_directory)
-    seeds = seeds or (0,)
+    folder = models / request.folder_name
     try:
-        if photos:
+        if request.photos:
             _, judged = train_on_photos(
                 folder,
-                photos,
-                *places,
-                architecture=architecture or "efficientnet-lite0",
-                seeds=seeds,
-                epochs=epochs,
-                quick=quick,
-                backend=backend,
+                request.photos,
+                data_directory,
+                dataset_directory,
+                architecture=request.network,
+                seeds=request.trained_seeds,
+                epochs=request.epochs,
+                quick=request.quick,
+                backend=request.backend,
             )
             return judged.as_text()
         card, scores = train(
             folder,
-            *places,
-            architecture=architecture or "residual",
-            seeds=seeds,
-            epochs=epochs,
-            quick=quick,
-            backend=backend,
-            teachers=teachers or (),
+            data_directory,
+            dataset_directory,
+            architecture=request.network,
+            seeds=request.trained_seeds,
+            epochs=request.epochs,
+            quick=request.quick,
+            backend=request.backend,
+            teachers=request.teachers,
         )
     except DatasetError as error:
         raise TrainingError(str(error)) from error
