@@ -19,7 +19,7 @@ from garments.bounds import error_bound
 from garments.card import Card, read_card, version_of
 from garments.dataset import Dataset, DatasetError
 from garments.engine import Engine, Graph
-from garments.training import fit, run
+from garments.training import fit, preflight, run
 from garments.training.augment import augment, blurred, warped
 from garments.training.calibrate import (
     choose_threshold,
@@ -504,7 +504,7 @@ def test_a_model_whose_place_a_killed_run_left_empty_is_put_back_before_training
     folder.rename(tmp_path / ".model.old")
     (tmp_path / ".model.part").mkdir()
     with pytest.raises(training.TrainingError, match="is no model folder"):  # but was put back
-        run.check(folder, (0,), 1, "tensorflow")
+        preflight.check(folder, (0,), 1, "tensorflow")
     assert [path.name for path in folder.iterdir()] == ["old"]
     (tmp_path / ".model.old").mkdir()  # which another run was about to remove
     restore(folder)

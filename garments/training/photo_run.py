@@ -42,9 +42,9 @@ from garments.training.photos import (
     read_photos,
     targets_of,
 )
-from garments.training.recipe import recipe_of
+from garments.training.preflight import check
+from garments.training.recipe import SPLIT_SEED, VALIDATION, recipe_of
 from garments.training.replacing import WHOLE, keep_what_accepts, replacing
-from garments.training.run import SPLIT_SEED, VALIDATION, check
 from garments.training.scenes import Size
 from garments.training.shown import Photos, check_photos
 from garments.training_request import BACKENDS, TrainingError

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import keras
-
 from garments import dataset, report
-from garments.card import CARD_NAME, Card, CardError, read_card
+from garments.card import Card
 from garments.dataset import Dataset
 from garments.engine import Engine
 from garments.training import checkpoint
@@ -24,19 +19,11 @@ from garments.training.evaluate import ask, evidence, summary
 from garments.training.export import Origin, export
 from garments.training.fit import History, fit
 from garments.training.lessons import ALTERATIONS, Lessons
-from garments.training.recipe import recipe_of
-from garments.training.replacing import WHOLE, keep_what_accepts, replacing, restore
+from garments.training.preflight import check
+from garments.training.recipe import SPLIT_SEED, VALIDATION, recipe_of
+from garments.training.replacing import WHOLE, keep_what_accepts, replacing
 from garments.training.teachers import Teachers
-from garments.training_request import (
-    BACKENDS,
-    TrainingError,
-    check_architecture,
-    check_numbers,
-)
-
-VALIDATION = 5_000
-# One split for all seeds, so that no network is judged by what another was trained on.
-SPLIT_SEED = 0
+from garments.training_request import BACKENDS, check_architecture
 
 
 @dataclass(frozen=True)
@@ -112,54 +99,6 @@ def train(
         card, scores = _complete(best, runs, test, rows)
         best.folder.rename(partial / WHOLE)
     return card, scores
-
-
-def check(
-    folder: Path,
-    seeds: Sequence[int],
-    epochs: int | None,
-    backend: str,
-    *,
-    for_photos: bool = False,
-) -> None:
-    """Refuse at once what would otherwise fail after hours."""
-    check_numbers(seeds, epochs, for_photos=for_photos)
-    if keras.backend.backend() != "tensorflow":
-        raise TrainingError(
-            f"Keras runs on {keras.backend.backend()} here, and can only export from TensorFlow: "
-            "set KERAS_BACKEND to tensorflow"
-        )
-    form = keras.config.floatx(), keras.config.image_data_format()
-    if form != ("float32", "channels_last"):
-        raise TrainingError(
-            f"keras.json, in ~/.keras or KERAS_HOME, sets {' and '.join(form)}: networks are made "
-            "for float32 and channels_last; correct or remove it"
-        )
-    if importlib.util.find_spec(backend) is None:
-        raise TrainingError(
-            f"the backend {backend} is not installed: install PyTorch with make torch, "
-            f"or train with --backend {BACKENDS[0]}"
-        )
-    restore(folder)
-    if folder.exists() and not (folder / CARD_NAME).exists():
-        raise TrainingError(f"{folder} is no model folder: it is not replaced; choose another name")
-    with suppress(CardError):  # of nothing that is served
-        if (read_card(folder).preprocessing == "photo") != for_photos:
-            held = "Fashion-MNIST pictures" if for_photos else "photos"
-            raise TrainingError(
-                f"{folder} holds a model for {held}: it is not replaced; choose another --name"
-            )
-    try:
-        beside = folder.resolve().parent
-        beside.mkdir(parents=True, exist_ok=True)
-        # The service passes over it, and a name that is too long in the end is too long for it.
-        with TemporaryDirectory(dir=beside, prefix=f".{folder.name}."):
-            pass
-    except OSError as error:
-        raise TrainingError(
-            f"no model can be written into {folder.parent} ({error.strerror}): "
-            "see GARMENTS_MODEL_DIR"
-        ) from error
 
 
 def _complete(
