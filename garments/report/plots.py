@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from garments.report.scores import bins_of, expected_calibration_error
 
@@ -78,12 +78,11 @@ def plot_reliability(
     place = bins_of(confidence, bins)
     counts = np.bincount(place, minlength=bins)
     filled = counts > 0
-    total, hits = counts[filled], np.bincount(place, right, minlength=bins)[filled]
+    total, hits = counts[filled], np.bincount(place[right], minlength=bins)[filled]
     mean = np.bincount(place, confidence, minlength=bins)[filled] / total
     share = hits / total
-    # Clopper and Pearson's, whose quantiles are no number where all or none are right.
-    least = np.nan_to_num(beta.ppf(0.025, hits, total - hits + 1), nan=0.0)
-    most = np.nan_to_num(beta.ppf(0.975, hits + 1, total - hits), nan=1.0)
+    each = zip(hits.tolist(), total.tolist(), strict=True)
+    least, most = np.transpose([binomtest(k, n).proportion_ci() for k, n in each])
     margin = (share - least, most - share)
     figure = _figure(6, 6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
