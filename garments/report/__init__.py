@@ -13,8 +13,9 @@ from garments.report.scores import (
     expected_calibration_error,
     mcnemar,
     score,
+    share_of,
 )
-from garments.report.text import as_text, scores_of, seeds_as_text, spread
+from garments.report.text import as_text, percent, scores_of, seeds_as_text, spread
 
 __all__ = [
     "Scores",
@@ -23,6 +24,7 @@ __all__ = [
     "expected_calibration_error",
     "fill",
     "mcnemar",
+    "percent",
     "plot_confusion",
     "plot_coverage",
     "plot_learning_curves",
@@ -30,6 +32,7 @@ __all__ = [
     "score",
     "scores_of",
     "seeds_as_text",
+    "share_of",
     "spread",
     "table",
 ]

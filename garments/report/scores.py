@@ -105,6 +105,11 @@ def bootstrap_interval(statistic: Callable[..., float], *columns: npt.NDArray[An
     return [float(np.clip(bound, 0, 1)) for bound in found.confidence_interval]
 
 
+def share_of(which: npt.NDArray[np.bool_]) -> float | None:
+    """The share of `which` (n,) that is true; None of nothing."""
+    return float(which.mean()) if len(which) else None
+
+
 def mcnemar(right: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> tuple[int, int, float]:
     """Compare two models on the same pictures: `right` and `other` (n,) say where each was right.
 

@@ -65,6 +65,11 @@ def scores_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]
     }
 
 
+def percent(share: float | None, digits: int = 2) -> str:
+    """A rate in per cent, with so many `digits` after the point; a dash for None."""
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
 def spread(values: Sequence[float | None]) -> str:
     """The mean of rates, in per cent, and the standard deviation where there are several."""
     known = [100 * value for value in values if value is not None]

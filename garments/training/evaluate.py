@@ -98,8 +98,8 @@ def per_class(answers: Answers) -> dict[str, dict[str, float | None]]:
             "precision": scores.precision[number],
             "recall": scores.recall[number],
             "f1": scores.f1[number],
-            "accepted": _mean(answers.accepted[answers.labels == number]),
-            "accepted_precision": _mean(
+            "accepted": report.share_of(answers.accepted[answers.labels == number]),
+            "accepted_precision": report.share_of(
                 answers.right[answers.accepted & (answers.predicted == number)]
             ),
         }
@@ -107,10 +107,6 @@ def per_class(answers: Answers) -> dict[str, dict[str, float | None]]:
     }
 
 
-def _mean(values: npt.NDArray[np.bool_]) -> float | None:
-    return float(values.mean()) if len(values) else None
-
-
 def _without_near_duplicates(answers: Answers, test: Dataset, training: Dataset) -> dict[str, Any]:
     unseen = ~repeated(test.images, training.images)
-    return {"count": int(unseen.sum()), "accuracy": _mean(answers.right[unseen])}
+    return {"count": int(unseen.sum()), "accuracy": report.share_of(answers.right[unseen])}

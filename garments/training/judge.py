@@ -121,19 +121,19 @@ def scores(probabilities: Floats, targets: Floats, threshold: float) -> dict[str
     likelihood = (probabilities * targets).sum(axis=1)
     return {
         "count": int(of_ten.sum()),
-        "accuracy": _mean(right[of_ten]),
+        "accuracy": report.share_of(right[of_ten]),
         "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
         "expected_calibration_error": report.expected_calibration_error(confidence, right),
-        "accepted": _mean(accepted[of_ten]),
-        "accepted_accuracy": _mean(right[of_ten & accepted]),
+        "accepted": report.share_of(accepted[of_ten]),
+        "accepted_accuracy": report.share_of(right[of_ten & accepted]),
         "none_count": int((~of_ten).sum()),
-        "none_accepted": _mean(accepted[~of_ten]),
+        "none_accepted": report.share_of(accepted[~of_ten]),
     }
 
 
 def accuracy_of(probabilities: Floats, targets: Floats) -> dict[str, Any]:
     """How many answers are right, where all have a right one."""
-    return {"count": len(targets), "accuracy": _mean(_answers(probabilities, targets)[1])}
+    return {"count": len(targets), "accuracy": report.share_of(_answers(probabilities, targets)[1])}
 
 
 def _answers(probabilities: Floats, targets: Floats) -> tuple[Floats, Truths, Truths]:
@@ -157,16 +157,12 @@ def _per_class(probabilities: Floats, targets: Floats, threshold: float) -> dict
         own = targets[:, number] > 0
         found[label] = {
             "count": int(own.sum()),
-            "accuracy": _mean(right[own]),
-            "accepted": _mean(accepted[own]),
-            "precision": _mean(right[of_ten & (named == number)]),
-            "accepted_precision": _mean(right[accepted & (named == number)]),
+            "accuracy": report.share_of(right[own]),
+            "accepted": report.share_of(accepted[own]),
+            "precision": report.share_of(right[of_ten & (named == number)]),
+            "accepted_precision": report.share_of(right[accepted & (named == number)]),
         }
     return found
-
-
-def _mean(values: Truths) -> float | None:
-    return float(values.mean()) if len(values) else None
 
 
 def draw(judged: Judged, folder: Path) -> None:

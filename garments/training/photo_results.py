@@ -8,7 +8,7 @@ from typing import Any
 
 from garments import report
 from garments.card import Card, read_card
-from garments.report import fill, table
+from garments.report import fill, percent, table
 
 PAGE = Path("docs/photos.md")
 MODEL = Path("model/photo")
@@ -36,7 +36,7 @@ def _folds(card: Card) -> str:
 
 
 def _row(title: str, scores: Mapping[str, Any]) -> list[str]:
-    return [title, f"{scores['count']:,}", *(_percent(scores[name]) for name in _NAMES)]
+    return [title, f"{scores['count']:,}", *(percent(scores[name], 1) for name in _NAMES)]
 
 
 def _precision(card: Card) -> str:
@@ -52,7 +52,7 @@ def _labels(card: Card) -> str:
 def _classes(card: Card) -> str:
     names = ("accuracy", "precision", "accepted", "accepted_precision")
     rows: list[Sequence[str]] = [
-        [label, f"{found['count']:,}", *(_percent(found[name]) for name in names)]
+        [label, f"{found['count']:,}", *(percent(found[name], 1) for name in names)]
         for label, found in card.validation["per_class"].items()
     ]
     header = ["class", "photos", "right", "precision", "accepted", "precision of the accepted"]
@@ -72,17 +72,13 @@ def _served(card: Card) -> str:
         ["networks whose weights are averaged", f"{card.averaged}"],
         ["temperature", f"{card.temperature:.3f}"],
         ["accepted from a confidence of", f"{card.accept_threshold:.4f}"],
-        ["expected calibration error, 15 bins", _percent(error, 2)],
+        ["expected calibration error, 15 bins", percent(error)],
         [
             f"right of {shots['count']:,} catalogue shots drawn from held-out Fashion-MNIST",
-            _percent(shots["accuracy"]),
+            percent(shots["accuracy"], 1),
         ],
     ]
     return table(["", ""], rows)
-
-
-def _percent(share: float | None, digits: int = 1) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def main() -> None:

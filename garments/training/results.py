@@ -6,7 +6,7 @@ from pathlib import Path
 
 from garments import report
 from garments.card import Card, read_card
-from garments.report import fill, table
+from garments.report import fill, percent, table
 
 PAGE = Path("docs/results.md")
 MODEL = Path("model/fashion-mnist")
@@ -22,14 +22,10 @@ def tables(card: Card) -> dict[str, str]:
     }
 
 
-def _percent(share: float | None, digits: int = 2) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
-
-
 def _seeds(card: Card) -> str:
     columns = report.scores_of(card.runs)
     rows = [
-        [f"{run['seed']}{' (served)' * (run['seed'] == card.seed)}", *map(_percent, scores)]
+        [f"{run['seed']}{' (served)' * (run['seed'] == card.seed)}", *map(percent, scores)]
         for run, scores in zip(card.runs, zip(*columns.values(), strict=True), strict=True)
     ]
     if len(rows) > 1:
@@ -38,25 +34,25 @@ def _seeds(card: Card) -> str:
 
 
 def _served(card: Card) -> str:
-    error = _percent(card.scores["expected_calibration_error"])
-    interval = " to ".join(map(_percent, card.scores["expected_calibration_error_95"]))
+    error = percent(card.scores["expected_calibration_error"])
+    interval = " to ".join(map(percent, card.scores["expected_calibration_error_95"]))
     unseen = card.scores["without_near_duplicates"]
     rows = [
         ["version", f"`{card.version}`"],
         ["parameters", f"{card.parameters:,}"],
         ["multiply-accumulates a picture", f"{card.multiply_accumulates:,}"],
-        ["test accuracy", _percent(card.scores["accuracy"])],
+        ["test accuracy", percent(card.scores["accuracy"])],
         [
             f"without the {card.scores['count'] - unseen['count']} near-duplicates",
-            _percent(unseen["accuracy"]),
+            percent(unseen["accuracy"]),
         ],
         ["test loss", f"{card.scores['loss']:.4f}"],
         ["temperature", f"{card.temperature:.3f}"],
         ["expected calibration error, 15 bins", f"{error}, bootstrap interval {interval}"],
         ["accepted from a confidence of", f"{card.accept_threshold:.4f}"],
-        ["accepted on validation", _percent(card.validation["accepted"])],
-        ["accepted on test", _percent(card.scores["accepted"])],
-        ["right of the accepted", _percent(card.scores["accepted_accuracy"])],
+        ["accepted on validation", percent(card.validation["accepted"])],
+        ["accepted on test", percent(card.scores["accepted"])],
+        ["right of the accepted", percent(card.scores["accepted_accuracy"])],
     ]
     return table(["", ""], rows)
 
@@ -64,7 +60,7 @@ def _served(card: Card) -> str:
 def _classes(card: Card) -> str:
     names = ("precision", "recall", "f1", "accepted", "accepted_precision")
     rows = [
-        [label, *(_percent(scores[name], 1) for name in names)]
+        [label, *(percent(scores[name], 1) for name in names)]
         for label, scores in card.scores["per_class"].items()
     ]
     return table(
@@ -75,7 +71,7 @@ def _classes(card: Card) -> str:
 def _altered(card: Card) -> str:
     clean = card.scores["accuracy"]
     rows = [
-        [name, _percent(accuracy), f"{100 * (clean - accuracy):.2f}"]
+        [name, percent(accuracy), f"{100 * (clean - accuracy):.2f}"]
         for name, accuracy in card.scores["altered"].items()
     ]
     return table(["alteration", "test accuracy", "points lost"], rows)
