@@ -31,7 +31,7 @@ from garments.training.calibrate import (
 from garments.training.export import write_model, write_onnx
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of
 from garments.training.quantize import quantize
-from garments.training.replacing import WHOLE, replacing, restore
+from garments.training.replacing import WHOLE, replacing_folder, restore
 from garments.training.teachers import Teachers, in_floats
 from garments.training_request import FOR_CATALOGUE, FOR_PHOTOS, parser
 from tests.conftest import MODEL
@@ -490,7 +490,7 @@ def test_what_may_be_asked_for_is_what_there_is_a_recipe_and_a_backend_for() -> 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     folder = old_model(tmp_path)
-    with replacing(folder) as place:
+    with replacing_folder(folder) as place:
         (place / WHOLE).mkdir()
         (place / WHOLE / "new").touch()
     assert [path.name for path in folder.iterdir()] == ["new"]
@@ -516,7 +516,7 @@ def test_a_folder_that_cannot_be_replaced_stays(made: bool, tmp_path: Path) -> N
     folder = old_model(tmp_path)
 
     def replace() -> None:
-        with replacing(folder) as place:
+        with replacing_folder(folder) as place:
             if made:
                 (place / WHOLE).mkdir()
                 raise OSError("the disk is full")
@@ -540,9 +540,9 @@ def test_one_that_waits_for_another_and_is_interrupted_harms_nothing(
         flock(descriptor, how)
 
     caplog.set_level("INFO")
-    with replacing(folder) as place:
+    with replacing_folder(folder) as place:
         monkeypatch.setattr(fcntl, "flock", interrupted)
-        with pytest.raises(KeyboardInterrupt), replacing(folder):
+        with pytest.raises(KeyboardInterrupt), replacing_folder(folder):
             pass
         (place / WHOLE).mkdir()
         (place / WHOLE / "new").touch()
@@ -555,7 +555,7 @@ def test_of_a_link_the_folder_behind_it_is_replaced_each_time(tmp_path: Path) ->
     folder = tmp_path / "model"
     folder.symlink_to(old_model(tmp_path / "elsewhere"))
     for name in ("new", "newer"):
-        with replacing(folder) as place:
+        with replacing_folder(folder) as place:
             (place / WHOLE).mkdir()
             (place / WHOLE / name).touch()
         assert [path.name for path in folder.iterdir()] == [name]
@@ -567,7 +567,7 @@ def test_what_a_kill_between_the_renames_left_behind_comes_back(tmp_path: Path) 
     folder = old_model(tmp_path)
     folder.rename(tmp_path / ".model.old")
     (tmp_path / ".model.part" / WHOLE).mkdir(parents=True)
-    with pytest.raises(KeyError), replacing(folder):
+    with pytest.raises(KeyError), replacing_folder(folder):
         raise KeyError
     assert [path.name for path in folder.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -576,7 +576,8 @@ def test_what_a_kill_between_the_renames_left_behind_comes_back(tmp_path: Path) 
 def test_where_no_folder_can_be_made_it_is_told_as_all_else_that_fails(tmp_path: Path) -> None:
     (tmp_path / "models").touch()
     told = "no model was put into .*Not a directory.*: mend that"
-    with pytest.raises(training.TrainingError, match=told), replacing(tmp_path / "models/a/b"):
+    refused = pytest.raises(training.TrainingError, match=told)
+    with refused, replacing_folder(tmp_path / "models/a/b"):
         pytest.fail("nothing can be put there")
 
 

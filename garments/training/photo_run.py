@@ -44,7 +44,7 @@ from garments.training.photos import (
 )
 from garments.training.preflight import check
 from garments.training.recipe import SPLIT_SEED, VALIDATION, recipe_of
-from garments.training.replacing import WHOLE, keep_what_accepts, replacing
+from garments.training.replacing import WHOLE, keep_what_accepts, replacing_folder
 from garments.training.scenes import Size
 from garments.training.shown import Photos, check_photos
 from garments.training_request import BACKENDS, TrainingError
@@ -121,7 +121,7 @@ def train_on_photos(
     def served(network: keras.Model) -> keras.Model:
         return with_probabilities(network, temperature, costs_of(kinds))
 
-    with replacing(folder) as partial:
+    with replacing_folder(folder) as partial:
         probabilities = _as_served(how, photos, parts, map(served, networks), partial)
         unknown = sum(photo.is_by_nobody_known for photo in photos)
         judged = judge(probabilities, targets_of(photos), parts, unknown)

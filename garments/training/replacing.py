@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replacing_folder(folder: Path) -> Iterator[Path]:
     """Give a place beside `folder`, in which to make a folder `WHOLE` that takes its place.
 
     Other processes that replace a folder beside it wait. Where the block raises, or makes no

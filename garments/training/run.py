@@ -21,7 +21,7 @@ from garments.training.fit import History, fit
 from garments.training.lessons import ALTERATIONS, Lessons
 from garments.training.preflight import check
 from garments.training.recipe import SPLIT_SEED, VALIDATION, recipe_of
-from garments.training.replacing import WHOLE, keep_what_accepts, replacing
+from garments.training.replacing import WHOLE, keep_what_accepts, replacing_folder
 from garments.training.teachers import Teachers
 from garments.training_request import BACKENDS, check_architecture
 
@@ -81,7 +81,7 @@ def train(
         with checkpoint.locked(state):
             fitted[seed] = fit(architecture, recipe, *examples, seed, backend, state, lessons)
 
-    with replacing(folder) as partial:
+    with replacing_folder(folder) as partial:
         runs = []
         for seed, found in fitted.items():
             backends = " and ".join(sorted(set(found.backends)))
