@@ -100,7 +100,7 @@ def test_the_rate_rises_for_an_epoch_at_most_and_falls_to_nothing() -> None:
 
 
 def test_a_recipe_that_the_backends_would_carry_out_differently_is_refused() -> None:
-    with pytest.raises(ValueError, match="muon_rate must be 0"):
+    with pytest.raises(ValueError, match="muon_learning_rate must be 0"):
         replace(RECIPES["residual"], adam=True)
 
 
@@ -121,7 +121,7 @@ def learn(backend: str, architecture: str = "residual", **changes: object) -> Le
     for weight in model.layers[-1].weights:  # one that is to be pretrained begins with zeros
         weight.assign(keras.random.normal(weight.shape, stddev=0.1, seed=0))
     # In bfloat16 what is right differs by more than the tests allow.
-    recipe = replace(RECIPES[architecture], half=False, **changes)
+    recipe = replace(RECIPES[architecture], bfloat16=False, **changes)
     return make_learner(backend, model, recipe, seed=0)
 
 
@@ -158,7 +158,7 @@ def test_the_backends_answer_and_step_alike_in_the_network_for_photos() -> None:
                 layer.rate = 0  # by chance, which the backends have each of their own
         for weight in model.layers[-1].weights:  # it begins with zeros, which tell nothing apart
             weight.assign(keras.random.normal(weight.shape, stddev=0.1, seed=0))
-        return make_learner(backend, model, replace(RECIPES[PRETRAINED], half=False), seed=0)
+        return make_learner(backend, model, replace(RECIPES[PRETRAINED], bfloat16=False), seed=0)
 
     one, other = (learn(backend) for backend in BACKENDS)
     first, second = (learner.logits(noise) for learner in (one, other))
@@ -178,9 +178,10 @@ def test_the_backends_take_the_same_step(adam: bool, taught: bool) -> None:
     noise = random.integers(0, 256, (50, 28, 28, 1), dtype=np.uint8)
     targets = np.eye(10, dtype=np.float32)[random.integers(0, 10, 50)]
     weights = random.uniform(0.5, 2, 50).astype(np.float32)
-    changes = {"adam": True, "rate": 1e-4} if adam else {"rate": 0.01}
-    muon_rate = 0 if adam else 0.01
-    one, other = (learn(backend, muon_rate=muon_rate, **changes) for backend in BACKENDS)
+    changes = {"learning_rate": 0.01, "muon_learning_rate": 0.01}
+    if adam:
+        changes = {"adam": True, "learning_rate": 1e-4, "muon_learning_rate": 0}
+    one, other = (learn(backend, **changes) for backend in BACKENDS)
     before = one.state()
     shares = random.dirichlet(np.ones(10), 50).astype(np.float32) if taught else None
     batch = Batch(noise, targets, weights, shares)
@@ -193,7 +194,8 @@ def test_a_backend_goes_on_from_the_state_of_the_other(
     sample: Dataset, step: Callable[[Learner], np.ndarray]
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
-    one, other = (learn(backend, rate=0.01, muon_rate=0.01) for backend in BACKENDS)
+    rates = {"learning_rate": 0.01, "muon_learning_rate": 0.01}
+    one, other = (learn(backend, **rates) for backend in BACKENDS)
     step(one)
     before = one.state()
     other.restore(before)
@@ -246,7 +248,7 @@ def test_of_several_right_classes_the_summed_probability_counts(backend: str) ->
     pictures = np.zeros((2, 28, 28, 1), np.uint8)
     targets = np.zeros((2, 10), np.float32)
     targets[0, [2, 4]] = targets[1, 7] = 1
-    learner = learn(backend, "reference", rate=0.0)
+    learner = learn(backend, "reference", learning_rate=0.0)
     logits = learner.logits(pictures)[0].astype(float)
     shares = np.exp(logits) / np.exp(logits).sum()
     learner.network().layers[-2].rate = 0
@@ -258,7 +260,7 @@ def test_what_teachers_answer_counts_beside_the_label(backend: str) -> None:
     pictures = np.zeros((1, 28, 28, 1), np.uint8)
     target, taught = np.eye(10, dtype=np.float32)[[7]], np.zeros((1, 10), np.float32)
     taught[0, [3, 7]] = 0.9, 0.1
-    learner = learn(backend, "reference", rate=0.0)
+    learner = learn(backend, "reference", learning_rate=0.0)
     logits = learner.logits(pictures)[0].astype(float)
     likelihood = logits - np.log(np.exp(logits).sum())
     learner.network().layers[-2].rate = 0
@@ -276,7 +278,7 @@ def test_steps_lower_the_loss(backend: str, step: Callable[[Learner], np.ndarray
 def test_muon_turns_every_kernel_over_channels_by_as_much(
     backend: str, step: Callable[[Learner], np.ndarray]
 ) -> None:
-    learner = learn(backend, muon_rate=1e-3)
+    learner = learn(backend, muon_learning_rate=1e-3)
     paths = [weight.path for weight in learner.network().weights]
     step(learner)  # brings each kernel to its length
     before = learner.state()
@@ -338,7 +340,7 @@ def weights(model: keras.Model) -> list[bytes]:
     [
         ("reference", {}),
         ("residual", {}),
-        ("residual", {"adam": True, "muon_rate": 0.0, "rate": 1e-3}),
+        ("residual", {"adam": True, "muon_learning_rate": 0.0, "learning_rate": 1e-3}),
     ],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
@@ -388,7 +390,7 @@ def test_a_network_comes_to_answer_as_its_teachers_do_beside_the_labels(
     backend: str, sample: Dataset, tmp_path: Path
 ) -> None:
     examples = Catalogue(sample)
-    recipe = replace(RECIPES["reference"], epochs=15, batch_size=20, rate=0.03)
+    recipe = replace(RECIPES["reference"], epochs=15, batch_size=20, learning_rate=0.03)
     given = "reference", recipe, examples, None, 0, backend
     said = {}
     lessons = Lessons(examples, recipe, shirts_alone, tmp_path, "of shirts")
@@ -435,7 +437,7 @@ def test_what_teachers_answered_is_kept_for_the_very_same_lesson(
     asked = Asked()
     kept = answers(asked)
     assert np.array_equal(answers(asked), kept)
-    assert np.array_equal(answers(asked, replace(RECIPE, epochs=9, rate=0.5)), kept)
+    assert np.array_equal(answers(asked, replace(RECIPE, epochs=9, learning_rate=0.5)), kept)
     assert asked.times == 1
     answers(asked, replace(RECIPE, cutout=3))
     answers(asked, digest="of other teachers")
@@ -528,7 +530,7 @@ def test_a_network_with_its_probabilities_answers_on_pytorch_as_in_keras(sample:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     keras.utils.set_random_seed(0)
     model = network.with_probabilities(network.residual((28, 28, 1), 10), 1.7)
-    recipe = replace(RECIPES["residual"], half=False)
+    recipe = replace(RECIPES["residual"], bfloat16=False)
     pictures = sample.images[..., None]
     found = make_learner("torch", model, recipe, seed=0).logits(pictures)
     assert np.allclose(found, model.predict(pictures, verbose=0), atol=1e-5)
@@ -551,7 +553,7 @@ def test_a_step_that_is_recorded_is_the_step_that_is_taken(
 def test_a_run_whose_loss_is_no_number_ends_before_it_is_kept(
     backend: str, sample: Dataset, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, rate=1e30)
+    recipe = replace(RECIPE, learning_rate=1e30)
     place = tmp_path / "state.npz"
     examples = Catalogue(sample)
     with pytest.raises(TrainingError, match="seed 0: the loss is no number .* epoch 1"):

@@ -47,7 +47,7 @@ pytestmark = pytest.mark.slow
 PHOTO = PROJECT / "model" / "photo"
 
 # The plain network learns these drawings in seconds, and needs no ImageNet weights.
-RECIPE = replace(RECIPES["reference"], epochs=12, batch_size=16, adam=True, rate=2e-3)
+RECIPE = replace(RECIPES["reference"], epochs=12, batch_size=16, adam=True, learning_rate=2e-3)
 
 
 # The network

@@ -62,8 +62,8 @@ def orthogonalised(network: keras.Model) -> set[str]:
 
     Muon replaces the momentum by the orthogonal matrix nearest to it: K. Jordan, "Muon: an
     optimizer for hidden layers in neural networks", 2024. Where a batch normalisation follows a
-    kernel, as a recipe with a `muon_rate` supposes, its length is of no effect: it is kept at
-    the root of the number of its filters.
+    kernel, as a recipe with a `muon_learning_rate` supposes, its length is of no effect: it is kept
+    at the root of the number of its filters.
     """
     return {
         layer.kernel.path

@@ -19,10 +19,10 @@ class Recipe:
 
     epochs: int
     batch_size: int
-    rate: float
+    learning_rate: float
     """Peak rate of stochastic gradient descent, a step."""
     weight_decay: float
-    muon_rate: float
+    muon_learning_rate: float
     """Peak step of a convolution's kernel, relative to its norm; 0 trains it like the rest."""
     shift: int
     """Pixels, either way."""
@@ -39,13 +39,13 @@ class Recipe:
     averaged: int = 1
     """Networks, each from a seed of its own, whose weights are averaged; of photos alone, and
     of use where all begin with the same pretrained weights."""
-    half: bool = False
+    bfloat16: bool = False
     """Whether to multiply in bfloat16, where the processor has units for that."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a recipe that the backends would carry out differently."""
-        if self.adam and self.muon_rate:
-            raise ValueError("with adam all weights step alike: muon_rate must be 0")
+        if self.adam and self.muon_learning_rate:
+            raise ValueError("with adam all weights step alike: muon_learning_rate must be 0")
 
     def quick(self) -> Recipe:
         """A few minutes' worth: few epochs have no time to learn from hard pictures."""
@@ -55,23 +55,23 @@ class Recipe:
 _RESIDUAL = Recipe(
     epochs=120,
     batch_size=128,
-    rate=0.1,
+    learning_rate=0.1,
     weight_decay=5e-4,
-    muon_rate=0.01,
+    muon_learning_rate=0.01,
     shift=2,
     cutout=8,
     camera=0.25,
     pruned=0.5,
-    half=True,
+    bfloat16=True,
 )
 
 RECIPES: Mapping[str, Recipe] = {
     "reference": Recipe(
         epochs=15,
         batch_size=128,
-        rate=0.05,
+        learning_rate=0.05,
         weight_decay=0.0,
-        muon_rate=0.0,
+        muon_learning_rate=0.0,
         shift=0,
         cutout=0,
         camera=0.0,
@@ -83,9 +83,9 @@ RECIPES: Mapping[str, Recipe] = {
     "efficientnet-lite0": Recipe(
         epochs=10,
         batch_size=32,
-        rate=3e-4,
+        learning_rate=3e-4,
         weight_decay=0.05,
-        muon_rate=0.0,
+        muon_learning_rate=0.0,
         shift=0,
         cutout=0,
         camera=0.0,
@@ -93,7 +93,7 @@ RECIPES: Mapping[str, Recipe] = {
         pretrained=True,
         adam=True,
         averaged=2,
-        half=True,
+        bfloat16=True,
     ),
 }
 

@@ -38,7 +38,7 @@ class TensorFlowLearner:
             for variable in (network.trainable_variables if recipe.adam else ())
         ]
         self._steps = tf.Variable(0, trainable=False)
-        self._by_muon = orthogonalised(network) if recipe.muon_rate else set()
+        self._by_muon = orthogonalised(network) if recipe.muon_learning_rate else set()
         # One graph for batches of every size: a graph of its own for the first size seen would
         # round otherwise, and a resumed run sees another size first.
         signature = (
@@ -100,7 +100,7 @@ class TensorFlowLearner:
         momentum.assign(MOMENTUM * momentum + (1 - MOMENTUM) * gradient)
         squares.assign(SQUARES * squares + (1 - SQUARES) * gradient**2)
         root = tf.sqrt(squares / (1 - SQUARES**steps)) + LEAST_ROOT
-        rate = self._recipe.rate * factor
+        rate = self._recipe.learning_rate * factor
         direction = momentum / (1 - MOMENTUM**steps) / root
         variable.assign(variable * (1 - rate * self._recipe.weight_decay) - rate * direction)
 
@@ -118,11 +118,12 @@ class TensorFlowLearner:
             columns = tf.reshape(gradient + MOMENTUM * momentum, (-1, filters))
             direction = tf.reshape(orthogonal(columns, tf.norm, tf.transpose), variable.shape)
             scaled = variable * (math.sqrt(filters) / tf.norm(variable))
-            variable.assign(scaled - self._recipe.muon_rate * factor * direction)
+            variable.assign(scaled - self._recipe.muon_learning_rate * factor * direction)
         else:
             gradient += self._recipe.weight_decay * variable
             momentum.assign(MOMENTUM * momentum + gradient)
-            variable.assign_sub(self._recipe.rate * factor * (gradient + MOMENTUM * momentum))
+            rate = self._recipe.learning_rate * factor
+            variable.assign_sub(rate * (gradient + MOMENTUM * momentum))
 
     def logits(self, pictures: Pictures) -> Floats:
         """Answer without training."""

@@ -42,7 +42,7 @@ class TorchLearner:
         self._recipe = recipe
         self.accelerated = torch.cuda.is_available()
         self._device = torch.device("cuda" if self.accelerated else "cpu")
-        self._half = recipe.half and _multiplies_halves(self._device)
+        self._bfloat16 = recipe.bfloat16 and _multiplies_bfloat16(self._device)
         if self.accelerated:  # all steps are of one size, so it pays to try every kernel
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = True
@@ -65,7 +65,7 @@ class TorchLearner:
             path: torch.zeros_like(momentum) for path, momentum in self._momenta.items()
         }
         self._steps = 0
-        self._by_muon = orthogonalised(network) if recipe.muon_rate else set()
+        self._by_muon = orthogonalised(network) if recipe.muon_learning_rate else set()
         self._recorded: Recorded | None = None
 
     def step(self, batch: Batch, factor: float) -> Floats:
@@ -102,22 +102,24 @@ class TorchLearner:
         tensor = self._tensors[path]
         gradient = tensor.grad
         tensor.grad = None
-        rate = factor * (self._recipe.muon_rate if path in self._by_muon else self._recipe.rate)
+        recipe = self._recipe
+        peak = recipe.muon_learning_rate if path in self._by_muon else recipe.learning_rate
+        rate = factor * peak
         if path in self._by_muon:
             momentum.mul_(MOMENTUM).add_(gradient)
             rows = (gradient + MOMENTUM * momentum).flatten(1)
             direction = orthogonal(rows, torch.linalg.norm, torch.t)
             tensor.mul_(math.sqrt(len(tensor)) / tensor.norm())
             tensor.sub_(direction.view(tensor.shape) * rate)
-        elif self._recipe.adam:
+        elif recipe.adam:
             squares = self._squares[path]
             momentum.lerp_(gradient, 1 - MOMENTUM)
             squares.lerp_(gradient.square(), 1 - SQUARES)
             root = (squares / (1 - SQUARES**self._steps)).sqrt_().add_(LEAST_ROOT)
-            tensor.mul_(1 - rate * self._recipe.weight_decay)
+            tensor.mul_(1 - rate * recipe.weight_decay)
             tensor.sub_(momentum / root * (rate / (1 - MOMENTUM**self._steps)))
         else:
-            gradient = gradient.add(tensor, alpha=self._recipe.weight_decay)
+            gradient = gradient.add(tensor, alpha=recipe.weight_decay)
             momentum.mul_(MOMENTUM).add_(gradient)
             tensor.sub_((gradient + MOMENTUM * momentum) * rate)
 
@@ -169,7 +171,7 @@ class TorchLearner:
         # Channels stay last in memory, which is the faster way on a CPU, and as Keras has them.
         picture = pictures.permute(0, 3, 1, 2).float()
         values = {id(self._network.input): picture}
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             for layer in self._network.layers[1:]:
                 given = layer.input if isinstance(layer.input, list) else [layer.input]
                 found = self._carry_out(layer, [values[id(tensor)] for tensor in given], training)
@@ -238,7 +240,7 @@ class TorchLearner:
         return np.asarray(values.transpose(order))
 
 
-def _multiplies_halves(device: torch.device) -> bool:
+def _multiplies_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is multiplied by units of its own; elsewhere it is slower than float32."""
     able = torch.cpu.get_capabilities()
     return device.type == "cuda" or bool(able.get("amx_bf16") or able.get("avx512_bf16"))
