@@ -55,15 +55,15 @@ def fit(
     validation: Examples | None,
     seed: int,
     backend: str,
-    resumed_from: Path,
+    checkpoint_file: Path,
     lessons: Lessons | None = None,
 ) -> Fitted:
     """Train on `training` for the recipe's epochs and keep the last weights.
 
     `validation` is only looked at; where it is None, there is nothing to tell of it. Where there
     are `lessons`, the answers in them are learnt beside the labels.
-    The state after every epoch is kept in the file `resumed_from`; where it exists, training goes
-    on from it and ends with the weights of an unbroken run. Raises TrainingError for a state that
+    The state after every epoch is kept in `checkpoint_file`; where it exists, training goes on
+    from it and ends with the weights of an unbroken run. Raises TrainingError for a state that
     cannot be used, and where the loss is no number any more.
     """
     # Names its layers alike in every run, so that the same weights have the same version.
@@ -77,8 +77,8 @@ def fit(
     losses = np.full(len(training.targets), np.inf, np.float32)
     history: History = {"loss": [], "val_loss": [], "val_accuracy": []}
     backends: list[str] = []
-    if resumed_from.exists():
-        state = checkpoint.load(resumed_from)
+    if checkpoint_file.exists():
+        state = checkpoint.load(checkpoint_file)
         try:
             learner.restore(state)
             losses[:] = state["losses"]
@@ -86,7 +86,7 @@ def fit(
             backends = state["backends"].tolist()
         except (KeyError, ValueError, RuntimeError) as error:
             raise TrainingError(
-                f"{resumed_from} is of another network or another version of this program "
+                f"{checkpoint_file} is of another network or another version of this program "
                 f"({error}): delete it to train from the beginning"
             ) from error
         log.info("seed %d: going on after epoch %d of %d", seed, len(backends), recipe.epochs)
@@ -106,7 +106,7 @@ def fit(
             )
         kept = {f"history.{name}": np.array(values) for name, values in history.items()}
         kept |= {"losses": losses, "backends": np.array(backends)}
-        checkpoint.save(resumed_from, {**learner.state(), **kept})
+        checkpoint.save(checkpoint_file, {**learner.state(), **kept})
         judged = f", validation loss {loss:.4f}, accuracy {accuracy:.2%}" if validation else ""
         log.info(
             "seed %d, epoch %d of %d: loss %.4f%s, %.0f s",
