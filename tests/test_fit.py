@@ -20,8 +20,8 @@ from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit,
 from garments.training.batches import Catalogue, plan
 from garments.training.fit import make_learner, rate_factor
 from garments.training.learner import Batch, Learner, State, orthogonal, orthogonalised
-from garments.training.lessons import ALTERATIONS, Lessons
-from garments.training.recipe import TAUGHT, Recipe, recipe_of
+from garments.training.recipe import TEACHERS_SHARE, Recipe, recipe_of
+from garments.training.teacher_answers import ALTERATIONS, TeacherAnswers
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -170,8 +170,8 @@ def test_the_backends_answer_and_step_alike_in_the_network_for_photos() -> None:
     assert_alike(moved(before, one), moved(before, other))
 
 
-@pytest.mark.parametrize(("adam", "taught"), [(False, False), (True, False), (False, True)])
-def test_the_backends_take_the_same_step(adam: bool, taught: bool) -> None:
+@pytest.mark.parametrize(("adam", "teachers"), [(False, False), (True, False), (False, True)])
+def test_the_backends_take_the_same_step(adam: bool, teachers: bool) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     random = np.random.default_rng(0)
     # No two pixels of noise compete for a maximum; in flat pictures rounding decides between them.
@@ -183,7 +183,7 @@ def test_the_backends_take_the_same_step(adam: bool, taught: bool) -> None:
         changes = {"adam": True, "learning_rate": 1e-4, "muon_learning_rate": 0}
     one, other = (learn(backend, **changes) for backend in BACKENDS)
     before = one.state()
-    shares = random.dirichlet(np.ones(10), 50).astype(np.float32) if taught else None
+    shares = random.dirichlet(np.ones(10), 50).astype(np.float32) if teachers else None
     batch = Batch(noise, targets, weights, shares)
     losses = (learner.step(batch, 0.5) for learner in (one, other))
     assert np.allclose(*losses, rtol=1e-3)
@@ -258,15 +258,16 @@ def test_of_several_right_classes_the_summed_probability_counts(backend: str) ->
 
 def test_what_teachers_answer_counts_beside_the_label(backend: str) -> None:
     pictures = np.zeros((1, 28, 28, 1), np.uint8)
-    target, taught = np.eye(10, dtype=np.float32)[[7]], np.zeros((1, 10), np.float32)
-    taught[0, [3, 7]] = 0.9, 0.1
+    target, soft_target = np.eye(10, dtype=np.float32)[[7]], np.zeros((1, 10), np.float32)
+    soft_target[0, [3, 7]] = 0.9, 0.1
     learner = learn(backend, "reference", learning_rate=0.0)
     logits = learner.logits(pictures)[0].astype(float)
     likelihood = logits - np.log(np.exp(logits).sum())
     learner.network().layers[-2].rate = 0
-    found = learner.step(Batch(pictures, target, np.ones(1, np.float32), taught), 1.0)
+    found = learner.step(Batch(pictures, target, np.ones(1, np.float32), soft_target), 1.0)
     by_label, by_teachers = likelihood[7], 0.9 * likelihood[3] + 0.1 * likelihood[7]
-    assert found == pytest.approx(-(1 - TAUGHT) * by_label - TAUGHT * by_teachers, rel=1e-4)
+    loss = -(1 - TEACHERS_SHARE) * by_label - TEACHERS_SHARE * by_teachers
+    assert found == pytest.approx(loss, rel=1e-4)
 
 
 def test_steps_lower_the_loss(backend: str, step: Callable[[Learner], np.ndarray]) -> None:
@@ -393,8 +394,8 @@ def test_a_network_comes_to_answer_as_its_teachers_do_beside_the_labels(
     recipe = replace(RECIPES["reference"], epochs=15, batch_size=20, learning_rate=0.03)
     given = "reference", recipe, examples, None, 0, backend
     said = {}
-    lessons = Lessons(examples, recipe, shirts_alone, tmp_path, "of shirts")
-    for name, given_by in (("alone", None), ("taught", lessons)):
+    teacher_answers = TeacherAnswers(examples, recipe, shirts_alone, tmp_path, "of shirts")
+    for name, given_by in (("alone", None), ("taught", teacher_answers)):
         network = fit.fit(*given, tmp_path / f"{name}.npz", given_by).network
         logits = network.predict(sample.images[..., None], verbose=0)
         said[name] = (logits.argmax(axis=1) == 6).mean()
@@ -418,8 +419,8 @@ def test_alterations_come_again_and_teachers_are_asked_once_for_each(
     sample: Dataset, tmp_path: Path
 ) -> None:
     asked = Asked()
-    lessons = Lessons(Catalogue(sample), RECIPE, asked, tmp_path, "digest")
-    first, second, again = (lessons.of(epoch) for epoch in (0, 1, ALTERATIONS))
+    teacher_answers = TeacherAnswers(Catalogue(sample), RECIPE, asked, tmp_path, "digest")
+    first, second, again = (teacher_answers.of(epoch) for epoch in (0, 1, ALTERATIONS))
     assert asked.times == 2
     assert np.array_equal(first.pictures, again.pictures)
     assert np.array_equal(first.answers, again.answers)
@@ -428,11 +429,11 @@ def test_alterations_come_again_and_teachers_are_asked_once_for_each(
     assert first.answers.sum(axis=1) == pytest.approx(1, abs=1e-2)
 
 
-def test_what_teachers_answered_is_kept_for_the_very_same_lesson(
+def test_what_teachers_answered_is_kept_for_them_and_the_very_same_alterations(
     sample: Dataset, tmp_path: Path
 ) -> None:
     def answers(asked: Asked, recipe: Recipe = RECIPE, digest: str = "digest") -> np.ndarray:
-        return Lessons(Catalogue(sample), recipe, asked, tmp_path, digest).of(0).answers
+        return TeacherAnswers(Catalogue(sample), recipe, asked, tmp_path, digest).of(0).answers
 
     asked = Asked()
     kept = answers(asked)
@@ -444,16 +445,16 @@ def test_what_teachers_answered_is_kept_for_the_very_same_lesson(
     assert asked.times == 3
 
 
-def test_a_lesson_that_is_kept_does_not_wait_for_another(sample: Dataset, tmp_path: Path) -> None:
+def test_answers_that_are_kept_do_not_wait_for_others(sample: Dataset, tmp_path: Path) -> None:
     asked = Asked()
-    lessons = Lessons(Catalogue(sample), RECIPE, asked, tmp_path, "digest")
-    lessons.of(0)
+    teacher_answers = TeacherAnswers(Catalogue(sample), RECIPE, asked, tmp_path, "digest")
+    teacher_answers.of(0)
     (folder,) = tmp_path.iterdir()
     # A wait for the lock of this thread's own would never end.
     with checkpoint.locked(folder / "answers-0.npz"):
-        lessons.of(0)
+        teacher_answers.of(0)
     with checkpoint.locked(folder / "answers-1.npz"):
-        lessons.of(2)
+        teacher_answers.of(2)
     assert asked.times == 2
 
 
@@ -468,25 +469,26 @@ def test_a_lesson_that_is_kept_does_not_wait_for_another(sample: Dataset, tmp_pa
 def test_answers_that_are_damaged_are_not_learnt_from(
     damage: Callable[[Path], None], sample: Dataset, tmp_path: Path
 ) -> None:
-    lessons = Lessons(Catalogue(sample), RECIPE, Asked(), tmp_path, "digest")
-    lessons.of(0)
+    teacher_answers = TeacherAnswers(Catalogue(sample), RECIPE, Asked(), tmp_path, "digest")
+    teacher_answers.of(0)
     (kept,) = tmp_path.glob("*/*.npz")
     damage(kept)
     with pytest.raises(TrainingError, match=r"answers-0.npz .*: delete it"):
-        lessons.of(0)
+        teacher_answers.of(0)
 
 
 def test_a_place_where_answers_cannot_be_kept_is_told_with_its_name(
     sample: Dataset, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").touch()
-    lessons = Lessons(Catalogue(sample), RECIPE, Asked(), tmp_path / "file", "digest")
+    folder = tmp_path / "file"
+    folder.touch()
+    teacher_answers = TeacherAnswers(Catalogue(sample), RECIPE, Asked(), folder, "digest")
     with pytest.raises(TrainingError, match=r"file/.* cannot be written \(Not a directory\)"):
-        lessons.of(0)
+        teacher_answers.of(0)
 
 
 @pytest.mark.long
-def test_a_taught_run_that_is_killed_ends_with_the_weights_of_an_unbroken_one(
+def test_a_run_with_teachers_that_is_killed_ends_with_the_weights_of_an_unbroken_one(
     backend: str, sample: Dataset, tmp_path: Path
 ) -> None:
     examples, asked = Catalogue(sample), 0
@@ -502,9 +504,9 @@ def test_a_taught_run_that_is_killed_ends_with_the_weights_of_an_unbroken_one(
         return answer(pictures)
 
     def run(name: str, answer: Callable[[np.ndarray], np.ndarray]) -> fit.Fitted:
-        lessons = Lessons(examples, RECIPE, answer, tmp_path / name, "digest")
+        teacher_answers = TeacherAnswers(examples, RECIPE, answer, tmp_path / name, "digest")
         state = tmp_path / f"{name}.npz"
-        return fit.fit("residual", RECIPE, examples, None, 7, backend, state, lessons)
+        return fit.fit("residual", RECIPE, examples, None, 7, backend, state, teacher_answers)
 
     unbroken = run("unbroken", answer)
     with pytest.raises(Killed):
@@ -514,14 +516,15 @@ def test_a_taught_run_that_is_killed_ends_with_the_weights_of_an_unbroken_one(
     assert weights(resumed.network) == weights(unbroken.network)
 
 
-def test_two_learners_of_one_lesson_wait_for_each_others_answers(
+def test_learners_of_one_alteration_wait_for_each_others_answers(
     sample: Dataset, tmp_path: Path
 ) -> None:
     asked = Asked()
     # A lock is between open files, so threads are as good as processes.
-    learners = [Lessons(Catalogue(sample), RECIPE, asked, tmp_path, "digest") for _ in range(8)]
+    given = Catalogue(sample), RECIPE, asked, tmp_path, "digest"
+    learners = [TeacherAnswers(*given) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda lessons: lessons.of(0).answers, learners))
+        found = list(pool.map(lambda learner: learner.of(0).answers, learners))
     assert asked.times == 1
     assert all(np.array_equal(answers, found[0]) for answers in found)
 

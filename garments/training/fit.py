@@ -16,8 +16,8 @@ from garments.training import checkpoint, pretrained
 from garments.training.batches import Examples, plan
 from garments.training.calibrate import losses_of
 from garments.training.learner import AT_ONCE, Batch, Floats, Learner
-from garments.training.lessons import Lessons
 from garments.training.recipe import Recipe
+from garments.training.teacher_answers import TeacherAnswers
 from garments.training_request import TrainingError
 
 WARM_UP = 0.1  # of the epochs, and at most one
@@ -56,12 +56,12 @@ def fit(
     seed: int,
     backend: str,
     checkpoint_file: Path,
-    lessons: Lessons | None = None,
+    teacher_answers: TeacherAnswers | None = None,
 ) -> Fitted:
     """Train on `training` for the recipe's epochs and keep the last weights.
 
     `validation` is only looked at; where it is None, there is nothing to tell of it. Where there
-    are `lessons`, the answers in them are learnt beside the labels.
+    are `teacher_answers`, they are learnt beside the labels.
     The state after every epoch is kept in `checkpoint_file`; where it exists, training goes on
     from it and ends with the weights of an unbroken run. Raises TrainingError for a state that
     cannot be used, and where the loss is no number any more.
@@ -93,7 +93,7 @@ def fit(
 
     for epoch in range(len(backends), recipe.epochs):
         started = time.monotonic()
-        shown = _train_an_epoch(learner, recipe, training, lessons, losses, seed, epoch)
+        shown = _train_an_epoch(learner, recipe, training, teacher_answers, losses, seed, epoch)
         history["loss"].append(shown)
         loss, accuracy = _judge(learner, validation) if validation else (math.nan, math.nan)
         history["val_loss"].append(loss)
@@ -124,23 +124,23 @@ def _train_an_epoch(
     learner: Learner,
     recipe: Recipe,
     training: Examples,
-    lessons: Lessons | None,
+    teacher_answers: TeacherAnswers | None,
     losses: Floats,
     seed: int,
     epoch: int,
 ) -> float:
     """Show the epoch's pictures, note the loss of each in `losses`, and return their mean."""
     shown = plan(losses, recipe, seed, epoch)
-    lesson = lessons.of(epoch) if lessons else None
+    answered = teacher_answers.of(epoch) if teacher_answers else None
     starts = range(0, len(shown.rows), recipe.batch_size)
     for number, start in enumerate(starts):
         rows = shown.rows[start : start + recipe.batch_size]
-        if lesson:
-            pictures, taught = lesson.pictures[rows], lesson.answers[rows]
+        if answered:
+            pictures, soft_targets = answered.pictures[rows], answered.answers[rows]
         else:
-            pictures, taught = training.altered(rows, recipe, seed, epoch, number), None
+            pictures, soft_targets = training.altered(rows, recipe, seed, epoch, number), None
         weights = shown.weights[start : start + recipe.batch_size]
-        batch = Batch(pictures, training.targets[rows], weights, taught)
+        batch = Batch(pictures, training.targets[rows], weights, soft_targets)
         progress = (epoch + (number + 0.5) / len(starts)) / recipe.epochs
         losses[rows] = learner.step(batch, rate_factor(progress, recipe.epochs))
     return float(np.average(losses[shown.rows], weights=shown.weights))

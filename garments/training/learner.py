@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     """Ones for the classes that are right: (n, classes)."""
     weights: Floats
     """How much each picture counts: (n,)."""
-    taught: Floats | None = None
+    soft_targets: Floats | None = None
     """The probabilities that teachers gave: (n, classes)."""
 
 
@@ -40,8 +40,8 @@ class Learner(Protocol):
         """Take one step down the weighted mean loss of a batch; return each picture's loss (n,).
 
         What is raised is the summed probability of the targets; where there are teachers, the
-        cross-entropy to their answers is the share TAUGHT of the loss. `factor`, from 0 to 1,
-        scales the recipe's rates.
+        cross-entropy to their answers is the share TEACHERS_SHARE of the loss. `factor`, from 0 to
+        1, scales the recipe's rates.
         """
 
     def logits(self, pictures: Pictures) -> Floats:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 # Share of the loss that is the cross-entropy to what teachers answer; the rest is of the labels.
-TAUGHT = 0.75
+TEACHERS_SHARE = 0.75
 VALIDATION = 5_000
 """Rows of the training CSV that are held out."""
 # One split for all seeds, so that no network is judged by what another was trained on.

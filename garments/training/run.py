@@ -18,10 +18,10 @@ from garments.training.checkpoint import checkpoint_path
 from garments.training.evaluate import ask, evidence, summary
 from garments.training.export import Origin, export
 from garments.training.fit import History, fit
-from garments.training.lessons import ALTERATIONS, Lessons
 from garments.training.preflight import check
 from garments.training.recipe import SPLIT_SEED, VALIDATION, recipe_of
 from garments.training.replacing import WHOLE, keep_what_accepts, replacing_folder
+from garments.training.teacher_answers import ALTERATIONS, TeacherAnswers
 from garments.training.teachers import Teachers
 from garments.training_request import BACKENDS, check_architecture
 
@@ -67,19 +67,21 @@ def train(
     rows = dataset.load("train", data_directory, dataset_directory)
     training, held_out = dataset.split(rows, validation, SPLIT_SEED)
     examples = Catalogue(training), Catalogue(held_out)
-    lessons, versions, learnt_from = None, [], training.digest
+    teacher_answers, versions, learnt_from = None, [], training.digest
     if teachers:
         taught_by = Teachers(teachers, rows.digest, backend)
         versions = taught_by.versions
         learnt_from = " ".join([training.digest, f"{ALTERATIONS} alterations", *versions])
         kept_in = data_directory / "training"
         told_apart = f"{learnt_from} in floats" if taught_by.in_floats else learnt_from
-        lessons = Lessons(examples[0], recipe, taught_by.answer, kept_in, told_apart)
+        teacher_answers = TeacherAnswers(examples[0], recipe, taught_by.answer, kept_in, told_apart)
     fitted = {}
     for seed in seeds:
         state = checkpoint_path(data_directory, architecture, recipe, learnt_from, seed)
         with checkpoint.locked(state):
-            fitted[seed] = fit(architecture, recipe, *examples, seed, backend, state, lessons)
+            fitted[seed] = fit(
+                architecture, recipe, *examples, seed, backend, state, teacher_answers
+            )
 
     with replacing_folder(folder) as partial:
         runs = []

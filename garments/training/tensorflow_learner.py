@@ -20,7 +20,7 @@ from garments.training.learner import (
     orthogonal,
     orthogonalised,
 )
-from garments.training.recipe import TAUGHT, Recipe
+from garments.training.recipe import TEACHERS_SHARE, Recipe
 
 
 class TensorFlowLearner:
@@ -53,18 +53,25 @@ class TensorFlowLearner:
 
     def step(self, batch: Batch, factor: float) -> Floats:
         """Take one step and return each picture's loss."""
-        share = 0 if batch.taught is None else TAUGHT
-        taught = batch.targets if batch.taught is None else batch.taught
-        numbers = np.float32(factor), np.float32(share)
-        given = batch.pictures, batch.targets, batch.weights, taught
-        return np.asarray(self._compiled(*given, *numbers))
+        soft_targets, share = batch.soft_targets, TEACHERS_SHARE
+        if soft_targets is None:
+            soft_targets, share = batch.targets, 0
+        losses = self._compiled(
+            batch.pictures,
+            batch.targets,
+            batch.weights,
+            soft_targets,
+            np.float32(factor),
+            np.float32(share),
+        )
+        return np.asarray(losses)
 
     def _step(
         self,
         pictures: tf.Tensor,
         targets: tf.Tensor,
         weights: tf.Tensor,
-        taught: tf.Tensor,
+        soft_targets: tf.Tensor,
         factor: tf.Tensor,
         share: tf.Tensor,
     ) -> tf.Tensor:
@@ -73,7 +80,7 @@ class TensorFlowLearner:
             logits = self._network(pictures, training=True)
             likelihood = tf.nn.log_softmax(logits)
             losses = -tf.reduce_logsumexp(likelihood + tf.math.log(targets), axis=1)
-            apart = -tf.reduce_sum(taught * likelihood, axis=1)
+            apart = -tf.reduce_sum(soft_targets * likelihood, axis=1)
             losses = (1 - share) * losses + share * apart
             loss = tf.reduce_mean(losses * weights)
         gradients = tape.gradient(loss, variables)

@@ -25,7 +25,7 @@ from garments.training.learner import (
     orthogonal,
     orthogonalised,
 )
-from garments.training.recipe import TAUGHT, Recipe
+from garments.training.recipe import TEACHERS_SHARE, Recipe
 from garments.training.recorded import Recorded
 from garments.training_request import TrainingError
 
@@ -90,8 +90,8 @@ class TorchLearner:
         """Take one step; nothing of it waits for the device."""
         likelihood = functional.log_softmax(self._answer(given["pictures"], True), dim=1)
         losses = -torch.logsumexp(likelihood + given["targets"].log(), dim=1)
-        if "taught" in given:
-            losses = losses.lerp(-(given["taught"] * likelihood).sum(dim=1), TAUGHT)
+        if "soft_targets" in given:
+            losses = losses.lerp(-(given["soft_targets"] * likelihood).sum(dim=1), TEACHERS_SHARE)
         (losses * given["weights"]).mean().backward()
         with torch.no_grad():
             for path, momentum in self._momenta.items():

@@ -1,4 +1,4 @@
-"""What a taught network is shown: each picture altered in so many ways, and its teachers' answers.
+"""Distillation: each picture altered in so many ways, and what teachers answer for it.
 
 Large teachers take longer to answer than a small network to learn. So the same alterations come
 again after some epochs, and what was answered is kept.
@@ -26,7 +26,7 @@ _AT_ONCE = 1_000  # pictures that are altered together
 log = logging.getLogger(__name__)
 
 
-class Lesson(NamedTuple):
+class AnsweredPictures(NamedTuple):
     """All training pictures as an epoch shows them."""
 
     pictures: Pictures
@@ -35,7 +35,7 @@ class Lesson(NamedTuple):
     """What the teachers say of each: probabilities (n, classes)."""
 
 
-class Lessons:
+class TeacherAnswers:
     """The alterations of `training`, alike for all learners of a recipe, and what is said of them.
 
     `answer` is asked once for each alteration, and its answers are kept in `folder`, by a name that
@@ -56,8 +56,8 @@ class Lessons:
         altered = recipe.shift, recipe.cutout, recipe.camera
         self._kept_in = folder / f"answers-{checkpoint.fingerprint(*altered, digest)}"
 
-    def of(self, epoch: int) -> Lesson:
-        """The lesson of an epoch, counted from 0.
+    def of(self, epoch: int) -> AnsweredPictures:
+        """What an epoch, counted from 0, shows and teachers say of it.
 
         Raises TrainingError where the answers cannot be kept, and where what was kept is damaged.
         """
@@ -69,10 +69,10 @@ class Lessons:
         answers = checkpoint.load(kept).get("answers", np.empty(0))
         if answers.shape != self._training.targets.shape:
             raise TrainingError(f"{kept} is damaged: delete it, and the same command makes it anew")
-        return Lesson(pictures, answers.astype(np.float32))
+        return AnsweredPictures(pictures, answers.astype(np.float32))
 
     def _ask(self, pictures: Pictures, number: int, kept: Path) -> None:
-        # Another learner may come to the same lesson at the same time: it waits for the answers.
+        # Another learner may come to the same alteration meanwhile: it waits for the answers.
         with checkpoint.locked(kept, waits=True):
             if not kept.exists():
                 log.info("asking the teachers, %d of %d", number + 1, ALTERATIONS)
