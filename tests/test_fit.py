@@ -360,7 +360,8 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
     altered = training.altered
 
     def run(name: str) -> fit.Fitted:
-        return fit.fit(architecture, recipe, training, held_out, 7, backend, tmp_path / name)
+        how = {"seed": 7, "backend": backend, "checkpoint_file": tmp_path / name}
+        return fit.fit(architecture, recipe, training, held_out, **how)
 
     unbroken = run("unbroken.npz")
     taken = 0
@@ -392,11 +393,19 @@ def test_a_network_comes_to_answer_as_its_teachers_do_beside_the_labels(
 ) -> None:
     examples = Catalogue(sample)
     recipe = replace(RECIPES["reference"], epochs=15, batch_size=20, learning_rate=0.03)
-    given = "reference", recipe, examples, None, 0, backend
     said = {}
     teacher_answers = TeacherAnswers(examples, recipe, shirts_alone, tmp_path, "of shirts")
     for name, given_by in (("alone", None), ("taught", teacher_answers)):
-        network = fit.fit(*given, tmp_path / f"{name}.npz", given_by).network
+        network = fit.fit(
+            "reference",
+            recipe,
+            examples,
+            None,
+            seed=0,
+            backend=backend,
+            checkpoint_file=tmp_path / f"{name}.npz",
+            teacher_answers=given_by,
+        ).network
         logits = network.predict(sample.images[..., None], verbose=0)
         said[name] = (logits.argmax(axis=1) == 6).mean()
     assert said["alone"] < 0.3
@@ -505,8 +514,16 @@ def test_a_run_with_teachers_that_is_killed_ends_with_the_weights_of_an_unbroken
 
     def run(name: str, answer: Callable[[np.ndarray], np.ndarray]) -> fit.Fitted:
         teacher_answers = TeacherAnswers(examples, RECIPE, answer, tmp_path / name, "digest")
-        state = tmp_path / f"{name}.npz"
-        return fit.fit("residual", RECIPE, examples, None, 7, backend, state, teacher_answers)
+        return fit.fit(
+            "residual",
+            RECIPE,
+            examples,
+            None,
+            seed=7,
+            backend=backend,
+            checkpoint_file=tmp_path / f"{name}.npz",
+            teacher_answers=teacher_answers,
+        )
 
     unbroken = run("unbroken", answer)
     with pytest.raises(Killed):
@@ -559,8 +576,9 @@ def test_a_run_whose_loss_is_no_number_ends_before_it_is_kept(
     recipe = replace(RECIPE, learning_rate=1e30)
     place = tmp_path / "state.npz"
     examples = Catalogue(sample)
+    how = {"seed": 0, "backend": backend, "checkpoint_file": place}
     with pytest.raises(TrainingError, match="seed 0: the loss is no number .* epoch 1"):
-        fit.fit("residual", recipe, examples, examples, 0, backend, place)
+        fit.fit("residual", recipe, examples, examples, **how)
     assert not place.exists()
 
 
@@ -584,8 +602,9 @@ def test_a_second_process_does_not_touch_a_run_that_is_under_way(tmp_path: Path)
 def test_a_state_that_does_not_fit_is_named_with_the_way_out(
     backend: str, changed: str, how: str, sample: Dataset, tmp_path: Path
 ) -> None:
-    place, examples = tmp_path / "state.npz", Catalogue(sample)
-    fit.fit("residual", replace(RECIPE, epochs=1), examples, examples, 0, backend, place)
+    place, examples, recipe = tmp_path / "state.npz", Catalogue(sample), replace(RECIPE, epochs=1)
+    given = {"seed": 0, "backend": backend, "checkpoint_file": place}
+    fit.fit("residual", recipe, examples, examples, **given)
     state = checkpoint.load(place)
     if how == "missing":
         del state[changed]
@@ -593,7 +612,7 @@ def test_a_state_that_does_not_fit_is_named_with_the_way_out(
         state[changed] = np.zeros((7, 7), np.float32)
     checkpoint.save(place, state)
     with pytest.raises(TrainingError, match=r"(?s)state.npz is of another .* delete it"):
-        fit.fit("residual", replace(RECIPE, epochs=1), examples, examples, 0, backend, place)
+        fit.fit("residual", recipe, examples, examples, **given)
 
 
 def test_a_state_is_replaced_whole_or_not_at_all(

@@ -439,8 +439,8 @@ def test_seeds_share_no_network(
 ) -> None:
     seeds: list[int] = []
 
-    def fitted(*given: Any) -> Fitted:
-        seeds.append(given[4])
+    def fitted(*_: Any, seed: int, **__: Any) -> Fitted:
+        seeds.append(seed)
         return Fitted(ARCHITECTURES["reference"]((28, 24, 3), 11), {}, ["tensorflow"])
 
     monkeypatch.setattr(photo_fit, "fit", fitted)
@@ -448,8 +448,15 @@ def test_seeds_share_no_network(
     photos = [Photo(take(tmp_path / "a.png"), frozenset({DRESS}), "7", "a")]
     for seed in (0, 1, 2**32 - 1):
         how = PhotoFit(
-            *("reference", recipe, seed, "tensorflow", tmp_path),
-            *(CLASSES_ALONE, sample, 10, (28, 24)),
+            architecture="reference",
+            recipe=recipe,
+            seed=seed,
+            backend="tensorflow",
+            data_directory=tmp_path,
+            kinds=CLASSES_ALONE,
+            catalogue=sample,
+            shots=10,
+            size=(28, 24),
         )
         how.fitted(photos)
     assert seeds == [0, 1, 2, 3, 2**32 - 2, 2**32 - 1]
@@ -483,7 +490,8 @@ def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_pa
     def accuracies(*folders: Path) -> dict[str, float]:
         examples = Photos(read_photos(folders), (28, 28))
         state = tmp_path / f"{len(folders)}.npz"
-        network = fit("reference", RECIPE, examples, None, 0, "tensorflow", state).network
+        how = {"seed": 0, "backend": "tensorflow", "checkpoint_file": state}
+        network = fit("reference", RECIPE, examples, None, **how).network
         found = {}
         for name, photos in judged_by.items():
             pictures = Photos(photos, (28, 28)).plain(np.arange(len(photos)))
@@ -532,7 +540,9 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
 
     def train() -> tuple[Card, judge.Judged]:
         return train_on_photos(
-            *(tmp_path / "model" / "photo", [photos, corrected], tmp_path),
+            tmp_path / "model" / "photo",
+            [photos, corrected],
+            tmp_path,
             architecture="reference",
             epochs=2,
             folds=3,

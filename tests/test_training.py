@@ -405,7 +405,7 @@ def test_the_test_set_is_opened_once_and_last(
     done: list[str] = []
     load, fit, export = dataset.load, run.fit, run.export
     monkeypatch.setattr(run.dataset, "load", lambda part, *a: done.append(part) or load(part, *a))
-    monkeypatch.setattr(run, "fit", lambda *a: done.append("fit") or fit(*a))
+    monkeypatch.setattr(run, "fit", lambda *a, **k: done.append("fit") or fit(*a, **k))
     monkeypatch.setattr(run, "export", lambda *a, **k: done.append("export") or export(*a, **k))
     training.train(
         tmp_path / "m", trained.parent.parent, architecture="reference", epochs=1, validation=40

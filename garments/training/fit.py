@@ -53,6 +53,7 @@ def fit(
     recipe: Recipe,
     training: Examples,
     validation: Examples | None,
+    *,
     seed: int,
     backend: str,
     checkpoint_file: Path,
@@ -110,7 +111,12 @@ def fit(
         judged = f", validation loss {loss:.4f}, accuracy {accuracy:.2%}" if validation else ""
         log.info(
             "seed %d, epoch %d of %d: loss %.4f%s, %.0f s",
-            *(seed, epoch + 1, recipe.epochs, shown, judged, time.monotonic() - started),
+            seed,
+            epoch + 1,
+            recipe.epochs,
+            shown,
+            judged,
+            time.monotonic() - started,
         )
     return Fitted(learner.network(), history, backends)
 

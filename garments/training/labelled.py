@@ -123,7 +123,10 @@ def _tell_of_unlisted(folder: Path, listed: list[Labelled]) -> None:
     if unlisted := sorted(beside - {os.path.abspath(photo.path) for photo in listed}):
         log.warning(
             "%s has %d photos that %s does not list, which are left out, the first %s",
-            *(folder, len(unlisted), TABLE, unlisted[0]),
+            folder,
+            len(unlisted),
+            TABLE,
+            unlisted[0],
         )
 
 
@@ -139,7 +142,9 @@ def _by_class(folder: Path) -> Iterator[Labelled]:
         log.warning(
             "%s has %d photos in no folder of a class, which are left out: move each into that of "
             "its class, or list all in a %s",
-            *(folder, loose, TABLE),
+            folder,
+            loose,
+            TABLE,
         )
     for named in beside:
         if _is_no_photo(named.name) or not named.is_dir():

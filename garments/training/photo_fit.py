@@ -65,15 +65,22 @@ class PhotoFit:
         examples = Photos(photos, self.size, self.shots, self.catalogue, self.kinds)
         state = self._state(photos, seed)
         with checkpoint.locked(state):
-            found = fit(self.architecture, self.recipe, examples, None, seed, self.backend, state)
+            found = fit(
+                self.architecture,
+                self.recipe,
+                examples,
+                None,
+                seed=seed,
+                backend=self.backend,
+                checkpoint_file=state,
+            )
         weights = found.network.get_weights()
         keras.utils.clear_session()
         return weights, found.backends
 
     def _state(self, photos: Sequence[Photo], seed: int) -> Path:
         digest = trained_on(photos, self.kinds, self.catalogue, self.size, self.shots)
-        place = self.data_directory, self.architecture, self.recipe, digest, seed
-        return checkpoint_path(*place)
+        return checkpoint_path(self.data_directory, self.architecture, self.recipe, digest, seed)
 
 
 def trained_on(

@@ -130,7 +130,9 @@ def _hold_together(first: Photo, again: Photo, path: Path) -> None:
     if again.sender != first.sender and not first.is_by_nobody_known:
         log.warning(
             "%s and %s are one photo by two contributors: it counts as by %s",
-            *(path, first.path, again.sender),
+            path,
+            first.path,
+            again.sender,
         )
 
 

@@ -66,7 +66,7 @@ def train(
     dataset.check("test", data_directory, dataset_directory)
     rows = dataset.load("train", data_directory, dataset_directory)
     training, held_out = dataset.split(rows, validation, SPLIT_SEED)
-    examples = Catalogue(training), Catalogue(held_out)
+    examples, unseen = Catalogue(training), Catalogue(held_out)
     teacher_answers, versions, learnt_from = None, [], training.digest
     if teachers:
         taught_by = Teachers(teachers, rows.digest, backend)
@@ -74,21 +74,34 @@ def train(
         learnt_from = " ".join([training.digest, f"{ALTERATIONS} alterations", *versions])
         kept_in = data_directory / "training"
         told_apart = f"{learnt_from} in floats" if taught_by.in_floats else learnt_from
-        teacher_answers = TeacherAnswers(examples[0], recipe, taught_by.answer, kept_in, told_apart)
+        teacher_answers = TeacherAnswers(examples, recipe, taught_by.answer, kept_in, told_apart)
     fitted = {}
     for seed in seeds:
         state = checkpoint_path(data_directory, architecture, recipe, learnt_from, seed)
         with checkpoint.locked(state):
             fitted[seed] = fit(
-                architecture, recipe, *examples, seed, backend, state, teacher_answers
+                architecture,
+                recipe,
+                examples,
+                unseen,
+                seed=seed,
+                backend=backend,
+                checkpoint_file=state,
+                teacher_answers=teacher_answers,
             )
 
     with replacing_folder(folder) as partial:
         runs = []
         for seed, found in fitted.items():
             backends = " and ".join(sorted(set(found.backends)))
-            made = architecture, rows.digest, seed, recipe.epochs, backends
-            origin = Origin(*made, taught_by=versions)
+            origin = Origin(
+                architecture=architecture,
+                training_data_sha256=rows.digest,
+                seed=seed,
+                epochs=recipe.epochs,
+                backend=backends,
+                taught_by=versions,
+            )
             place = partial / str(seed)
             export(found.network, held_out, origin, folder.name, place, among=len(fitted))
             engine = Engine(place)
