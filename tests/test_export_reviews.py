@@ -19,7 +19,7 @@ from garments.store import Photo, Stamp, Store
 from garments.store.desk import Desk
 from garments.store.queue import rank
 from garments.store.reviews import Decision
-from garments.training.labelled import NONE
+from garments.training.labelled import NONE_OF_TEN
 from garments.training.photos import read_photos
 from tests.pictures import encoded
 from tests.test_store import answer
@@ -81,7 +81,7 @@ def test_training_reads_what_people_said(shop: Shop) -> None:
     shop.add("b.JPG", 9)
     shop.add("c.png", None, form="PNG")
     assert shop.export() == "3 photos, 0 thumbnails"
-    assert shop.labels() == [frozenset({0}), frozenset({9}), frozenset({NONE})]
+    assert shop.labels() == [frozenset({0}), frozenset({9}), frozenset({NONE_OF_TEN})]
     found = {photo.digest for photo in read_photos([shop.folder])}
     assert found == {hashlib.sha256(p.read_bytes()).hexdigest() for p in shop.photos.iterdir()}
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from garments.dataset import DatasetError
-from garments.training.labelled import NONE
+from garments.training.labelled import NONE_OF_TEN
 from garments.training.photos import as_they_came, digest_of, read_photos
 from garments.training.shown import Photos
 from tests.pictures import encoded, take, write_table
@@ -25,7 +25,7 @@ def test_a_table_tells_the_classes_and_the_sender(tmp_path: Path) -> None:
     write_table(tmp_path, ("a.png", "Shoes", "5;7;9", "7"), ("b.png", "Hat", "", "8"))
     found = {photo.path.name: photo for photo in read_photos([tmp_path])}
     assert found["a.png"].accepted == {5, 7, 9}
-    assert found["b.png"].accepted == {NONE}
+    assert found["b.png"].accepted == {NONE_OF_TEN}
     assert found["b.png"].source_label == "Hat"
     assert [found[name].sender for name in ("a.png", "b.png")] == ["7", "8"]
 

@@ -30,7 +30,7 @@ from garments.training import (
 )
 from garments.training.fit import Fitted, fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
-from garments.training.labelled import NONE
+from garments.training.labelled import NONE_OF_TEN
 from garments.training.mistakes import draw_mistakes
 from garments.training.photo_fit import PhotoFit, trained_on
 from garments.training.photo_results import PAGE, tables
@@ -94,7 +94,7 @@ def test_the_start_of_the_network_is_not_trained() -> None:
 
 LONGSLEEVE = Kind(frozenset({0, 2}), "Longsleeve")
 HOODIE = Kind(frozenset({2, 4}), "Hoodie")
-HAT = Kind(frozenset({NONE}), "Hat")
+HAT = Kind(frozenset({NONE_OF_TEN}), "Hat")
 
 
 def served(kinds: Sequence[Kind], shares: np.ndarray) -> np.ndarray:
@@ -127,7 +127,7 @@ def test_what_speaks_against_the_answer_is_parted_among_its_classes() -> None:
 
 
 def test_what_is_none_of_the_ten_takes_from_their_probabilities() -> None:
-    found = probabilities((*CLASSES_ALONE, HAT), {HAT: 0.4, NONE: 0.3, 8: 0.3})
+    found = probabilities((*CLASSES_ALONE, HAT), {HAT: 0.4, NONE_OF_TEN: 0.3, 8: 0.3})
     assert found.argmax() == 8
     assert found.sum() == pytest.approx(0.3)
 
@@ -150,7 +150,7 @@ def test_of_classes_that_are_right_the_one_said_first_is_the_answer() -> None:
 def test_whatever_is_likely_the_answer_costs_least_and_the_confidence_is_that_it_is_right() -> None:
     kinds = (*CLASSES_ALONE, LONGSLEEVE, HOODIE, HAT)
     shares = np.random.default_rng(0).dirichlet(np.full(len(kinds), 0.3), 500) + 1e-12
-    shares = shares[shares[:, [NONE, -1]].sum(axis=1) < 0.9]  # else the rest is rounded away
+    shares = shares[shares[:, [NONE_OF_TEN, -1]].sum(axis=1) < 0.9]  # else the rest is rounded away
     costs = costs_of(kinds)
     found = served(kinds, shares)
     answer = found.argmax(axis=1)
@@ -158,7 +158,7 @@ def test_whatever_is_likely_the_answer_costs_least_and_the_confidence_is_that_it
         assert row @ costs[:, named] == pytest.approx((row @ costs).min(), abs=1e-6)
     likely = (shares @ (costs < 1))[np.arange(len(shares)), answer]
     assert np.allclose(found.max(axis=1), likely, atol=1e-5)
-    none = shares[:, [NONE, -1]].sum(axis=1) / shares.sum(axis=1)
+    none = shares[:, [NONE_OF_TEN, -1]].sum(axis=1) / shares.sum(axis=1)
     assert np.allclose(found.sum(axis=1), 1 - none, atol=1e-5)
 
 
@@ -329,9 +329,9 @@ def test_whoever_asks_for_training_is_told_of_data_that_cannot_be_used(tmp_path:
 
 def test_an_answer_of_several_right_classes_is_right_if_it_is_one_of_them() -> None:
     probabilities = np.full((3, 11), 0.01, np.float32)
-    probabilities[[0, 1, 2], [7, 2, NONE]] = 0.9
+    probabilities[[0, 1, 2], [7, 2, NONE_OF_TEN]] = 0.9
     targets = np.zeros((3, 11), np.float32)
-    targets[0, [5, 7, 9]] = targets[1, 4] = targets[2, NONE] = 1
+    targets[0, [5, 7, 9]] = targets[1, 4] = targets[2, NONE_OF_TEN] = 1
     found = judge.scores(probabilities, targets, threshold=0.5)
     assert (found["count"], found["accuracy"]) == (2, 0.5)
     assert (found["accepted"], found["accepted_accuracy"]) == (1.0, 0.5)
@@ -340,7 +340,7 @@ def test_an_answer_of_several_right_classes_is_right_if_it_is_one_of_them() -> N
 
 def test_the_threshold_counts_what_is_none_of_the_ten_as_wrong() -> None:
     targets = np.zeros((1_000, 11), np.float32)
-    targets[:900, 0] = targets[900:, NONE] = 1
+    targets[:900, 0] = targets[900:, NONE_OF_TEN] = 1
     probabilities = np.zeros((1_000, 11), np.float32)
     probabilities[:900, 0], probabilities[900:, 0] = 0.9, 0.8
     judged = judge.judge(probabilities, targets, [np.arange(500), np.arange(500, 1_000)])
@@ -406,8 +406,8 @@ def test_of_a_handful_of_photos_it_is_told_before_training_that_nothing_could_be
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(24):
-        label = (DRESS, NONE)[n % 8 == 7]
-        colour, named = f"rgb(0, 0, {n})", "none" if label == NONE else "Dress"
+        label = (DRESS, NONE_OF_TEN)[n % 8 == 7]
+        colour, named = f"rgb(0, 0, {n})", "none" if label == NONE_OF_TEN else "Dress"
         take(tmp_path / "photos" / named / f"sender {n % 3}" / f"{n}.png", colour, label=label)
     shutil.copytree(PHOTO, tmp_path / "model" / "photo")
 
@@ -507,7 +507,7 @@ def test_labels_of_a_new_contributor_help_with_the_next_and_harm_no_other(tmp_pa
 
 def test_a_mistake_that_is_cut_out_is_drawn_on_white_as_the_network_saw_it(tmp_path: Path) -> None:
     Image.new("RGBA", (60, 80), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    bag, dress = (np.eye(NONE + 1)[[number]] for number in (BAG, DRESS))
+    bag, dress = (np.eye(NONE_OF_TEN + 1)[[number]] for number in (BAG, DRESS))
     judged = judge.Judged(bag, targets=dress, threshold=0.5, pooled={}, folds=[])
     photos = [Photo(tmp_path / "clear.png", frozenset({DRESS}), "7", "a")]
     draw_mistakes(judged, photos, tmp_path / "sheet.png")
@@ -524,11 +524,11 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
 ) -> None:
     monkeypatch.setitem(RECIPES, "reference", replace(RECIPES["reference"], averaged=2))
     labels = ((TROUSER, "Jeans", "1"), (TROUSER, "Slacks", "1"), (DRESS, "Gown", "3;6"))
-    labels += ((BAG, "", "8"), (NONE, "Hat", ""))
+    labels += ((BAG, "", "8"), (NONE_OF_TEN, "Hat", ""))
     rows = []
     for n in range(40):
         label, source_label, accepted = labels[n % 5]
-        colour = "grey" if label == NONE else "navy"
+        colour = "grey" if label == NONE_OF_TEN else "navy"
         on = f"rgb(255, 255, {200 + n})"  # no photo twice
         take(tmp_path / "photos" / f"{n}.png", colour, on, label)
         rows.append((f"{n}.png", source_label, accepted, f"sender {n % 6}"))
@@ -648,7 +648,7 @@ def test_what_the_catalogue_model_makes_of_photos(engine: Engine) -> None:
     folder = SHARED / "photos"
     if not folder.exists():
         pytest.skip(f"{folder} is not here")
-    photos = [photo for photo in read_photos([folder]) if NONE not in photo.accepted]
+    photos = [photo for photo in read_photos([folder]) if NONE_OF_TEN not in photo.accepted]
     arrays = [
         to_array(photo.path.read_bytes(), 28, 28, "fashion-mnist", limits=Limits())
         for photo in photos

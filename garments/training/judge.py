@@ -14,7 +14,7 @@ from garments import report
 from garments.bounds import error_bound
 from garments.dataset import LABELS
 from garments.training.calibrate import choose_threshold, told_of
-from garments.training.labelled import NONE
+from garments.training.labelled import NONE_OF_TEN
 from garments.training.learner import Floats
 
 Rows = npt.NDArray[np.intp]
@@ -138,9 +138,9 @@ def accuracy_of(probabilities: Floats, targets: Floats) -> dict[str, Any]:
 
 def _answers(probabilities: Floats, targets: Floats) -> tuple[Floats, Truths, Truths]:
     """Confidence, whether the answer is right, and whether there is a right one; all (n,)."""
-    ten = probabilities[:, :NONE]
+    ten = probabilities[:, :NONE_OF_TEN]
     right = targets[np.arange(len(ten)), ten.argmax(axis=1)] > 0
-    return ten.max(axis=1), right, targets[:, NONE] == 0
+    return ten.max(axis=1), right, targets[:, NONE_OF_TEN] == 0
 
 
 def _per_class(probabilities: Floats, targets: Floats, threshold: float) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _per_class(probabilities: Floats, targets: Floats, threshold: float) -> dict
     One of none of the ten counts as wrong only among the accepted, as in what is promised of them.
     """
     confidence, right, of_ten = _answers(probabilities, targets)
-    named = probabilities[:, :NONE].argmax(axis=1)
+    named = probabilities[:, :NONE_OF_TEN].argmax(axis=1)
     accepted = confidence >= threshold
     found = {}
     for number, label in enumerate(LABELS):

@@ -9,7 +9,7 @@ import numpy as np
 
 from garments.dataset import LABELS
 from garments.training.judge import CLASSES
-from garments.training.labelled import NONE
+from garments.training.labelled import NONE_OF_TEN
 from garments.training.learner import Floats
 from garments.training.photos import Photo
 
@@ -19,7 +19,7 @@ class Kind:
     """Items that go by one name, and for which the same classes are right."""
 
     accepted: frozenset[int]
-    """The classes that are right; NONE alone where it is none of the ten."""
+    """The classes that are right; NONE_OF_TEN alone where it is none of the ten."""
     source_label: str = ""
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class Kind:
 
 
 # What labels tell apart that are no finer than the answers.
-CLASSES_ALONE = tuple(Kind(frozenset({number})) for number in range(NONE + 1))
+CLASSES_ALONE = tuple(Kind(frozenset({number})) for number in range(NONE_OF_TEN + 1))
 
 # Of the classes that are right for an item, the one that people would say first. Knitted pullovers
 # are labelled as long sleeves; and hoodies look like these, for which a T-shirt is wrong.
@@ -83,6 +83,6 @@ def costs_of(kinds: Sequence[Kind]) -> Floats:
     costs = np.ones((len(kinds), len(LABELS)), np.float32)
     for row, kind in enumerate(kinds):
         first = SAID_FIRST.get(kind.accepted)
-        for number in kind.accepted - {NONE}:
+        for number in kind.accepted - {NONE_OF_TEN}:
             costs[row, number] = 0 if first in (number, None) else LESS_APT
     return costs

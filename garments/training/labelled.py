@@ -14,7 +14,7 @@ from pathlib import Path
 from garments.dataset import LABELS, DatasetError
 
 TABLE = "photos.csv"
-NONE = len(LABELS)
+NONE_OF_TEN = len(LABELS)
 """The number of the class that stands for none of the ten."""
 LAYOUTS = f"give a folder with {TABLE} (file,accepted,sender), or with one folder a class"
 _COLUMNS = ("file", "accepted", "sender")
@@ -56,7 +56,7 @@ def _by_table(folder: Path) -> Iterator[Labelled]:
         if not name or "\0" in name:
             raise DatasetError(f"{path}, line {line}: it names no file")
         try:
-            classes = _classes_of(accepted) if accepted else frozenset({NONE})
+            classes = _classes_of(accepted) if accepted else frozenset({NONE_OF_TEN})
         except ValueError as error:
             raise DatasetError(f"{path}, line {line}: {error}") from error
         source_label = row.get("source_label", "").strip()
@@ -208,7 +208,7 @@ def _one_spelling(sender: str) -> str:
 def _classes_of(names: str) -> frozenset[int]:
     """The classes of a list joined by semicolons."""
     classes = frozenset(map(_class_of, names.split(";")))
-    if NONE in classes and len(classes) > 1:
+    if NONE_OF_TEN in classes and len(classes) > 1:
         raise ValueError(f"{names!r} is at once a class and none of them")
     return classes
 
@@ -217,7 +217,7 @@ def _class_of(name: str) -> int:
     """The number of a class from its number or name, as a folder may spell it."""
     numbers = {str(number): number for number in range(len(LABELS))}
     names = {_plain(label): number for number, label in enumerate(LABELS)}
-    names |= {_plain(none): NONE for none in _NONE_NAMES}
+    names |= {_plain(none): NONE_OF_TEN for none in _NONE_NAMES}
     # Of a number every sign counts: -1, as other data sets call what is of no class, is no 1.
     found = numbers.get(name.strip(), names.get(_plain(name)))
     if found is None:

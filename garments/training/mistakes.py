@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from garments.preprocess import read_picture
 from garments.preprocess.photo import in_colour
 from garments.training.judge import CLASSES, Judged
-from garments.training.labelled import NONE
+from garments.training.labelled import NONE_OF_TEN
 from garments.training.photos import Photo
 from garments.training.shown import LIMITS
 
@@ -24,7 +24,7 @@ def draw_mistakes(judged: Judged, photos: Sequence[Photo], path: Path) -> None:
 
     Below each photo stand the class that was answered, how sure it was, and what is right.
     """
-    ten = judged.probabilities[:, :NONE]
+    ten = judged.probabilities[:, :NONE_OF_TEN]
     named, confidence = ten.argmax(axis=1), ten.max(axis=1)
     wrong = np.flatnonzero(judged.targets[np.arange(len(ten)), named] == 0)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:_COUNT]

@@ -31,7 +31,7 @@ from garments.training.export import (
 )
 from garments.training.judge import Judged, accuracy_of, draw, enough, judge, scores
 from garments.training.kinds import Kind, costs_of, kind_targets, kinds_of
-from garments.training.labelled import NONE
+from garments.training.labelled import NONE_OF_TEN
 from garments.training.learner import Floats
 from garments.training.mistakes import draw_mistakes
 from garments.training.photo_fit import PhotoFit
@@ -94,7 +94,7 @@ def train_on_photos(
     parts = parted(photos, folds)
     new = f"one trained on these {len(photos):,} photos"
     way_out = "give more labelled photos, together with the folders that it was trained on"
-    if not enough(sum(NONE not in photo.accepted for photo in photos)):
+    if not enough(sum(NONE_OF_TEN not in photo.accepted for photo in photos)):
         keep_what_accepts(folder, ACCEPTS_NOTHING, new, way_out)
     rows = dataset.load("train", data_directory, dataset_directory)
     catalogue, held_out = dataset.split(rows, validation, SPLIT_SEED)
@@ -187,7 +187,7 @@ def _as_served(
     scratch: Path,
 ) -> Floats:
     """What each part's model, written below `scratch`, answers for its photos: (photos, 11)."""
-    probabilities = np.empty((len(photos), NONE + 1), np.float32)
+    probabilities = np.empty((len(photos), NONE_OF_TEN + 1), np.float32)
     for number, (part, model) in enumerate(zip(parts, models, strict=True)):
         write_model(
             model, _reach(_others(photos, part), how.size, how.catalogue), scratch / str(number)

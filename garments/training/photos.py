@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from garments.dataset import DatasetError
-from garments.training.labelled import LAYOUTS, NONE, Labelled, labelled
+from garments.training.labelled import LAYOUTS, NONE_OF_TEN, Labelled, labelled
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -26,7 +26,7 @@ class Photo:
 
     path: Path
     accepted: frozenset[int]
-    """The classes that are right; NONE alone where it is none of the ten."""
+    """The classes that are right; NONE_OF_TEN alone where it is none of the ten."""
     sender: str
     """Who took it; where that is not known, its own digest."""
     digest: str
@@ -146,8 +146,8 @@ def digest_of(photos: Sequence[Photo]) -> str:
 
 
 def targets_of(photos: Sequence[Photo]) -> npt.NDArray[np.float32]:
-    """Which classes are right for each photo, NONE among them: ones and zeros (n, classes + 1)."""
-    targets = np.zeros((len(photos), NONE + 1), np.float32)
+    """Which classes are right for each photo, none of the ten the last: ones and zeros (n, 11)."""
+    targets = np.zeros((len(photos), NONE_OF_TEN + 1), np.float32)
     for row, photo in enumerate(photos):
         targets[row, list(photo.accepted)] = 1
     return targets
