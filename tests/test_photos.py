@@ -23,6 +23,7 @@ from garments.training import (
     TrainingError,
     carry_out,
     judge,
+    out_of_fold,
     photo_fit,
     photo_run,
     pretrained,
@@ -32,9 +33,9 @@ from garments.training.fit import Fitted, fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
 from garments.training.labelled import NONE_OF_TEN
 from garments.training.mistakes import draw_mistakes
+from garments.training.out_of_fold import grouped_folds
 from garments.training.photo_fit import PhotoFit, trained_on
 from garments.training.photo_results import PAGE, tables
-from garments.training.photo_run import parted
 from garments.training.photos import Photo, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, check_photos
@@ -366,19 +367,19 @@ def test_few_photos_have_nothing_accepted_and_a_card_that_says_so() -> None:
 
 def test_no_contributor_is_in_two_folds() -> None:
     photos = [Photo(Path(), frozenset({n % 3}), str(n % 7), str(n)) for n in range(70)]
-    parts = parted(photos, 3)
+    parts = grouped_folds(photos, 3)
     assert sorted(np.concatenate(parts)) == list(range(70))
     senders = [{photos[row].sender for row in part} for part in parts]
     assert sum(map(len, senders)) == 7
-    assert len(parted([photo for photo in photos if photo.sender in "12"], 3)) == 2
+    assert len(grouped_folds([photo for photo in photos if photo.sender in "12"], 3)) == 2
 
 
 def test_what_cannot_be_parted_is_told_with_the_way_out() -> None:
     photos = [Photo(Path(), frozenset({n}), str(n), str(n)) for n in range(6)]
     with pytest.raises(TrainingError, match="photos of at least two people are needed"):
-        parted(photos[:1] * 5, 3)
+        grouped_folds(photos[:1] * 5, 3)
     with pytest.raises(TrainingError, match="no class has 3 photos, .*: give more photos"):
-        parted(photos, 3)
+        grouped_folds(photos, 3)
 
 
 def test_it_is_told_of_how_many_photos_nobody_knows_who_took_them(
@@ -387,7 +388,7 @@ def test_it_is_told_of_how_many_photos_nobody_knows_who_took_them(
     for name in "abcd":
         take(tmp_path / "Dress" / f"{name}.png")
         take(tmp_path / "Bag" / "anna" / f"{name}{name}.png", label=BAG)
-    parted(read_photos([tmp_path]), 3)
+    grouped_folds(read_photos([tmp_path]), 3)
     assert "of 4 photos it is not known who took them" in caplog.text
 
 
@@ -576,16 +577,16 @@ def test_a_run_on_photos_leaves_a_model_that_is_served(
     assert np.allclose(kernel, np.mean(ended, axis=0), atol=1e-6)
 
     reached: list[set[str]] = []
-    reach = photo_run._reach
+    representative = out_of_fold.representative
 
     def reaching(photos: Sequence[Photo], *rest: Any) -> np.ndarray:
         reached.append({photo.sender for photo in photos})
-        return reach(photos, *rest)
+        return representative(photos, *rest)
 
     def undrawn(*_: object) -> None:
         raise FileNotFoundError(2, "No such file", "0.png")
 
-    monkeypatch.setattr(photo_run, "_reach", reaching)
+    monkeypatch.setattr(out_of_fold, "representative", reaching)
     monkeypatch.setattr(photo_run, "draw_mistakes", undrawn)
     again, _ = train()
     assert again == card
