@@ -82,8 +82,8 @@ def _residual_block(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
     return layers.ReLU()(layers.Add()([x, change]))
 
 
-# Of EfficientNet-Lite0: how often a block is repeated, side of its depthwise kernel, stride of the
-# first, how many times wider it is inside than its input, and its channels.
+# The stages of EfficientNet-Lite0: how often a block is repeated, side of its depthwise kernel,
+# stride of the first, how many times wider it is inside than its input, and its channels.
 _LITE0 = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),

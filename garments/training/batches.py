@@ -26,7 +26,7 @@ class Examples(Protocol):
     """Labelled pictures that a network learns from or is judged by."""
 
     shape: tuple[int, int, int]
-    """Of a picture: height, width, channels."""
+    """Height, width and channels of a picture."""
     targets: Floats
     """Which outputs of a network are right for each picture: ones and zeros (n, outputs)."""
 

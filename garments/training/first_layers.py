@@ -128,7 +128,7 @@ def take_several(graph: onnx.GraphProto) -> None:
 
 
 def _laid_out(kernel: Numbers) -> Numbers:
-    """Of (out, channels, 3, 3) one of (columns · out, pixels · channels, 3, 2).
+    """A `kernel` (out, channels, 3, 3) as (columns · out, pixels · channels, 3, 2).
 
     It reaches from four pixels to the four after these, and is 0 where it does not reach.
     """

@@ -32,8 +32,9 @@ class Judged:
     """Answers for photos by networks that were trained on other contributors' photos."""
 
     probabilities: Floats
-    """Of the ten, as they are served, and of none of them (n, 11)."""
+    """Those of the ten, as they are served, and that of none of them (n, 11)."""
     targets: Floats
+    """Ones for what is right, zeros for the rest (n, 11)."""
     threshold: float
     pooled: dict[str, Any]
     """Scores over all photos; rates run from 0 to 1."""
@@ -81,7 +82,8 @@ class Judged:
     def confusion(self) -> list[list[int]]:
         """True class (rows), likeliest of all eleven (columns).
 
-        Of several right classes the predicted one counts as the true one, else the likeliest.
+        The predicted class counts as the true one where it is among the right ones, else the
+        likeliest of these.
         """
         predicted = self.probabilities.argmax(axis=1)
         truth = np.where(self.targets > 0, self.probabilities, -1).argmax(axis=1)
@@ -144,10 +146,11 @@ def _answers(probabilities: Floats, targets: Floats) -> tuple[Floats, Truths, Tr
 
 
 def _per_class(probabilities: Floats, targets: Floats, threshold: float) -> dict[str, Any]:
-    """Of each class: its photos, how many are answered rightly and accepted, and of the answers
-    that name it how many are right. A photo of several classes counts for each of them.
+    """The scores of each class by its label: how many photos are of it, the share of these that is
+    answered rightly and that is accepted, and how many of the answers that name it are right.
 
-    One of none of the ten counts as wrong only among the accepted, as in what is promised of them.
+    A photo of several classes counts for each of them. One of none of the ten counts as wrong only
+    among the accepted, as in what is promised of them.
     """
     confidence, right, of_ten = _answers(probabilities, targets)
     named = probabilities[:, :NONE_OF_TEN].argmax(axis=1)

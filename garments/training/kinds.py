@@ -35,7 +35,7 @@ class Kind:
 # What labels tell apart that are no finer than the answers.
 CLASSES_ALONE = tuple(Kind(frozenset({number})) for number in range(NONE_OF_TEN + 1))
 
-# Of the classes that are right for an item, the one that people would say first. Knitted pullovers
+# The class that people would say first, by those that are right for an item. Knitted pullovers
 # are labelled as long sleeves; and hoodies look like these, for which a T-shirt is wrong.
 SAID_FIRST = {frozenset({0, 2}): 2}
 LESS_APT = 0.1

@@ -218,7 +218,7 @@ def _class_of(name: str) -> int:
     numbers = {str(number): number for number in range(len(LABELS))}
     names = {_plain(label): number for number, label in enumerate(LABELS)}
     names |= {_plain(none): NONE_OF_TEN for none in _NONE_NAMES}
-    # Of a number every sign counts: -1, as other data sets call what is of no class, is no 1.
+    # Every sign of a number counts: -1, as other data sets call what is of no class, is no 1.
     found = numbers.get(name.strip(), names.get(_plain(name)))
     if found is None:
         known = ", ".join([*LABELS, _NONE_NAMES[0]])

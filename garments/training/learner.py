@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float32]
 State = dict[str, npt.NDArray[np.generic]]
 
 MOMENTUM = 0.9  # Nesterov's, for every weight
-# Of the running mean of squared gradients, and what keeps its root off zero: Loshchilov and
+# AdamW's decay of the mean of squared gradients, and what keeps its root off zero: Loshchilov and
 # Hutter, "Decoupled weight decay regularization", arXiv 1711.05101.
 SQUARES, LEAST_ROOT = 0.999, 1e-8
 AT_ONCE = 500  # pictures that a network answers for in one go when it is judged
@@ -51,7 +51,10 @@ class Learner(Protocol):
         """All that the next step depends on, by name; weights are laid out as in Keras."""
 
     def restore(self, state: State) -> None:
-        """Go back to a `state` of this network, whichever backend gave it."""
+        """Go back to a `state` of this network, whichever backend gave it.
+
+        Raises KeyError, ValueError or RuntimeError for a state of another network.
+        """
 
     def network(self) -> keras.Model:
         """The Keras network with the weights as they are now."""

@@ -107,7 +107,7 @@ def _photo(row: Labelled, digest: str, content: str, known: Photo | None) -> Pho
         photo = Photo(row.path, row.accepted, row.sender or digest, digest, row.source_label)
         return photo if content == digest else replace(photo, content=content)
     again = _relabelled(known, row)
-    # Of a small copy the file that was there before may be better.
+    # A small copy may be worse than the file that was there before.
     return replace(again, path=row.path, content="") if content == digest else again
 
 

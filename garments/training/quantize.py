@@ -88,8 +88,8 @@ def _rewritten(path: Path) -> tuple[list[str], dict[str, list[dict[str, Any]]]]:
         in_floats, steps = [], {pixels.tensor: [{"quant_type": QuantType.QUInt8, **step}]}
     else:
         first_layers.fold_factor(model.graph)
-        # Of the one channel of Fashion-MNIST there is so little to add up that integers take
-        # twice as long.
+        # The one channel of Fashion-MNIST has so little to add up that integers take twice as
+        # long.
         in_floats, steps = [first_layers.first_convolution(model.graph).name], {}
     onnx.save(model, path)
     return in_floats, steps

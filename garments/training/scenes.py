@@ -12,7 +12,8 @@ from garments.training.learner import Floats
 
 Size = tuple[int, int]  # height and width
 
-# Of a photo, at most or in standard deviations; a person still names the item with ease.
+# How a photo is altered, at most or in standard deviations; a person still names the item with
+# ease.
 ZOOM = (-0.15, 0.15)  # logarithm of what is seen, of the picture's own extent
 STRETCH = 0.1  # logarithm
 TURN = 8.0  # degrees, standard deviation

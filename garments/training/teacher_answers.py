@@ -20,7 +20,7 @@ from garments.training.recipe import Recipe
 from garments.training_request import TrainingError
 
 ALTERATIONS = 64
-"""Of each picture; after so many epochs they come again."""
+"""How often each picture is altered; after so many epochs the same come again."""
 _AT_ONCE = 1_000  # pictures that are altered together
 
 log = logging.getLogger(__name__)

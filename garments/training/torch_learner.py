@@ -224,7 +224,7 @@ class TorchLearner:
     def _from_keras(self, path: str, values: npt.NDArray[np.generic]) -> Tensor:
         """Keras keeps a kernel as (height, width, in, out), PyTorch as (out, in, …).
 
-        Of a depthwise one they have (height, width, in, 1) and (in, 1, …).
+        Depthwise kernels are (height, width, in, 1) and (in, 1, …).
         """
         tensor = torch.from_numpy(np.array(values))
         if tensor.ndim < 4:
