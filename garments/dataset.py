@@ -254,7 +254,10 @@ def _is_whole(cell: str, limit: int) -> bool:
 
 
 def split(dataset: Dataset, validation: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Shuffle by `seed` and part into (to fit, `validation` held out)."""
+    """Shuffle by `seed` and part into (to fit, `validation` rows held out).
+
+    Raises DatasetError where either part would be empty.
+    """
     if not 0 < validation < len(dataset):
         raise DatasetError(
             f"{validation} rows for validation cannot be held out of {len(dataset)}: "

@@ -74,7 +74,10 @@ def plot_learning_curves(history: Mapping[str, Sequence[float]], path: Path) -> 
 def plot_reliability(
     confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], path: Path, bins: int = 15
 ) -> None:
-    """Draw how often answers of each confidence were right, and how many there were of them."""
+    """Draw how often answers of each confidence were right, and how many there were of them.
+
+    Takes the `confidence` (n,) of each answer, and whether it was `right` (n,).
+    """
     place = bins_of(confidence, bins)
     counts = np.bincount(place, minlength=bins)
     filled = counts > 0
@@ -111,7 +114,8 @@ def plot_coverage(
 ) -> None:
     """Draw the error among the surest answers against how many are accepted.
 
-    `most` is the share of wrong ones that the threshold was to keep.
+    Takes the `confidence` (n,) of each answer, and whether it was `right` (n,). `most` is the share
+    of wrong ones that the threshold was to keep.
     """
     order = np.argsort(-confidence, kind="stable")
     accepted = np.arange(1, len(order) + 1) / len(order)

@@ -73,8 +73,8 @@ def expected_calibration_error(
 ) -> float:
     """Mean gap between confidence and accuracy over equally wide bins, weighted by count.
 
-    Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
-    binning", AAAI 2015.
+    Takes the `confidence` (n,) of each answer, and whether it was `right` (n,). Naeini, Cooper and
+    Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
     """
     gaps = np.bincount(bins_of(confidence, bins), confidence - right, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))

@@ -75,7 +75,10 @@ def _as_by_camera(images: Pictures, random: np.random.Generator) -> Pictures:
 
 
 def warped(images: Pictures, degrees: Floats, zoom: Floats) -> Floats:
-    """Turn and enlarge about the centre, between pixels by bilinear interpolation."""
+    """Turn and enlarge about the centre, between pixels by bilinear interpolation.
+
+    Each picture has its own `degrees` and `zoom`, both (n, 1, 1).
+    """
     count, height, width = images.shape
     y = np.arange(height, dtype=np.float32)[:, None] - (height - 1) / 2
     x = np.arange(width, dtype=np.float32) - (width - 1) / 2

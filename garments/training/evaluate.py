@@ -23,8 +23,11 @@ class Answers:
     """What a model says of labelled pictures; everything has a row a picture."""
 
     labels: npt.NDArray[np.uint8]
+    """(n,)"""
     probabilities: npt.NDArray[np.float32]
+    """(n, classes)"""
     accepted: npt.NDArray[np.bool_]
+    """Which need no look: (n,)."""
 
     @property
     def predicted(self) -> npt.NDArray[np.intp]:

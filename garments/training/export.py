@@ -71,6 +71,8 @@ def export(
 
     What is served is the network in integers, so that chooses the threshold and gives the golden
     answer. The card has no scores yet: it is the folder that is scored, as it will be served.
+    Raises OSError where something cannot be written, and EngineError where what is written cannot
+    be loaded.
     """
     pictures = validation.images[..., None]
     logits = network.predict(pictures, batch_size=AT_ONCE, verbose=0)
