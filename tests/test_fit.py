@@ -690,6 +690,22 @@ def test_only_the_same_run_goes_on_from_a_state(tmp_path: Path) -> None:
     assert len(names) == 5
 
 
+def test_what_a_state_is_called_does_not_change_unless_its_run_does(tmp_path: Path) -> None:
+    recipe = Recipe(
+        epochs=2,
+        batch_size=64,
+        learning_rate=0.1,
+        weight_decay=0.0005,
+        muon_learning_rate=0.01,
+        shift=2,
+        cutout=8,
+        camera=0.25,
+        pruned=0.5,
+    )
+    path = checkpoint.checkpoint_path(tmp_path, "residual", recipe, "digest", 0)
+    assert path.name == "residual-seed-0-ae3768262352.npz"
+
+
 @pytest.mark.long
 def test_a_run_that_is_killed_for_real_ends_with_the_same_model(
     sample: Dataset, tmp_path: Path

@@ -20,6 +20,8 @@ from garments.training_request import TrainingError
 
 # To be raised when a change to the code makes another network of the same recipe.
 _EDITION = 3
+# What fields of a recipe are called in the names of states: other names would begin runs anew.
+_FIELDS = {"learning_rate": "rate", "muon_learning_rate": "muon_rate", "bfloat16": "half"}
 
 
 def checkpoint_path(
@@ -30,7 +32,8 @@ def checkpoint_path(
     `digest` is of what is learnt from: the rows and the teachers.
     """
     # How many networks are averaged makes no difference to any of them.
-    own = {name: value for name, value in asdict(recipe).items() if name != "averaged"}
+    fields = asdict(recipe).items()
+    own = {_FIELDS.get(name, name): value for name, value in fields if name != "averaged"}
     mark = fingerprint(architecture, own, digest, seed)
     return folder / "training" / f"{architecture}-seed-{seed}-{mark}.npz"
 
