@@ -113,6 +113,13 @@ def test_the_bootstrap_interval_of_a_mean_is_the_textbook_one() -> None:
     assert least < values.mean() < most
 
 
+def test_the_bootstrap_interval_of_one_row_is_that_row() -> None:
+    assert report.bootstrap_interval(lambda column: float(column.mean()), np.array([0.25])) == [
+        0.25,
+        0.25,
+    ]
+
+
 def test_mcnemar_counts_the_pictures_that_only_one_model_got_right() -> None:
     right = np.array([True] * 12 + [False] * 2 + [True] * 86)
     other = np.array([False] * 12 + [True] * 2 + [True] * 86)

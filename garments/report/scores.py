@@ -90,8 +90,10 @@ def bootstrap_interval(statistic: Callable[..., float], *columns: npt.NDArray[An
 
     Davison and Hinkley, "Bootstrap methods and their application", 1997, section 5.2. It takes
     off what resampling adds to statistics such as a calibration error, which noise only raises.
-    The columns (n,) have two rows or more. Always the same for the same columns.
+    Takes columns (n,). Always the same for the same columns, and as narrow as can be for one row.
     """
+    if len(columns[0]) == 1:
+        return [statistic(*columns)] * 2
     found = bootstrap(
         columns,
         statistic,
