@@ -46,7 +46,7 @@ train-photos: .photos torch
 	$(BIN)/python train_model.py --photos $(PHOTOS) --backend torch
 
 .photos:
-	@[ -n "$(PHOTOS)" ] || { echo "name the folders: make train-photos PHOTOS='DIR Data/shoes'"; exit 2; }
+	@$(if $(PHOTOS),:,echo "name the folders: make train-photos PHOTOS='DIR Data/shoes'"; exit 2)
 
 train-quick: $(VENV)/.everything
 	$(BIN)/python train_model.py --quick --name quick
