@@ -10,7 +10,7 @@ from garments.store import Store
 
 @dataclass
 class Night:
-    """One run over a directory; `model` and the counts are as of now.
+    """One run over a directory; `model` is as of now.
 
     `model` names all models that the service chooses from: an answer counts as long as these are
     the same, whichever of them gave it.
