@@ -1,4 +1,4 @@
-"""Pictures that the tests draw themselves."""
+"""Pictures that the tests draw themselves, and what the preprocessing makes of them."""
 
 import csv
 import io
@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pillow_heif
+import pytest
 from PIL import Image, ImageDraw, ImageOps
+
+from garments.preprocess import BadImage, Limits, to_array
 
 pillow_heif.register_heif_opener()
 
@@ -32,6 +35,18 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
+
+
+def shaped(data: bytes, **limits: int) -> npt.NDArray[np.uint8]:
+    """A picture's file as the network for small pictures takes it."""
+    return to_array(data, 28, 28, "fashion-mnist", limits=Limits(**limits))
+
+
+def refusal(data: bytes, **limits: int) -> str:
+    """The code with which a file is refused."""
+    with pytest.raises(BadImage) as caught:
+        shaped(data, **limits)
+    return caught.value.code
 
 
 def catalogue_shot(item: npt.NDArray[np.uint8], colour: str = "white") -> Image.Image:

@@ -12,24 +12,13 @@ import pytest
 from PIL import ExifTags, Image
 
 from garments.engine import Engine
-from garments.preprocess import BadImage, Limits, picture, to_array
+from garments.preprocess import BadImage, picture
 from garments.preprocess.frames import count_frames
 from garments.preprocess.scans import count_scans
 from garments.preprocess.size import size_of
 from tests import hostile
 from tests.conftest import PROJECT
-from tests.pictures import encoded, turned
-
-
-def shaped(data: bytes, **limits: int) -> np.ndarray:
-    return to_array(data, 28, 28, "fashion-mnist", limits=Limits(**limits))
-
-
-def refusal(data: bytes, **limits: int) -> str:
-    with pytest.raises(BadImage) as caught:
-        shaped(data, **limits)
-    return caught.value.code
-
+from tests.pictures import encoded, refusal, shaped, turned
 
 # What is refused before it is decoded
 

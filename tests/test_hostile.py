@@ -15,12 +15,12 @@ import pytest
 import requests
 from PIL import Image
 
-from garments.preprocess import BadImage, Limits, to_array
+from garments.preprocess import BadImage
 from garments.web.problems import PROBLEMS
 from garments.web.security_headers import HEADERS
 from tests import hostile
 from tests.conftest import SHARED, serving
-from tests.pictures import encoded
+from tests.pictures import encoded, shaped
 from tests.test_server import children
 
 File = tuple[str, bytes]
@@ -135,7 +135,7 @@ def test_decoding_hostile_files_leaves_nothing_in_memory() -> None:
     def decode_all() -> float:
         for _, data in files:
             with suppress(BadImage):
-                to_array(data, 28, 28, "fashion-mnist", limits=Limits())
+                shaped(data)
         return held(os.getpid())
 
     files = corpus()

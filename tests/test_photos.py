@@ -41,7 +41,7 @@ from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, check_photos
 from garments.training_request import Request
 from tests.conftest import PROJECT, SHARED
-from tests.pictures import BAG, DRESS, TROUSER, take, write_table
+from tests.pictures import BAG, DRESS, TROUSER, shaped, take, write_table
 
 pytestmark = pytest.mark.slow
 
@@ -650,10 +650,7 @@ def test_what_the_catalogue_model_makes_of_photos(engine: Engine) -> None:
     if not folder.exists():
         pytest.skip(f"{folder} is not here")
     photos = [photo for photo in read_photos([folder]) if NONE_OF_TEN not in photo.accepted]
-    arrays = [
-        to_array(photo.path.read_bytes(), 28, 28, "fashion-mnist", limits=Limits())
-        for photo in photos
-    ]
+    arrays = [shaped(photo.path.read_bytes()) for photo in photos]
     named = engine.probabilities(np.stack(arrays)).argmax(axis=1)
     right = targets_of(photos)[np.arange(len(photos)), named].mean()
     print(f"\nthe Fashion-MNIST model is right on {right:.1%} of {len(photos):,} photos")
