@@ -19,7 +19,7 @@ from garments.settings import Settings
 from garments.web import create_app
 from garments.web.problems import PROBLEMS
 from tests import hostile
-from tests.conftest import MODEL, SHARED
+from tests.conftest import MODEL
 
 PATHS = (
     "/predict",
@@ -86,9 +86,8 @@ def check_request(client: FlaskClient, data: bytes) -> None:
 
 def picture_seeds() -> list[bytes]:
     """Files to start from: the tests' own, and the corpus where it is."""
-    own = [*hostile.readable().values(), *(data for data, _ in hostile.refused().values())]
-    corpus = [path for path in (SHARED / "corpus").rglob("*") if path.is_file()]
-    return own + [path.read_bytes() for path in corpus if path.stat().st_size < 100_000]
+    small = [path for path in hostile.corpus() if path.stat().st_size < 100_000]
+    return [*hostile.own().values(), *(path.read_bytes() for path in small)]
 
 
 def request_seeds() -> list[bytes]:

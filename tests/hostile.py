@@ -1,13 +1,15 @@
-"""A small set of odd and hostile files that the tests make themselves, so it is always there."""
+"""Odd and hostile files: some that the tests make themselves, and a corpus where there is one."""
 
 import base64
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from tests.conftest import IMAGES
+from tests.conftest import IMAGES, SHARED
 from tests.pictures import catalogue_shot, encoded, turned
 
 BOOT = (IMAGES / "image_0_label_9.png").read_bytes()
@@ -238,3 +240,19 @@ def refused() -> dict[str, tuple[bytes, str]]:
         "archive.png": (b"PK\x03\x04" + bytes(100), "unsupported_type"),
         "program.jpg": (b"\x7fELF" + bytes(100), "unsupported_type"),
     }
+
+
+def own() -> dict[str, bytes]:
+    """All of these files, whatever is to become of them."""
+    return readable() | {name: data for name, (data, _) in refused().items()}
+
+
+def corpus() -> list[Path]:
+    """Files that others found to be hostile, where they are beside the project."""
+    files = sorted(path for path in (SHARED / "corpus").rglob("*") if path.name != "SOURCES.md")
+    return [path for path in files if path.is_file()]
+
+
+needs_corpus = pytest.mark.skipif(
+    not corpus(), reason="the corpus of hostile files is not beside the project"
+)

@@ -57,10 +57,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cluster") / "photos"
     folder.mkdir()
     contents = {path.name.encode(): path.read_bytes() for path in hundred()}
-    contents |= {name.encode(): data for name, data in hostile.readable().items()}
-    contents |= {name.encode(): data for name, (data, _) in hostile.refused().items()}
-    boot = (IMAGES / "image_0_label_9.png").read_bytes()
-    for name, data in (contents | dict.fromkeys(ODD_NAMES, boot)).items():
+    contents |= {name.encode(): data for name, data in hostile.own().items()}
+    for name, data in (contents | dict.fromkeys(ODD_NAMES, hostile.BOOT)).items():
         path = os.path.join(os.fsencode(folder), name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:

@@ -19,16 +19,11 @@ from garments.preprocess import BadImage
 from garments.web.problems import PROBLEMS
 from garments.web.security_headers import HEADERS
 from tests import hostile
-from tests.conftest import SHARED, serving
+from tests.conftest import serving
 from tests.pictures import encoded, shaped
 from tests.test_server import children
 
 File = tuple[str, bytes]
-CORPUS = SHARED / "corpus"
-OWN: list[File] = [
-    *hostile.readable().items(),
-    *((name, data) for name, (data, _) in hostile.refused().items()),
-]
 
 
 class Service(NamedTuple):
@@ -43,11 +38,12 @@ def live(models: Path) -> Iterator[Service]:
         yield Service(url, process.pid)
 
 
+def own() -> list[File]:
+    return [*hostile.own().items()]
+
+
 def corpus() -> list[File]:
-    if not CORPUS.exists():
-        pytest.skip("the corpus of hostile files is not beside the project")
-    files = sorted(path for path in CORPUS.rglob("*") if path.name != "SOURCES.md")
-    return [(path.name, path.read_bytes()) for path in files if path.is_file()]
+    return [(path.name, path.read_bytes()) for path in hostile.corpus()]
 
 
 def memory(service: Service) -> float:
@@ -113,22 +109,16 @@ def send_mixed(url: str, files: Sequence[File], session: requests.Session) -> No
 # Threats
 
 
+@pytest.mark.parametrize("files", [own, pytest.param(corpus, marks=hostile.needs_corpus)])
 @pytest.mark.parametrize("send", [send_alone, send_mixed])
-def test_no_file_of_our_own_fails_the_service_or_harms_another(send, live: Service) -> None:
+def test_no_file_fails_the_service_or_harms_another(send, files, live: Service) -> None:
     before = children(live.pid)
     with requests.Session() as session:
-        send(live.url, OWN, session)
+        send(live.url, files(), session)
     assert children(live.pid) == before
 
 
-@pytest.mark.parametrize("send", [send_alone, send_mixed])
-def test_no_file_of_the_corpus_fails_the_service_or_harms_another(send, live: Service) -> None:
-    before = children(live.pid)
-    with requests.Session() as session:
-        send(live.url, corpus(), session)
-    assert children(live.pid) == before
-
-
+@hostile.needs_corpus
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 @pytest.mark.filterwarnings("ignore")
 def test_decoding_hostile_files_leaves_nothing_in_memory() -> None:
@@ -146,6 +136,7 @@ def test_decoding_hostile_files_leaves_nothing_in_memory() -> None:
 
 @pytest.mark.long
 @pytest.mark.slow
+@hostile.needs_corpus
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_memory_stays_flat_while_hostile_files_are_served(live: Service) -> None:
     """It still grows in the first rounds: each of two dozen threads keeps what it once needed."""

@@ -19,7 +19,7 @@ from garments.settings import Settings
 from garments.web import create_app
 from garments.web.inference_protocol import OUTPUTS
 from garments.web.lifecycle import Lifecycle
-from tests.hostile import BOOT, ITEM
+from tests.hostile import BOOT, ITEM, text
 
 MODEL = "fashion-mnist"
 INFER = f"/v2/models/{MODEL}/infer"
@@ -136,7 +136,7 @@ def test_data_may_be_nested(client: FlaskClient) -> None:
 
 
 def test_files_may_stand_in_a_column(client: FlaskClient) -> None:
-    column = [[base64.b64encode(BOOT).decode()]] * 2
+    column = [[text(BOOT)]] * 2
     given = {"name": "images", "datatype": "BYTES", "shape": [2, 1], "data": column}
     found = {one["name"]: one["data"] for one in post(client, given).json["outputs"]}
     assert found["label"] == ["Ankle boot"] * 2
@@ -236,8 +236,8 @@ def test_as_many_files_as_a_request_may_have_are_no_swelling(
     [
         ({"data": ["*"]}, 400),
         ({"data": [7]}, 400),
-        ({"data": [base64.b64encode(b"x").decode()]}, 415),
-        ({"data": [base64.b64encode(BOOT[:100]).decode()]}, 422),
+        ({"data": [text(b"x")]}, 415),
+        ({"data": [text(BOOT[:100])]}, 422),
         ({"data": [""]}, 422),
         ({"data": []}, 400),
         ({"shape": [2]}, 400),

@@ -19,9 +19,8 @@ from garments.morning.drift import THRESHOLD, Shift, shift
 from garments.morning.homogeneity import _missed
 from garments.morning.moved import Moved
 from garments.morning.page import Photo, Summary, Tally, render
+from tests.hostile import BOOT as PNG
 
-IMAGES = Path(__file__).parent.parent / "images"
-PNG = (IMAGES / "image_0_label_9.png").read_bytes()
 JPEG = b"\xff\xd8\xff\xe0 and so on"
 MIX = np.array([0.14, 0.12, 0.11, 0.1, 0.09, 0.09, 0.12, 0.1, 0.08, 0.05])
 SURE = np.linspace(0.1, 1, 20) ** 6 / (np.linspace(0.1, 1, 20) ** 6).sum()

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 from garments.dataset import Dataset
 from garments.engine import Engine
 from garments.preprocess import BadImage, Limits, to_array
+from tests import hostile
 from tests.conftest import IMAGES, SHARED
 from tests.pictures import (
     as_jpeg,
@@ -366,15 +367,10 @@ def test_a_damaged_file_is_read_or_refused_and_never_more(
         assert shaped(bytes(data[: max(length, 1)])).shape == (28, 28, 1)
 
 
-def corpus() -> list[object]:
-    files = sorted(path for path in (SHARED / "corpus").rglob("*") if path.name != "SOURCES.md")
-    return [path for path in files if path.is_file()]
-
-
-@pytest.mark.skipif(not corpus(), reason="the corpus of hostile files is not beside the project")
+@hostile.needs_corpus
 @pytest.mark.filterwarnings("ignore")
 def test_every_hostile_file_is_read_or_refused_in_under_a_second() -> None:
-    for path in corpus():
+    for path in hostile.corpus():
         started = time.thread_time()
         with suppress(BadImage):
             assert shaped(path.read_bytes()).shape == (28, 28, 1)

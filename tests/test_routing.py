@@ -24,11 +24,11 @@ from garments.web.deadline import UNTIL
 from tests import fake_service as fake
 from tests.conftest import IMAGES, MODEL, PROJECT, serving
 from tests.fake_service import fake_service
+from tests.hostile import BOOT, text
 from tests.pictures import as_jpeg, encoded
-from tests.test_web import as_json, assert_problem, form, text
+from tests.test_web import as_json, assert_problem, form
 
 PHOTO = PROJECT / "model" / "photo"
-BOOT = (IMAGES / "image_0_label_9.png").read_bytes()
 
 
 @pytest.fixture

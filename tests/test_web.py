@@ -22,6 +22,7 @@ from garments.web.models import Models, read_folders
 from garments.web.problems import PROBLEMS
 from garments.web.uploads import BODY
 from tests.conftest import IMAGES, MODEL
+from tests.hostile import text
 from tests.pictures import encoded
 
 MakeClient = Callable[..., FlaskClient]
@@ -41,10 +42,6 @@ def form(*files: tuple[str, bytes, str]) -> dict[str, object]:
 
 def as_json(*images: object) -> dict[str, object]:
     return {"json": {"images": list(images)}}
-
-
-def text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def assert_problem(response: TestResponse, status: int, code: str) -> str:
@@ -323,7 +320,7 @@ def test_top_out_of_range_is_malformed(top: str, client: FlaskClient, boot: byte
 def test_a_parameter_in_the_body_is_refused_and_told_where_it_goes(
     name: str, client: FlaskClient, boot: bytes
 ) -> None:
-    given = {"images": [base64.b64encode(boot).decode()], name: "1"}
+    given = {"images": [text(boot)], name: "1"}
     told = f"{name} goes into the address, as ?{name}=…"
     assert assert_problem(client.post("/predict", json=given), 400, "malformed_request") == told
     form = {"a": (io.BytesIO(boot), "a.png"), name: "1"}
