@@ -139,6 +139,14 @@ def script(
     )
 
 
+def until(condition: Callable[[], object], within: float = 20, every: float = 0.01) -> None:
+    """Return as soon as the condition holds; fail where it does not for so many seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come to that"
+        time.sleep(every)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

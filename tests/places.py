@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from garments.store import Database, Store, StoreError
 from garments.store.queue import Queue
 from garments.store.reviews import Decision, Reviews
 from tests import fake_service as fake
+from tests.conftest import until
 
 
 class Place:
@@ -150,8 +150,7 @@ def growing(path: Path) -> Iterator[None]:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        while path.stat().st_size == before:
-            time.sleep(0.01)
+        until(lambda: path.stat().st_size > before)
         yield
     finally:
         stopped.set()

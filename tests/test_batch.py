@@ -32,7 +32,7 @@ from garments.predictions import read_predictions
 from garments.settings import Settings
 from garments.store import Known, Stamp
 from tests import fake_service as fake
-from tests.conftest import PROJECT, free_port, script
+from tests.conftest import PROJECT, free_port, script, until
 from tests.fake_service import fake_service
 
 
@@ -740,25 +740,18 @@ def test_a_service_that_answers_for_nothing_is_not_sent_halves(photos: Path) -> 
 def test_a_night_leaves_no_thread_and_no_connection_behind(photos: Path) -> None:
     with fake_service() as service:
         night(photos, service.url, batch_size=1)
-        assert_soon(lambda: service.open_connections == 0)
-    assert_soon(lambda: not posting_threads())
+        until(lambda: service.open_connections == 0, within=2)
+    until(lambda: not posting_threads(), within=2)
 
 
 def test_a_lost_night_leaves_no_thread_behind(photos: Path) -> None:
     with fake_service([fake.status(404)]) as service, pytest.raises(batch.UsageError):
         night(photos, service.url, batch_size=1)
-    assert_soon(lambda: not posting_threads())
+    until(lambda: not posting_threads(), within=2)
 
 
 def posting_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("post")]
-
-
-def assert_soon(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 2
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # The script

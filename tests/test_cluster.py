@@ -34,7 +34,7 @@ from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.store import Busy, Stamp
 from tests import hostile
-from tests.conftest import IMAGES, MODEL, PROJECT, free_port, hundred, script, serving
+from tests.conftest import IMAGES, MODEL, PROJECT, free_port, hundred, script, serving, until
 from tests.namespaces import loopback, machines
 from tests.ray_nodes import SECRET, Cluster
 from tests.ray_nodes import cluster as ray_cluster
@@ -304,13 +304,10 @@ def test_a_signal_while_ray_starts_ends_the_job_and_its_node(
             time.sleep(0.005)
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
-        deadline = time.monotonic() + 10
         assert process.returncode == 130, told
         assert told.endswith(f"ERROR interrupted; {output} was not written\n"), told
         # Agents of a node that has ended find that out by themselves, half a minute later.
-        while left := {"raylet", "gcs_server"} & {*names_in(here[-1])}:
-            assert time.monotonic() < deadline, left
-            time.sleep(0.1)
+        until(lambda: {"raylet", "gcs_server"}.isdisjoint(names_in(here[-1])), within=10)
 
 
 @pytest.mark.long

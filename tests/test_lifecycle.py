@@ -25,7 +25,7 @@ from garments.settings import PROJECT, Settings, SettingsError
 from garments.web import listener
 from garments.web.listener import admit_nobody, listen
 from garments.web.supervisor import Supervisor
-from tests.conftest import MODEL, free_port, hundred, serving, wait_until_ready
+from tests.conftest import MODEL, free_port, hundred, serving, until, wait_until_ready
 from tests.test_server import children
 
 
@@ -50,13 +50,6 @@ def under_load(question: Question, act: Callable[[], Awaitable[None]]) -> Tally:
 def versions(tally: Tally) -> set[str]:
     """The models that answered."""
     return {json.loads(body)["model"]["version"] for body in tally.bodies}
-
-
-def until(true: Callable[[], object], every: float = 0.05, within: float = 20) -> None:
-    deadline = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(every)
 
 
 def workers(pid: int) -> list[str]:

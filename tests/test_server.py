@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from garments.web import server
-from tests.conftest import PROJECT, free_port, script, serving, wait_until_ready
+from tests.conftest import PROJECT, free_port, script, serving, until, wait_until_ready
 
 SERVER = [sys.executable, "app.py"]
 PNG = {"Content-Type": "image/png"}
@@ -113,10 +113,7 @@ def test_a_worker_that_dies_is_replaced() -> None:
     with serving(GARMENTS_WORKERS="1") as (url, process):
         (worker,) = children(process.pid)
         os.kill(int(worker), 9)
-        deadline = time.monotonic() + 20
-        while children(process.pid) in ([], [worker]):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: children(process.pid) not in ([], [worker]))
         wait_until_ready(url, process)
 
 

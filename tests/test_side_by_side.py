@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,8 @@ from garments.training.photos import read_photos
 from garments.training.recipe import RECIPES
 from garments.training.side_by_side import side_by_side
 from garments.training_request import TrainingError
-from tests.test_photos import take
+from tests.conftest import until
+from tests.pictures import take
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
 
@@ -39,7 +39,7 @@ def tell(folder: Path, number: int) -> None:
     told = f"{os.getpid()} {torch.get_num_threads()}"
     (folder / f"{number}.part").write_text(told)
     (folder / f"{number}.part").rename(folder / str(number))
-    until(lambda: len(found(folder)) == 2)
+    until(lambda: len(found(folder)) == 2, SOON)
 
 
 def fail() -> None:
@@ -53,13 +53,6 @@ def wait(folder: Path) -> None:
 
 def found(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.suffix]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
 
 
 def is_alive(pid: int) -> bool:
@@ -103,7 +96,7 @@ def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: 
         command, env=paths, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
-            until(lambda: len(found(folder)) == 2)
+            until(lambda: len(found(folder)) == 2, SOON)
             if ends == signal.SIGINT:  # as from a terminal, to all of them
                 os.killpg(process.pid, ends)
             else:
@@ -111,7 +104,7 @@ def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: 
             _, errors = process.communicate(timeout=SOON)
         finally:
             process.kill()
-    until(lambda: not any(is_alive(int(path.name)) for path in found(folder)))
+    until(lambda: not any(is_alive(int(path.name)) for path in found(folder)), SOON)
     assert errors.count("Traceback") == (ends == signal.SIGINT)
 
 
