@@ -5,7 +5,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from garments import batch
 from garments.predictions import read_predictions
 from garments.settings import Settings
 from garments.store import Database, Store, StoreError
-from garments.store.queue import Queue
+from garments.store.queue import Item, Queue
 from garments.store.reviews import Decision, Reviews
 from tests import fake_service as fake
 from tests.conftest import until
@@ -167,24 +167,21 @@ def report(place: Place) -> str:
 
 def review(place: Place, name: str, answer: int | None) -> int:
     """Decide on a photo as a person does; the number of that decision."""
-    base = Database(place.settings.database_url)
     digest = hashlib.sha256((place.photos / name).read_bytes()).digest()
-    made = Reviews(base).decide(Decision(f"{name} {answer}", digest, answer, "Ana"))
-    base.close()
-    return made.id
+    with closing(Database(place.settings.database_url)) as base:
+        return Reviews(base).decide(Decision(f"{name} {answer}", digest, answer, "Ana")).id
+
+
+def _queue(place: Place) -> list[Item]:
+    with closing(Database(place.settings.database_url)) as base:
+        return Queue(base).take("tab", "Ana", 1000)
 
 
 def waiting(place: Place) -> list[tuple[str, str]]:
     """Names and kinds of the photos that wait for people, the first first."""
-    base = Database(place.settings.database_url)
-    items = Queue(base).take("tab", "Ana", 1000)
-    base.close()
-    return [(os.fsdecode(item.name), item.kind) for item in items]
+    return [(os.fsdecode(item.name), item.kind) for item in _queue(place)]
 
 
 def waiting_in(place: Place) -> list[Path]:
     """Where the photos are that wait for people."""
-    base = Database(place.settings.database_url)
-    items = Queue(base).take("tab", "Ana", 1000)
-    base.close()
-    return [Path(os.fsdecode(item.directory)) for item in items]
+    return [Path(os.fsdecode(item.directory)) for item in _queue(place)]

@@ -35,7 +35,7 @@ def test_what_a_person_said_stands_in_the_next_table(place: Place) -> None:
     model = f"{fake.MODEL['name']}@{fake.MODEL['version']}"
     assert boot[:6] == ("a.png", "9", "Ankle boot", "", "reviewed", model)
     assert none[:5] == ("b.png", "", "none of these", "", "reviewed")
-    page = (place.output.parent / "report.html").read_text()
+    page = report(place)
     assert "<b>2</b> reviewed" in page
     assert "The sum does not come out" not in page
 
@@ -340,7 +340,7 @@ def test_what_a_person_found_to_be_another_item_is_listed(place: Place) -> None:
         review(place, "a.png", None)
         counts = place.night(service, expected=told)
     assert (counts.reviewed, counts.mismatched) == (1, 1)
-    page = (place.output.parent / "report.html").read_text()
+    page = report(place)
     assert '<dd>Coat</dd><dt>Photo</dt><dd class="first">none of these</dd>' in page
 
 

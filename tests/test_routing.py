@@ -26,6 +26,7 @@ from tests.conftest import IMAGES, MODEL, PROJECT, serving
 from tests.fake_service import fake_service
 from tests.hostile import BOOT, text
 from tests.pictures import as_jpeg, encoded
+from tests.places import Place
 from tests.test_web import as_json, assert_problem, form
 
 PHOTO = PROJECT / "model" / "photo"
@@ -38,17 +39,8 @@ def photo() -> bytes:
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Path:
-    folder = tmp_path / "both"
-    folder.mkdir()
-    for model in (MODEL, PHOTO):
-        (folder / model.name).symlink_to(model)
-    return folder
-
-
-@pytest.fixture
-def client(both: Path) -> FlaskClient:
-    return create_app(Settings(model_dir=both)).test_client()
+def client(both_models: Path) -> FlaskClient:
+    return create_app(Settings(model_dir=both_models)).test_client()
 
 
 @pytest.mark.parametrize(
@@ -213,113 +205,91 @@ def golden(handler: fake.Handler, pictures: list[bytes]) -> None:
 
 
 @pytest.fixture
-def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., batch.Counts]:
+def night(place: Place) -> Callable[[], batch.Counts]:
     """A night over two pictures, on a service that says it serves what is asked for first."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    (photos / "a.png").write_bytes(b"a small one")
-    (photos / "b.jpg").write_bytes(b"photo")
-    settings = Settings(
-        wait_seconds=2,
-        retry_seconds=5,
-        settle_seconds=0,
-        database_url=f"sqlite:///{tmp_path}/predictions.db",
-    )
+    place.add("a.png", "p.jpg")
 
-    def run(**options: object) -> batch.Counts:
+    def run() -> batch.Counts:
         models = (fake.MODEL, PHOTO_MODEL)
         with fake_service(otherwise=answer_by_both, golden=golden, models=models) as service:
-            there = replace(settings, service_url=service.url)
-            return batch.run(photos, tmp_path / "p.csv", there, **options)
+            return place.night(service)
 
     return run
 
 
-def models(folder: Path) -> list[str]:
-    return [row.model for row in read_predictions(folder / "p.csv", 10)]
+def models(place: Place) -> list[str]:
+    return [row.model for row in read_predictions(place.output, 10)]
 
 
 def test_every_row_tells_which_model_answered(
-    night: Callable[..., batch.Counts], tmp_path: Path
+    night: Callable[[], batch.Counts], place: Place
 ) -> None:
-    night()
-    assert models(tmp_path) == [f"fashion-mnist@{fake.MODEL['version']}", "photo@0123456789ab"]
-    assert night().posted == 0
-    assert models(tmp_path) == [f"fashion-mnist@{fake.MODEL['version']}", "photo@0123456789ab"]
+    for posted in (2, 0):
+        assert night().posted == posted
+        assert models(place) == [identity(fake.MODEL), "photo@0123456789ab"]
 
 
-def test_a_night_on_the_model_for_photos_alone_tests_it_once(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
+def test_a_night_on_the_model_for_photos_alone_tests_it_once(place: Place) -> None:
     asked = []
 
     def once(handler: fake.Handler, pictures: list[bytes]) -> None:
         asked.append(len(pictures))
         golden(handler, pictures)
 
-    settings = Settings(database_url=f"sqlite:///{tmp_path}/predictions.db", model="photo")
     with fake_service(golden=once, models=(PHOTO_MODEL,)) as service:
-        batch.run(
-            tmp_path / "photos", tmp_path / "p.csv", replace(settings, service_url=service.url)
-        )
+        place.night(service, model="photo")
     assert asked == [1]
 
 
 @pytest.mark.parametrize("changed", [PHOTO_MODEL, fake.MODEL])
 def test_another_version_of_either_model_is_asked_again(
     changed: dict[str, str],
-    night: Callable[..., batch.Counts],
-    tmp_path: Path,
+    night: Callable[[], batch.Counts],
+    place: Place,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     night()
     monkeypatch.setitem(changed, "version", "f" * 12)
     assert night().posted == 2
-    assert models(tmp_path).count(f"{changed['name']}@{'f' * 12}") == 1
+    assert models(place).count(f"{changed['name']}@{'f' * 12}") == 1
 
 
 def test_what_was_answered_while_the_model_for_photos_was_missing_is_asked_again(
-    tmp_path: Path,
+    place: Place,
 ) -> None:
     small, both = identity(fake.MODEL), f"{identity(fake.MODEL)}+{identity(PHOTO_MODEL)}"
-    (tmp_path / "photos").mkdir()
-    for name in "pqrs":
-        (tmp_path / "photos" / f"{name}.jpg").write_bytes(b"photo %b" % name.encode())
+    place.add(*(f"p{number}.jpg" for number in range(4)))
     whole = partial(answer_by_both, Garments_Models=both)
-    settings = Settings(
-        wait_seconds=2,
-        settle_seconds=0,
-        database_url=f"sqlite:///{tmp_path}/predictions.db",
-        batch_size=1,
-        connections=1,
-    )
     with fake_service(
         [whole, partial(answer_by_both, photos=False, Garments_Models=small)],
         otherwise=whole,
         golden=golden,
         models=(fake.MODEL, PHOTO_MODEL),
     ) as service:
-        settings = replace(settings, service_url=service.url)
-        batch.run(tmp_path / "photos", tmp_path / "p.csv", settings)
+        place.night(service, batch_size=1, connections=1)
         assert sum(service.requests) == 5
-    assert models(tmp_path) == [identity(PHOTO_MODEL)] * 4
+    assert models(place) == [identity(PHOTO_MODEL)] * 4
 
 
-def test_a_night_may_name_the_model(both: Path, tmp_path: Path, photo: bytes) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.png").write_bytes(BOOT)
-    (tmp_path / "photos" / "b.jpg").write_bytes(photo)
-    settings = Settings(
-        wait_seconds=30,
-        settle_seconds=0,
-        database_url=f"sqlite:///{tmp_path}/predictions.db",
-        model_dir=both,
-    )
-    with serving(GARMENTS_MODEL_DIR=str(both)) as (url, _):
-        settings = replace(settings, service_url=url)
-        found = []
+@pytest.fixture
+def real(place: Place, photo: bytes) -> Place:
+    """A place with a picture for each model."""
+    (place.photos / "a.png").write_bytes(BOOT)
+    (place.photos / "b.jpg").write_bytes(photo)
+    return place
+
+
+def names(place: Place) -> list[str]:
+    return [one.partition("@")[0] for one in models(place)]
+
+
+def test_a_night_may_name_the_model(both_models: Path, real: Place) -> None:
+    found = []
+    with serving(GARMENTS_MODEL_DIR=str(both_models)) as (url, _):
+        settings = replace(real.settings, service_url=url, model_dir=both_models)
         for name in (None, "photo", "fashion-mnist", None):
-            counts = batch.run(tmp_path / "photos", tmp_path / "p.csv", settings, model=name)
-            found.append((counts.posted, [one.partition("@")[0] for one in models(tmp_path)]))
+            counts = batch.run(real.photos, real.output, settings, model=name)
+            found.append((counts.posted, names(real)))
     assert found == [
         (2, ["fashion-mnist", "photo"]),
         (2, ["photo", "photo"]),
@@ -328,24 +298,16 @@ def test_a_night_may_name_the_model(both: Path, tmp_path: Path, photo: bytes) ->
     ]
 
 
-def test_a_model_for_photos_may_take_pictures_of_any_size(
-    tmp_path: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, photos = tmp_path / "models", tmp_path / "photos"
+def test_a_model_for_photos_may_take_pictures_of_any_size(real: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
     shutil.copytree(MODEL, folder / MODEL.name)
     shutil.copytree(MODEL, folder / "second")
     replace(read_card(MODEL), name="second").write(folder / "second")
-    photos.mkdir()
-    (photos / "a.png").write_bytes(BOOT)
-    (photos / "b.jpg").write_bytes(photo)
-    monkeypatch.setenv("GARMENTS_MODEL_DIR", str(folder))
-    monkeypatch.setenv("GARMENTS_PHOTO_MODEL", "second")
-    monkeypatch.setenv("GARMENTS_DATABASE_URL", f"sqlite:///{tmp_path}/predictions.db")
-    with serving() as (url, _):
-        settings = Settings.from_environment(service_url=url)
-        counts = batch.run(photos, tmp_path / "p.csv", settings)
-    assert counts.posted == 2
-    assert [one.partition("@")[0] for one in models(tmp_path)] == ["fashion-mnist", "second"]
+    named = {"model_dir": folder, "photo_model": "second"}
+    with serving(GARMENTS_MODEL_DIR=str(folder), GARMENTS_PHOTO_MODEL="second") as (url, _):
+        settings = replace(real.settings, service_url=url, **named)
+        assert batch.run(real.photos, real.output, settings).posted == 2
+    assert names(real) == ["fashion-mnist", "second"]
 
 
 def test_the_models_of_a_service_are_named_together_in_one_order() -> None:
