@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from garments import export_reviews
 from garments.training.photos import read_photos
@@ -138,23 +138,28 @@ def test_two_tabs_of_one_person_have_different_photos(shop: Shop, reviewer) -> N
     assert photo(other) != photo(ann.page)
 
 
-def test_a_decision_on_what_somebody_else_has_decided_is_refused_kindly(
-    shop: Shop, reviewer
-) -> None:
+def overtaken(shop: Shop, reviewer: NewPerson) -> tuple[Page, Page, str]:
+    """Ann, back after long, and Ben, who has meanwhile decided on the photo that is before her."""
     ann = reviewer("Ann")
     ann.provoked.add(" status of 409 ")
     name = photo(ann.page)
     with closing(sqlite3.connect(shop.file)) as base, base:
-        base.execute("DELETE FROM leases")  # as if Ann had been away for long
+        base.execute("DELETE FROM leases")
     ben = reviewer("Ben").page
-    assert photo(ben) == name
-    press(ben, "2")
+    assert press(ben, "2") == name
     saved(ben)
-    press(ann.page, "3")
-    told = ann.page.get_by_role("alert")
+    return ann.page, ben, name
+
+
+def test_a_decision_on_what_somebody_else_has_decided_is_refused_kindly(
+    shop: Shop, reviewer
+) -> None:
+    ann, _, name = overtaken(shop, reviewer)
+    press(ann, "3")
+    told = ann.get_by_role("alert")
     expect(told).to_contain_text(f"{name}: Ben has answered Pullover for this photo already")
-    expect(ann.page.locator("#last")).to_be_empty()
-    saved(ann.page)
+    expect(ann.locator("#last")).to_be_empty()
+    saved(ann)
     assert shop.standing() == [(name, 2, "Ben")]
 
 
@@ -190,21 +195,14 @@ def test_what_the_other_tab_took_back_comes_to_this_one_again(shop: Shop, review
 def test_what_was_refused_comes_again_when_the_other_answer_is_taken_back(
     shop: Shop, reviewer
 ) -> None:
-    ann = reviewer("Ann")
-    ann.provoked.add(" status of 409 ")
-    name = photo(ann.page)
-    with closing(sqlite3.connect(shop.file)) as base, base:
-        base.execute("DELETE FROM leases")  # as if Ann had been away for long
-    ben = reviewer("Ben").page
-    press(ben, "2")
-    saved(ben)
-    press(ann.page, "3")
-    expect(ann.page.get_by_role("alert")).to_contain_text("Ben has answered")
+    ann, ben, name = overtaken(shop, reviewer)
+    press(ann, "3")
+    expect(ann.get_by_role("alert")).to_contain_text("Ben has answered")
     press(ben, "u")
     press(ben, "s")
     saved(ben)
     ben.close()
-    answer_all(ann.page)
+    answer_all(ann)
     assert (name, 5, "Ann") in shop.standing()
 
 

@@ -12,14 +12,18 @@ from tests.browser.reviewing import Shop, answer_all, here, leaves_anyway, press
 from tests.conftest import free_port, serving
 
 
+def cut_off(ann: Person, paths: str | re.Pattern[str]) -> Person:
+    """Ann, who leaves the page whatever it asks, and from whom nothing gets to these paths."""
+    ann.provoked.add("net::ERR_FAILED")
+    leaves_anyway(ann.page)
+    ann.page.route(paths, lambda route: route.abort())
+    return ann
+
+
 def test_what_was_taken_back_before_it_was_saved_is_shown_after_a_reload(
     shop: Shop, reviewer
 ) -> None:
-    ann = reviewer()
-    ann.provoked.add("net::ERR_FAILED")
-    page = ann.page
-    leaves_anyway(page)
-    page.route("**/review/decide", lambda route: route.abort())
+    page = cut_off(reviewer(), "**/review/decide").page
     name = press(page, "4")
     expect(page.get_by_role("alert")).to_be_visible()
     page.keyboard.press("u")
@@ -161,11 +165,8 @@ def test_of_two_tabs_the_one_from_before_a_new_sign_in_is_loaded_again_and_both_
 
 
 def test_what_one_person_has_not_saved_is_never_sent_as_anothers(shop: Shop, reviewer) -> None:
-    ann = reviewer()
-    ann.provoked.add("net::ERR_FAILED")
+    ann = cut_off(reviewer(), "**/review/decide")
     page = ann.page
-    leaves_anyway(page)
-    page.route("**/review/decide", lambda route: route.abort())
     name = press(page, "4")
     expect(page.get_by_role("alert")).to_contain_text("1 answer is not saved yet")
     page.unroute("**/review/decide")
@@ -191,11 +192,8 @@ def test_what_one_person_has_not_saved_is_never_sent_as_anothers(shop: Shop, rev
 def test_what_waits_is_counted_in_answers_and_the_rest_is_called_what_it_is(
     shop: Shop, reviewer
 ) -> None:
-    ann = reviewer()
-    ann.provoked.add("net::ERR_FAILED")
+    ann = cut_off(reviewer(), re.compile("/review/(decide|skip|undo)$"))
     page = ann.page
-    leaves_anyway(page)
-    page.route(re.compile("/review/(decide|skip|undo)$"), lambda route: route.abort())
     told = page.get_by_role("alert")
     press(page, "s")
     only_others = "What you skipped or took back is not saved yet, and kept here."
