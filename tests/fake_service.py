@@ -50,12 +50,17 @@ def answer(handler: Handler, pictures: list[bytes]) -> None:
 
 
 def answer_golden(
-    handler: Handler, _: list[bytes], card: Card = CARD, model: object = MODEL
+    handler: Handler,
+    _: list[bytes],
+    card: Card = CARD,
+    model: object = MODEL,
+    **changes: object,
 ) -> None:
-    """Answer the picture that tests the service as the model's card does."""
+    """Answer the picture that tests the service as the model's card does, but for the changes."""
     number = int(np.argmax(card.golden_probabilities))
     entry = {"filename": "0", "prediction": number, "label": card.labels[number]}
     entry |= {"confidence": max(card.golden_probabilities), "decision": "accept", "top": []}
+    entry |= changes
     send_json(handler, {"model": model, "predictions": [entry]})
 
 

@@ -8,10 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as how
@@ -250,26 +250,22 @@ def test_a_file_that_is_still_being_written_is_left_for_the_next_night(place: Pl
     assert place.rows().keys() == {"a.png", "b.png"}
 
 
-def test_the_slip_of_a_photo_that_is_left_is_remembered(place: Place, tmp_path: Path) -> None:
+def test_the_slip_of_a_photo_that_is_left_is_remembered(place: Place) -> None:
     place.add("a.png")
-    slips = tmp_path / "slips.csv"
-    slips.write_text("filename,expected\na.png,Dress\n")
+    told = slips(place, "a.png,Dress")
     with fake_service() as service:
         with growing(place.photos / "a.png"):
-            assert place.night(service, settle_seconds=0.3, expected=slips).left == 1
+            assert place.night(service, settle_seconds=0.3, expected=told).left == 1
         place.night(service)
-    (row,) = read_predictions(place.output, 10)
-    assert row.expected == "Dress"
+    assert expected(place) == {"a.png": "Dress"}
 
 
 def test_a_folder_that_is_empty_of_a_sudden_is_told_and_nothing_is_forgotten(
     place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.add("a.png")
-    slips = tmp_path / "slips.csv"
-    slips.write_text("filename,expected\na.png,Dress\n")
     with fake_service() as service:
-        place.night(service, expected=slips)
+        place.night(service, expected=slips(place, "a.png,Dress"))
         place.photos.rename(tmp_path / "elsewhere")
         place.photos.mkdir()
         counts = place.night(service)
@@ -615,29 +611,14 @@ def test_a_disk_that_is_full_ends_the_night_and_the_next_has_all(tmp_path: Path)
 # The picture that tests the service
 
 
-SHOE = int(np.argmax(fake.CARD.golden_probabilities))
 SURE = max(fake.CARD.golden_probabilities)
+SHOES = {**fake.MODEL, "name": "shoes"}
+NEWER = {**fake.MODEL, "version": "0"}
 
 
 def golden(**changes: object) -> fake.Behaviour:
     """Answer the picture that tests the service, but not as the card does."""
-
-    def behave(handler: fake.Handler, _: list[bytes]) -> None:
-        model = {name: changes.pop(name, fake.MODEL[name]) for name in ("name", "version")}
-        entry = {
-            "filename": "0",
-            "prediction": SHOE,
-            "label": fake.CARD.labels[SHOE],
-            "decision": "accept",
-        }
-        entry |= {"confidence": SURE, "top": [], **changes}
-        fake.send_json(handler, {"model": model, "predictions": [entry]})
-
-    return behave
-
-
-def unreadable(handler: fake.Handler, _: list[bytes]) -> None:
-    fake.status(422, "no picture")(handler, [])
+    return partial(fake.answer_golden, **changes)
 
 
 @pytest.mark.parametrize(
@@ -646,9 +627,9 @@ def unreadable(handler: fake.Handler, _: list[bytes]) -> None:
         (golden(prediction=3, label="Dress"), "takes a picture of '.*' for 'Dress'"),
         (golden(confidence=0.4), "its confidence is off by 0.6"),
         (golden(confidence=SURE - 0.02), "its confidence is off by 0.02"),
-        (golden(name="shoes"), "answers with the model 'shoes'.*set GARMENTS_MODEL"),
-        (golden(version="0", prediction=3, label="Dress"), "takes a picture of '.*' for 'Dress'"),
-        (unreadable, "answers with 'no picture'"),
+        (golden(model=SHOES), "answers with the model 'shoes'.*set GARMENTS_MODEL"),
+        (golden(model=NEWER, prediction=3, label="Dress"), "takes a picture of '.*' for 'Dress'"),
+        (fake.status(422, "no picture"), "answers with 'no picture'"),
     ],
 )
 def test_a_service_that_answers_nonsense_ends_the_night(
@@ -664,7 +645,7 @@ def test_a_service_that_answers_nonsense_ends_the_night(
 
 def test_another_version_may_be_less_sure_of_the_picture_that_tests_it(place: Place) -> None:
     place.add("a.png")
-    with fake_service(golden=golden(version="0", confidence=0.4)) as service:
+    with fake_service(golden=golden(model=NEWER, confidence=0.4)) as service:
         assert place.night(service).accept == 1
 
 

@@ -26,12 +26,9 @@ NUMBER = re.compile(r"\d+\.\d+")
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def service(both_models: Path) -> Iterator[str]:
     """A service with both committed models, as a clone of the repository has them."""
-    folder = tmp_path_factory.mktemp("models")
-    for name in ("fashion-mnist", "photo"):
-        (folder / name).symlink_to(PROJECT / "model" / name)
-    with serving(GARMENTS_MODEL_DIR=str(folder)) as (url, _):
+    with serving(GARMENTS_MODEL_DIR=str(both_models)) as (url, _):
         yield url
 
 
