@@ -70,11 +70,8 @@ def status(code: int, detail: str = "told so", named: str = "", **headers: str) 
     return lambda handler, _: send(handler, code, body, **headers)
 
 
-def out_of_time(handler: Handler, _: list[bytes]) -> None:
-    """Answer as the real service does where the work takes longer than a request may."""
-    send(
-        handler, 503, json.dumps({"detail": "there is more to do", "code": "out_of_time"}).encode()
-    )
+# As the real service answers where the work takes longer than a request may.
+out_of_time = status(503, "there is more to do", "out_of_time")
 
 
 def cut(handler: Handler, _: list[bytes]) -> None:
@@ -97,15 +94,11 @@ def cut_in_the_body(handler: Handler, _: list[bytes]) -> None:
     handler.close_connection = True
 
 
-def silent_in_the_body(handler: Handler, _: list[bytes]) -> None:
+def silent_in_the_body(handler: Handler, pictures: list[bytes]) -> None:
     """Begin to answer, and then say nothing for longer than the client waits."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b'{"model"')
+    cut_in_the_body(handler, pictures)
     handler.wfile.flush()
     time.sleep(0.6)
-    handler.close_connection = True
 
 
 def junk(handler: Handler, _: list[bytes]) -> None:

@@ -23,8 +23,7 @@ from garments.settings import Settings
 from garments.web import create_app
 from garments.web.access_log import AccessLog, _second
 from garments.web.metrics import Metrics, own_folder
-from tests.conftest import serving, wait_until_ready
-from tests.test_lifecycle import until
+from tests.conftest import serving, until, wait_until_ready
 from tests.test_server import children
 from tests.test_web import form
 
@@ -32,6 +31,7 @@ MakeClient = Callable[..., FlaskClient]
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    """The lines of the log."""
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from garments import dataset, generated
 from garments.dataset import Dataset, DatasetError
+from tests import fake_service as fake
 from tests.conftest import DATASET
 
 
@@ -215,14 +216,9 @@ def test_a_damaged_download_never_takes_its_place(address: str, idx: Path, tmp_p
 def test_a_download_that_is_cut_leaves_nothing(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "1000")
-        handler.end_headers()
-        handler.wfile.write(b"half")
-        handler.close_connection = True
-
-    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "do_GET", cut)
+    monkeypatch.setattr(
+        http.server.SimpleHTTPRequestHandler, "do_GET", lambda one: fake.cut_in_the_body(one, [])
+    )
     with pytest.raises(DatasetError, match="cannot be fetched"):
         dataset.download_idx(tmp_path / "new", address)
     assert not list((tmp_path / "new").iterdir())

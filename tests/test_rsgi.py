@@ -21,6 +21,7 @@ from garments.web.line import Line
 from garments.web.metrics import Metrics
 from garments.web.problems import Refusal, answer_errors_as_problems
 from garments.web.rsgi import RsgiApp
+from tests.test_access_log import lines
 
 LARGE = 100_000
 
@@ -172,11 +173,6 @@ def assert_waits_alone(long: Asked, *, beside: Asked) -> None:
     assert long.status == 200
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
-    """The lines of the log."""
-    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-
-
 @pytest.mark.parametrize("size", [10, LARGE // 2, 70_000])
 def test_a_request_reaches_the_application_whole(size: int) -> None:
     world, one = World(), asked(b"x" * (size - 3), b"yyy", x_thing="a")
@@ -192,14 +188,14 @@ def test_the_log_tells_how_many_bytes_came_and_went(capsys: pytest.CaptureFixtur
     world, small, large = World(log=True), asked(b"x" * 10), asked(b"x" * LARGE)
     world.go.set()
     world.run(all_of(small, large))
-    sizes = {(line["received"], line["sent"]) for line in told(capsys)}
+    sizes = {(line["received"], line["sent"]) for line in lines(capsys)}
     assert sizes == {(10, len(b"10")), (LARGE, len(b"100000"))}
 
 
 def test_log_and_numbers_tell_how_long_a_request_took(capsys: pytest.CaptureFixture[str]) -> None:
     world = World(log=True)
     world.run(all_of(asked(b"x", path="/slow")))
-    (line,) = told(capsys)
+    (line,) = lines(capsys)
     assert 200 <= float(str(line["ms"])) < 10_000
     assert 0.2 <= world.number('garments_request_seconds_sum{endpoint="/slow"}') < 10
 
@@ -369,7 +365,7 @@ def test_who_waits_until_time_is_up_is_told_to_have_waited(
     assert late.code == "out_of_time"
     assert world.number("garments_queue_seconds_count") == 2
     assert world.number("garments_queue_seconds_sum") > 0.1
-    line = next(line for line in told(capsys) if line["path"] == "/work")
+    line = next(line for line in lines(capsys) if line["path"] == "/work")
     assert float(str(line["waited_ms"])) >= 100
 
 
@@ -386,7 +382,7 @@ def test_what_a_thread_does_after_its_time_is_up_changes_nothing_that_is_told(
     world.run(answer_late)
     assert one.status == 503
     assert world.number('garments_requests_total{code="503",endpoint="/work"}') == 1
-    assert [line["status"] for line in told(capsys)] == [503]
+    assert [line["status"] for line in lines(capsys)] == [503]
 
 
 def test_what_never_reaches_the_application_counts_for_its_endpoint() -> None:
