@@ -424,6 +424,7 @@ def sent(connection: socket.socket) -> bool:
 def test_workers_end_when_their_supervisor_is_killed(models: Path) -> None:
     with serving(GARMENTS_MODEL_DIR=str(models)) as (_, process):
         workers = children(process.pid)
+        assert workers
         process.kill()
         until(lambda: not [pid for pid in workers if Path(f"/proc/{pid}/exe").exists()])
         process.returncode = 0  # serving() wants a service that ended well
