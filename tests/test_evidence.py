@@ -58,7 +58,7 @@ def test_what_is_none_of_the_classes_is_a_mistake_only_where_it_was_accepted() -
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Sets the time zone of this machine."""
 
     def at(zone: str) -> None:
@@ -70,15 +70,17 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     time.tzset()
 
 
-def test_a_week_begins_on_the_monday_of_the_place(here: Callable[[str], None]) -> None:
+def test_a_week_begins_on_the_monday_of_the_place(time_zone: Callable[[str], None]) -> None:
     early = Judged(0, 0, at=datetime(2026, 11, 22, 21, 30, tzinfo=timezone.utc))
     for zone, monday in (("AEST-10", 23), ("EST5", 16)):
-        here(zone)
+        time_zone(zone)
         assert [day for day, _ in evidence.by_week([early])] == [date(2026, 11, monday)]
 
 
-def test_the_rate_by_week_leaves_out_weeks_without_answers(here: Callable[[str], None]) -> None:
-    here("UTC")
+def test_the_rate_by_week_leaves_out_weeks_without_answers(
+    time_zone: Callable[[str], None],
+) -> None:
+    time_zone("UTC")
     judged = [Judged(0, 0), Judged(0, 1, at=MONDAY + timedelta(days=6, hours=15))]
     judged.append(Judged(0, 0, at=MONDAY + timedelta(days=21)))
     weeks = evidence.by_week(judged)
@@ -193,7 +195,7 @@ def test_a_page_weighs_the_doubtful_and_the_sample_by_how_many_there_are_of_each
     nights = [{**rest, **night} for night in nights]
     card = SimpleNamespace(identity="n@1", labels=["a", "b"], accept_threshold=0.5)
     engine: Any = SimpleNamespace(card=card)
-    models: Any = SimpleNamespace(engines=[engine], all=lambda: [engine])
+    models: Any = SimpleNamespace(engines=[engine], labels=lambda: card.labels)
     (told,) = runs._of_models(reviews, nights, models)
     if accepted is None:
         assert told.overall is None
