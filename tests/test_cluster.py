@@ -937,7 +937,7 @@ def test_a_part_that_does_not_fit_its_photos_is_found_and_named(text: str, tmp_p
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """No Ray: a job is its own worker."""
 
     def sort(work: Work, listing: Iterable[Part], parts: Parts) -> int:
@@ -957,7 +957,7 @@ def as_batch(part: Part) -> dict[str, list[object]]:
 
 
 @needs_ray
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("without_ray")
 def test_a_damaged_part_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     photos, output = many(tmp_path / "photos", 20), tmp_path / "p.csv"
     settings = Settings(settle_seconds=0)
@@ -974,7 +974,7 @@ def test_a_damaged_part_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 @needs_ray
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("without_ray")
 def test_what_a_job_leaves_out_is_counted_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
