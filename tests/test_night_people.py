@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,18 @@ from tests.places import Place, files, report, review, slips, waiting, waiting_i
 from tests.test_reviews import settle
 
 
+@pytest.fixture
+def base(place: Place) -> Iterator[Database]:
+    with closing(Database(place.settings.database_url)) as base:
+        yield base
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with closing(Store(place.settings.database_url)) as store:
+        yield store
+
+
 def test_what_a_person_said_stands_in_the_next_table(place: Place) -> None:
     place.add("a.png", "b.png", "c.png", length=22)  # all for review
     with fake_service() as service:
@@ -40,7 +53,9 @@ def test_what_a_person_said_stands_in_the_next_table(place: Place) -> None:
     assert "The sum does not come out" not in page
 
 
-def test_what_the_model_alone_accepted_is_counted_whatever_people_say(place: Place) -> None:
+def test_what_the_model_alone_accepted_is_counted_whatever_people_say(
+    place: Place, base: Database
+) -> None:
     place.add("a.png", "b.png", "c.png")  # accepted
     place.add("d.png", length=22)
     with fake_service([fake.status(422, "damaged")]) as service:
@@ -49,7 +64,7 @@ def test_what_the_model_alone_accepted_is_counted_whatever_people_say(place: Pla
         review(place, "a.png", 9)
         review(place, "d.png", 9)
         assert place.night(service).reviewed == 2
-    nights = Nights(Database(place.settings.database_url)).last(2)
+    nights = Nights(base).last(2)
     assert [(night["model_accepts"], night["model_answers"]) for night in nights] == [(3, 4)] * 2
 
 
@@ -86,9 +101,9 @@ def test_doubtful_photos_wait_for_people_until_they_are_decided_on(place: Place)
     assert waiting(place) == []
 
 
-def test_a_photo_that_was_answered_for_keeps_its_place_until_that_is_settled(place: Place) -> None:
-    store, base = Store(place.settings.database_url), Database(place.settings.database_url)
-
+def test_a_photo_that_was_answered_for_keeps_its_place_until_that_is_settled(
+    place: Place, base: Database, store: Store
+) -> None:
     def held() -> float | None:
         (outcome,) = store.outcomes(os.fsencode(place.photos.resolve()), "")
         return outcome.waiting
@@ -102,8 +117,6 @@ def test_a_photo_that_was_answered_for_keeps_its_place_until_that_is_settled(pla
         settle(base)
         place.night(service)
         assert held() is None
-    base.close()
-    store.close()
 
 
 def test_photos_wait_for_people_however_many_they_are(
@@ -136,7 +149,7 @@ def test_photos_wait_for_people_in_the_archive_too(place: Place, archive: Path) 
 
 
 def test_an_answer_that_is_taken_back_puts_the_photo_back_where_it_waited(
-    place: Place, archive: Path
+    place: Place, base: Database, archive: Path
 ) -> None:
     place.add("a.png", "b.png", length=22)
     with fake_service() as service:
@@ -144,32 +157,26 @@ def test_an_answer_that_is_taken_back_puts_the_photo_back_where_it_waited(
         number = review(place, "a.png", 9)
         place.night(service, archive=archive)
     assert waiting(place) == [("b.png", "doubtful")]
-    base = Database(place.settings.database_url)
     Reviews(base).undo(number, "Ana")
-    base.close()
     assert sorted(waiting(place)) == [("a.png", "doubtful"), ("b.png", "doubtful")]
 
 
 def test_what_was_answered_for_long_ago_is_archived_like_the_others(
-    place: Place, archive: Path
+    place: Place, base: Database, archive: Path
 ) -> None:
     place.add("a.png", "b.png", length=22)
-    base = Database(place.settings.database_url)
     with fake_service() as service:
         place.night(service)
         review(place, "a.png", 9)
         settle(base)
         assert place.night(service, archive=archive).archived == 2
-    base.close()
     assert not files(place.photos)
 
 
 def test_a_night_lets_go_of_what_was_answered_for_in_the_archive_long_ago(
-    place: Place, archive: Path
+    place: Place, base: Database, store: Store, archive: Path
 ) -> None:
     place.add("a.png", length=22)
-    store = Store(place.settings.database_url)
-    base = Database(place.settings.database_url)
     with fake_service() as service:
         place.night(service, archive=archive)
         review(place, str(archive / "a.png"), 9)
@@ -178,8 +185,6 @@ def test_a_night_lets_go_of_what_was_answered_for_in_the_archive_long_ago(
         settle(base)
         place.night(service, archive=archive)
     assert list(store.known(os.fsencode(archive), "")) == []
-    base.close()
-    store.close()
 
 
 def test_a_photo_waits_once_though_its_move_is_cut_short(place: Place, archive: Path) -> None:
@@ -366,13 +371,10 @@ def test_a_share_of_the_accepted_waits_for_people_if_so_wished(place: Place) -> 
         assert set(kinds.values()) == {"sample", "wrong"}
 
 
-def test_the_report_of_a_night_is_kept_with_its_numbers(place: Place) -> None:
+def test_the_report_of_a_night_is_kept_with_its_numbers(place: Place, base: Database) -> None:
     place.add("a.png", "b.png")
     with fake_service() as service:
         place.night(service)
-    base = Database(place.settings.database_url)
     (run,) = Nights(base).last(9)
-    kept = Nights(base).report(run["id"])
-    base.close()
-    assert kept == (place.output.parent / "report.html").read_bytes()
+    assert Nights(base).report(run["id"]) == (place.output.parent / "report.html").read_bytes()
     assert (run["reviewed"], run["mismatched"], run["confidence"]) == (0, 0, pytest.approx(0.9))

@@ -18,8 +18,6 @@ from garments.card import read_card
 from garments.predictions import read_predictions
 from garments.preprocess.size import size_of
 from garments.routing import from_header, in_header, model_for
-from garments.settings import Settings
-from garments.web import create_app
 from garments.web.deadline import UNTIL
 from tests import fake_service as fake
 from tests.conftest import IMAGES, MODEL, PROJECT, serving
@@ -27,7 +25,7 @@ from tests.fake_service import fake_service
 from tests.hostile import BOOT, text
 from tests.pictures import as_jpeg, encoded
 from tests.places import Place
-from tests.test_web import as_json, assert_problem, form
+from tests.test_web import MakeClient, as_json, assert_problem, form
 
 PHOTO = PROJECT / "model" / "photo"
 
@@ -39,8 +37,8 @@ def photo() -> bytes:
 
 
 @pytest.fixture
-def client(both_models: Path) -> FlaskClient:
-    return create_app(Settings(model_dir=both_models)).test_client()
+def client(both_models: Path, make_client: MakeClient) -> FlaskClient:
+    return make_client(model_dir=both_models)
 
 
 @pytest.mark.parametrize(
@@ -152,20 +150,20 @@ def test_the_older_interface_chooses_too(client: FlaskClient, photo: bytes) -> N
 
 
 def test_a_service_without_a_model_for_photos_answers_with_the_one_that_it_has(
-    make_client: Callable[..., FlaskClient], photo: bytes
+    make_client: MakeClient, photo: bytes
 ) -> None:
     assert ask(make_client(), photo)["model"]["name"] == "fashion-mnist"
 
 
 @pytest.mark.parametrize("there", [{"card.json": "{}"}, {"model.onnx": ""}, {"model.keras": ""}])
 def test_a_service_whose_model_for_photos_is_damaged_is_not_ready(
-    there: dict[str, str], tmp_path: Path, photo: bytes
+    there: dict[str, str], tmp_path: Path, photo: bytes, make_client: MakeClient
 ) -> None:
     (tmp_path / MODEL.name).symlink_to(MODEL)
     (tmp_path / "photo").mkdir()
     for name, content in there.items():
         (tmp_path / "photo" / name).write_text(content)
-    client = create_app(Settings(model_dir=tmp_path)).test_client()
+    client = make_client(model_dir=tmp_path)
     assert_problem(client.get("/ready"), 503, "not_ready")
     assert client.get("/v2/health/ready").status_code == 503
     told = client.post("/predict", data=photo, content_type="image/jpeg")
