@@ -34,18 +34,12 @@ def test_the_service_is_ready_in_under_two_seconds() -> None:
     assert sorted(times)[1] < 2
 
 
-def test_a_picture_goes_through_the_real_server(service: str, boot: bytes) -> None:
-    response = requests.post(
-        f"{service}/predict", data=boot, headers={"Content-Type": "image/png"}, timeout=5
-    )
-    assert response.json()["predictions"][0]["label"] == "Ankle boot"
-
-
-def test_a_body_without_a_length_is_taken(service: str, boot: bytes) -> None:
-    parts = iter([boot[:50], boot[50:]])
-    response = requests.post(
-        f"{service}/predict", data=parts, headers={"Content-Type": "image/png"}, timeout=5
-    )
+@pytest.mark.parametrize(
+    "as_sent", [bytes, lambda boot: iter([boot[:50], boot[50:]])], ids=["whole", "without a length"]
+)
+def test_a_picture_goes_through_the_real_server(as_sent, service: str, boot: bytes) -> None:
+    body = as_sent(boot)
+    response = requests.post(f"{service}/predict", data=body, headers=PNG, timeout=5)
     assert response.json()["predictions"][0]["label"] == "Ankle boot"
 
 

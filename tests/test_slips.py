@@ -125,12 +125,7 @@ def test_a_slip_names_its_photo_whatever_encoding_the_machine_has(place: Place) 
     assert expected(place) == {"café.png": "Dress"}
 
 
-def test_missing_slips_are_told(place: Place) -> None:
-    with fake_service() as service, pytest.raises(batch.UsageError, match="cannot be read: No"):
-        place.night(service, expected=Path("none.csv"))
-
-
-def test_slips_are_read_before_a_million_photos_are_looked_for(
+def test_missing_slips_are_told_before_a_million_photos_are_looked_for(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("garments.batch.night.walk", lambda *_: pytest.fail("it was walked"))
