@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,17 @@ from tests.conftest import PROJECT, free_port, script, serving, until, wait_unti
 
 SERVER = [sys.executable, "app.py"]
 PNG = {"Content-Type": "image/png"}
+
+
+@contextmanager
+def started(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is over at the end, whatever it came to."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=PROJECT, **quiet) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def refused(*arguments: str, **environment: str) -> str:
@@ -123,8 +136,7 @@ def test_a_service_serves_and_replaces_its_workers_however_it_was_started(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [*SERVER, "--port", str(port), "--workers", "1"]
-    process = subprocess.Popen(["sh", "-c", start, "sh", *command], cwd=PROJECT)
-    try:
+    with started("sh", "-c", start, "sh", *command) as process:
         for _ in range(2):
             wait_until_ready(url, process)
             assert requests.post(f"{url}/predict", data=boot, headers=PNG, timeout=5).ok
@@ -134,36 +146,21 @@ def test_a_service_serves_and_replaces_its_workers_however_it_was_started(
         wait_until_ready(url, process)
         process.terminate()
         assert process.wait(timeout=40) == 0
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_flask_run_serves_the_same_app(boot: bytes) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flask", "run", "--port", str(port)],
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with started(sys.executable, "-m", "flask", "run", "--port", str(port)) as process:
         wait_until_ready(url, process)
         answer = requests.post(f"{url}/predict", data=boot, headers=PNG, timeout=5)
         assert answer.json()["predictions"][0]["label"] == "Ankle boot"
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
 def test_whoever_asks_for_new_models_while_it_starts_does_not_end_the_service() -> None:
     port = free_port()
-    process = subprocess.Popen(
-        [*SERVER, "--port", str(port)], cwd=PROJECT, stderr=subprocess.DEVNULL
-    )
-    try:
+    with started(*SERVER, "--port", str(port)) as process:
         while "numpy" not in Path(f"/proc/{process.pid}/maps").read_text():
             assert process.poll() is None
             time.sleep(0.001)
@@ -174,23 +171,14 @@ def test_whoever_asks_for_new_models_while_it_starts_does_not_end_the_service() 
         wait_until_ready(f"http://127.0.0.1:{port}", process)
         process.terminate()
         assert process.wait(timeout=40) == 0
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.3, 0.5, 0.6, 0.7, 0.8, 1.0])
 def test_a_signal_to_stop_is_obeyed_at_any_moment_of_the_start(seconds: float) -> None:
-    process = subprocess.Popen(
-        [*SERVER, "--port", str(free_port())], cwd=PROJECT, stderr=subprocess.DEVNULL
-    )
-    try:
+    with started(*SERVER, "--port", str(free_port())) as process:
         time.sleep(seconds)
         workers = children(process.pid)
         process.terminate()
         process.wait(timeout=40)
-    finally:
-        process.kill()
-        process.wait()
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
