@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
@@ -193,14 +193,17 @@ def check(output: Path, photos: Path) -> None:
     assert all(row.decision != "unreadable" for row in rows)
 
 
+def begun(
+    within: Sequence[str], environment: dict[str, str], photos: object, output: object
+) -> subprocess.Popen[str]:
+    """A job that has just begun."""
+    job = [*within, *command(photos, output)]
+    return subprocess.Popen(job, env=environment, stderr=subprocess.PIPE, text=True)
+
+
 def running(nodes: Cluster, photos: Path, output: Path, parts: int) -> subprocess.Popen[str]:
     """A job that has written some parts, but not all."""
-    process = subprocess.Popen(
-        [*nodes.here, *command(photos, output)],
-        env=nodes.environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = begun(nodes.here, nodes.environment, photos, output)
     folder = output.with_name(f"{output.name}.parts")
     deadline = time.monotonic() + 60
     while len([*folder.glob("*.csv")]) < parts:
@@ -291,12 +294,7 @@ def test_a_signal_while_ray_starts_ends_the_job_and_its_node(
         machines(1) as ((_, here),),
         tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder,
     ):
-        process = subprocess.Popen(
-            [*here, *command(photos, output)],
-            env={**os.environ, **SECRET, "RAY_TMPDIR": folder},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = begun(here, {**os.environ, **SECRET, "RAY_TMPDIR": folder}, photos, output)
         deadline = time.monotonic() + 60
         while not [*Path(folder).glob("ray/session_*")]:
             assert process.poll() is None, process.communicate()[1]
@@ -320,12 +318,8 @@ def test_a_cluster_of_the_jobs_own_asks_for_a_token_of_its_own(tmp_path: Path) -
         machines(1) as ((_, here),),
         tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder,
     ):
-        process = subprocess.Popen(
-            [*here, *command(photos, output)],
-            env={**environment, "RAY_TMPDIR": folder, "HOME": "/proc/nothing"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        its_own = {**environment, "RAY_TMPDIR": folder, "HOME": "/proc/nothing"}
+        process = begun(here, its_own, photos, output)
         asked: set[bytes] = set()
         while process.poll() is None and not asked:
             for pid in family(process.pid):
@@ -414,12 +408,8 @@ def test_a_store_that_goes_away_leaves_the_table_as_it_was(tmp_path: Path) -> No
     ):
         with bucket(tmp_path, here) as made:
             made.put({f"away/{number}.png": words for number in range(60)})
-            process = subprocess.Popen(
-                [*here, *command(made.url("away"), output)],
-                env={**os.environ, **CREDENTIALS, **SECRET, "RAY_TMPDIR": folder},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            environment = {**os.environ, **CREDENTIALS, **SECRET, "RAY_TMPDIR": folder}
+            process = begun(here, environment, made.url("away"), output)
             assert process.stderr
             assert any("60 images in" in line for line in process.stderr)
         _, told = process.communicate(timeout=120)
