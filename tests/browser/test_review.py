@@ -143,6 +143,7 @@ def overtaken(shop: Shop, reviewer: NewPerson) -> tuple[Page, Page, str]:
     ann = reviewer("Ann")
     ann.provoked.add(" status of 409 ")
     name = photo(ann.page)
+    ann.page.wait_for_load_state("networkidle")  # what it still asks would take the photo again
     with closing(sqlite3.connect(shop.file)) as base, base:
         base.execute("DELETE FROM leases")
     ben = reviewer("Ben").page
