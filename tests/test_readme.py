@@ -121,22 +121,22 @@ def test_every_flag_is_named(name: str) -> None:
     assert {*re.findall(r"`(--[a-z]+)", table), "--help"} == set(re.findall(r"--[a-z]+", listed))
 
 
-def newcomers_environment() -> dict[str, str]:
-    """This one without settings, and without what the `make` that runs the tests tells its own."""
+def make(*arguments: str, within: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    """Run `make` as a newcomer: without settings, and what a `make` that runs the tests tells."""
     ours = ("GARMENTS_", "MAKE", "MFLAGS")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-
-def test_make_train_photos_without_folders_installs_nothing_and_says_what_to_name() -> None:
-    done = subprocess.run(
-        ["make", "train-photos", "PIP=false", "PHOTOS="],
-        cwd=PROJECT,
-        env=newcomers_environment(),
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=within,
+        env={name: value for name, value in os.environ.items() if not name.startswith(ours)},
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
+
+
+def test_make_train_photos_without_folders_installs_nothing_and_says_what_to_name() -> None:
+    done = make("train-photos", "PIP=false", "PHOTOS=")
     assert done.stdout == "name the folders: make train-photos PHOTOS='DIR Data/shoes'\n"
     assert done.returncode == 2
 
@@ -147,15 +147,7 @@ def test_make_train_photos_without_folders_installs_nothing_and_says_what_to_nam
 def test_make_run_works_in_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)
-    done = subprocess.run(
-        ["make", "run", f"PYTHON={sys.executable}", f"PORT={free_port()}"],
-        cwd=clone,
-        env=newcomers_environment(),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = make("run", f"PYTHON={sys.executable}", f"PORT={free_port()}", within=clone)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^accuracy  9\d\.00%  \(9\d of 100\)$", done.stdout, flags=re.MULTILINE)
     assert done.stdout.splitlines()[-1].startswith("The night is told in report.html.")
