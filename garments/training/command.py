@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from garments import report
 from garments.dataset import LABELS, DatasetError
@@ -20,32 +21,19 @@ def carry_out(
     It trusts what `training_request.check` lets pass. Raises TrainingError, also for data that
     cannot be used: whoever asks need not load what reads data to know of it.
     """
-    folder = models / request.folder_name
+    folder, data = models / request.folder_name, (data_directory, dataset_directory)
+    how: dict[str, Any] = {
+        "architecture": request.network,
+        "seeds": request.trained_seeds,
+        "epochs": request.epochs,
+        "quick": request.quick,
+        "backend": request.backend,
+    }
     try:
         if request.photos:
-            _, judged = train_on_photos(
-                folder,
-                request.photos,
-                data_directory,
-                dataset_directory,
-                architecture=request.network,
-                seeds=request.trained_seeds,
-                epochs=request.epochs,
-                quick=request.quick,
-                backend=request.backend,
-            )
+            _, judged = train_on_photos(folder, request.photos, *data, **how)
             return judged.as_text()
-        card, scores = train(
-            folder,
-            data_directory,
-            dataset_directory,
-            architecture=request.network,
-            seeds=request.trained_seeds,
-            epochs=request.epochs,
-            quick=request.quick,
-            backend=request.backend,
-            teachers=request.teachers,
-        )
+        card, scores = train(folder, *data, **how, teachers=request.teachers)
     except DatasetError as error:
         raise TrainingError(str(error)) from error
     return f"{report.as_text(scores, LABELS)}\n\n{report.seeds_as_text(card.runs)}"
