@@ -28,6 +28,16 @@ from tests.places import (
 )
 
 
+def alike(one: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the one say of itself that it is the other, as a bind mount does."""
+    stat = os.stat
+    monkeypatch.setattr(
+        os,
+        "stat",
+        lambda path, **how: stat(other if path in (one, str(one)) else path, **how),
+    )
+
+
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What somebody should see to."""
     return [record.message for record in caplog.records if record.levelname == "WARNING"]
@@ -278,6 +288,26 @@ def test_nor_is_it_that_of_one_that_comes_before_the_night_is_over(
     assert expected(place) == {"a.png": ""}
 
 
+def test_a_photo_that_changed_keeps_its_slip_though_the_archive_has_an_older_one(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    archive_of = archives.archive
+
+    def changed(*given: Any) -> tuple[int, int]:
+        place.add("a.png", length=33)
+        return archive_of(*given)
+
+    with fake_service() as service:
+        place.night(service, archive=archive)
+        place.add("a.png", length=31)
+        with monkeypatch.context() as patch:
+            patch.setattr(archives, "archive", changed)
+            place.night(service, archive=archive, expected=slips(place, "a.png,Coat"))
+        place.night(service)
+    assert expected(place) == {"a.png": "Coat"}
+
+
 @pytest.mark.parametrize("archives_on", [True, False])
 def test_nor_is_it_after_a_night_cut_short_and_another_that_ended(
     archives_on: bool, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
@@ -396,6 +426,30 @@ def test_an_archive_that_overlaps_is_refused(folder: str, place: Place) -> None:
         place.night(service, archive=place.output.parent / folder)
 
 
+def test_so_is_one_that_overlaps_by_another_path(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    archive.mkdir(exist_ok=True)
+    alike(archive, place.photos, monkeypatch)
+    with fake_service() as service:
+        for folder in (archive, archive / "2026"):
+            with pytest.raises(batch.UsageError, match="overlap"):
+                place.night(service, archive=folder)
+
+
+def test_a_photo_whose_folder_is_in_the_archive_by_another_path_stays(
+    place: Place, archive: Path
+) -> None:
+    place.add("a.png", "sub/b.png")
+    archive.mkdir(exist_ok=True)
+    (archive / "sub").symlink_to(place.photos / "sub")
+    with fake_service() as service:
+        counts = place.night(service, archive=archive)
+    assert (counts.archived, counts.stuck) == (1, 1)
+    assert files(place.photos).keys() == {"sub/b.png"}
+
+
 @pytest.mark.parametrize("folder", ["taken", "taken/of/2026"])
 def test_an_archive_that_cannot_be_a_folder_is_refused_before_the_night(
     folder: str, place: Place
@@ -420,22 +474,22 @@ def test_an_archive_or_a_directory_that_leads_in_a_circle_is_refused(place: Plac
         with pytest.raises(batch.UsageError, match="circle is no folder, .*choose another --arch"):
             place.night(service, archive=circle)
         place.photos = circle
-        with pytest.raises(batch.UsageError, match="circle cannot be listed: Too many levels of"):
+        with pytest.raises(batch.UsageError, match="circle' cannot be listed: Too many levels of"):
             place.night(service, archive=archive)
 
 
-def test_an_archive_that_may_not_be_written_is_refused_before_the_night(
-    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("denied", [os.W_OK, os.R_OK])
+def test_an_archive_that_may_not_be_written_or_listed_is_refused_before_the_night(
+    denied: int, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png")
     archive.mkdir(exist_ok=True)
-    denied = {os.fspath(archive)}
     allowed = os.access
     monkeypatch.setattr(
         "garments.batch.night.os.access",
-        lambda path, mode: os.fspath(path) not in denied and allowed(path, mode),
+        lambda path, mode: allowed(path, mode) and not (path == archive and mode & denied),
     )
-    told = f"{archive} can take no photos: .* this user may not write there"
+    told = f"{archive} can take no photos: .* this user may not list it and write there"
     with fake_service() as service, pytest.raises(batch.UsageError, match=told):
         place.night(service, archive=archive)
     assert files(place.photos).keys() == {"a.png"}

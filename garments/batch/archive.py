@@ -86,15 +86,17 @@ def archive(
 def is_moved(directory: bytes, to: bytes, photo: Photo) -> bool:
     """Whether a photo is in the archive, and not in `directory`, where another may have its name.
 
-    It is one of its size and time there that is taken for it, and any file of its name here.
+    It is one of its size and time there that is taken for it. Here any file of its name is, but
+    where another has that name there: then the archive may have an older one.
     """
-    try:
-        if stamp_of(os.lstat(os.path.join(directory, photo.name)))[:2] == photo.stamp[:2]:
-            return False
-    except FileNotFoundError:
-        pass
     names = (photo.name, marked(photo.name, photo.digest or b""))
-    return any(os.path.lexists(os.path.join(to, name)) for name in names)
+    kept = [path for name in names if os.path.lexists(path := os.path.join(to, name))]
+    try:
+        found = os.lstat(os.path.join(directory, photo.name))
+    except FileNotFoundError:
+        return bool(kept)
+    same = stamp_of(found)[:2] == photo.stamp[:2]
+    return not same and any(_digest(path) == photo.digest for path in kept)
 
 
 def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
@@ -109,7 +111,10 @@ def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
     """Have the photo under its name in `to`, or one like it, which is returned."""
     digest = photo.digest or b""
     plain = os.path.join(to, photo.name)
-    os.makedirs(os.path.dirname(plain), exist_ok=True)
+    folder = os.path.dirname(plain)
+    os.makedirs(folder, exist_ok=True)
+    if os.path.samefile(folder, os.path.dirname(source)):  # then the photo is its own copy
+        raise OSError(errno.EEXIST, "the archive is the same folder by another path")
     for target in (plain, marked(plain, digest)):
         try:
             _link(source, target, photo)

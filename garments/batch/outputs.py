@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from garments.batch.errors import UsageError
 from garments.batch.morning import REPORT
 from garments.batch.walk import EXTENSIONS
 from garments.in_place import partial_of
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(rb"\\(\d{3})")
 
 
 def check_output(output: Path, needed: Iterable[Path]) -> Path:
@@ -46,11 +50,29 @@ def require_replaceable(output: Path) -> Path:
         raise UsageError(f"{told} is a folder: name the table that is to be in it as --output")
     if place.name and _is_too_long(partial_of(place)):
         raise UsageError(f"{told} has too long a name: choose a shorter --output")
+    if _is_mounted(place):
+        raise UsageError(
+            f"{told} is mounted by itself, so that no new file can take its place: mount the "
+            "folder that it is in, or choose another --output"
+        )
     # A link of which a link is left leads in a circle.
     replaceable = os.path.isfile(place) or not (os.path.exists(output) or place.is_symlink())
     if not (place.name and replaceable and os.access(place.parent, os.R_OK | os.W_OK | os.X_OK)):
         raise UsageError(f"{told} cannot be written: choose another --output")
     return place
+
+
+def _is_mounted(place: Path) -> bool:
+    """Whether something is mounted there, as far as Linux tells."""
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return False
+    # What would part the columns is written as a number.
+    points = (
+        _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4]) for line in lines
+    )
+    return os.fsencode(place) in points
 
 
 def _is_too_long(path: Path) -> bool:
@@ -64,12 +86,22 @@ def _is_too_long(path: Path) -> bool:
 def check_archive(directory: Path, archive: Path) -> None:
     """Refuse an archive that the next night would walk through or empty, or that takes nothing."""
     photos, kept = Path(os.path.realpath(directory)), Path(os.path.realpath(archive))
-    if photos == kept or photos in kept.parents or kept in photos.parents:
+    if _is_within(photos, kept) or _is_within(kept, photos):
         raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
     # A link of which a link is left leads in a circle, where no folder can be made.
     there = next(place for place in (kept, *kept.parents) if os.path.lexists(place))
-    if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
+    # What is new in a folder is safe once that is synced, for which it is opened.
+    needed = os.W_OK | os.X_OK | (os.R_OK if there == kept else 0)
+    if not (os.path.isdir(there) and os.access(there, needed)):
         raise UsageError(
-            f"{archive} can take no photos: {there} is no folder, or this user may not write "
-            "there; choose another --archive"
+            f"{archive} can take no photos: {there} is no folder, or this user may not list "
+            "it and write there; choose another --archive"
         )
+
+
+def _is_within(place: Path, folder: Path) -> bool:
+    """Whether `place` is `folder` or below it, by this path or another, as of a bind mount."""
+    return any(
+        above == folder or (above.exists() and folder.exists() and above.samefile(folder))
+        for above in (place, *place.parents)
+    )
