@@ -6,13 +6,15 @@ import signal
 import sys
 
 gc.disable()  # modules make no garbage: to look for it takes a third of a night without photos
-from garments import batch
-from garments.batch import command
-from garments.settings import Settings
-
+logger = logging.getLogger("batch_request")
+try:
+    from garments.batch import CODES, command, explain, run
+    from garments.settings import Settings
+except Exception:
+    logger.exception("this program cannot start")
+    sys.exit(3)  # 1, which Python would say, means that the night is finished
 gc.freeze()
 gc.enable()
-logger = logging.getLogger("batch_request")
 
 
 def main() -> int:
@@ -27,12 +29,10 @@ def main() -> int:
             counts = cluster.run(settings=Settings.from_environment(), **given)
         else:
             settings = Settings.from_environment(service_url=given.pop("url"))
-            counts = batch.run(settings=settings, **given)
+            counts = run(settings=settings, **given)
     except (Exception, KeyboardInterrupt) as error:
-        # Python's own exit code for a fault of ours, 1, would say: finished, some unreadable.
-        fault = type(error) not in batch.CODES
-        logger.error(batch.explain(error, given["output"]), exc_info=fault)
-        return batch.CODES.get(type(error), 3)
+        logger.error(explain(error, given["output"]), exc_info=type(error) not in CODES)
+        return CODES.get(type(error), 3)
     return 1 if counts.amiss else 0
 
 

@@ -794,8 +794,8 @@ def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "told"),
     [
-        (["/nowhere"], {}, "/nowhere cannot be listed: No such file or directory"),
-        (["app.py"], {}, "app.py cannot be listed: Not a directory"),
+        (["/nowhere"], {}, "'/nowhere' cannot be listed: No such file or directory"),
+        (["app.py"], {}, "app.py' cannot be listed: Not a directory"),
         (["images", "--output", "/nowhere/p.csv"], {}, "/nowhere is no folder: make it, or"),
         (["images", "--output", "tests"], {}, "tests is a folder: name the table"),
         (["images", "--output", "/"], {}, "/ is a folder: name the table"),
@@ -820,6 +820,26 @@ def test_code_2_where_the_usage_is_wrong(
     assert told in done.stderr
 
 
+def test_a_table_that_is_mounted_by_itself_is_refused_before_the_night(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, mounts = tmp_path / "of today" / "p.csv", tmp_path / "mountinfo"
+    output.parent.mkdir()
+    output.touch()
+    shown = str(output).replace(" ", "\\040")  # as Linux writes a blank
+    mounts.write_text(f"36 35 98:0 /p.csv {shown} rw - ext4 /dev/sda1 rw\n")
+    monkeypatch.setattr("garments.batch.outputs._MOUNTS", mounts)
+    with fake_service() as service:
+        with pytest.raises(batch.UsageError, match="mounted by itself.*mount the folder that it"):
+            batch.run(photos, output, Settings(service_url=service.url))
+        assert service.requests == []
+
+
+def test_an_error_without_words_is_not_told_as_an_interrupt() -> None:
+    assert batch.explain(MemoryError(), "p.csv") == "MemoryError(); p.csv was not written"
+    assert batch.explain(KeyboardInterrupt(), "p.csv") == "interrupted; p.csv was not written"
+
+
 @scripts
 def test_code_3_where_there_is_no_service(photos: Path, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
@@ -836,7 +856,7 @@ def test_code_3_and_a_trace_where_the_program_itself_is_at_fault(tmp_path: Path)
         import sys
         import batch_request
         def broken(*_, **__): raise RuntimeError("boom")
-        batch_request.batch.run = broken
+        batch_request.run = broken
         sys.argv[1:] = ["images", "--output", {str(tmp_path / "p.csv")!r}]
         sys.exit(batch_request.main())
     """
@@ -847,6 +867,15 @@ def test_code_3_and_a_trace_where_the_program_itself_is_at_fault(tmp_path: Path)
     assert "boom; " in done.stderr
     assert "Traceback" in done.stderr
     assert (tmp_path / "p.csv").read_text() == "yesterday's"
+
+
+@scripts
+def test_code_3_where_the_program_cannot_even_start(tmp_path: Path) -> None:
+    (tmp_path / "sqlalchemy.py").write_text("raise ImportError('half installed')")
+    done = client("images", "--output", tmp_path / "p.csv", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 3
+    assert "this program cannot start" in done.stderr
+    assert "half installed" in done.stderr
 
 
 @scripts

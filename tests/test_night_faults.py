@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_listed_ends_the_night(
     place.add("a.png", "b/c.png")
     denied = failing_at(place.photos / "b", DENIED, os.scandir)
     monkeypatch.setattr("garments.batch.walk.os.scandir", denied)
-    told = pytest.raises(batch.UsageError, match="photos/b cannot be listed: Permission denied")
+    told = pytest.raises(batch.UsageError, match="photos/b' cannot be listed: Permission denied")
     with fake_service() as service, told:
         place.night(service)
     assert not place.output.exists()

@@ -451,6 +451,16 @@ def test_a_folder_that_cannot_be_written_is_told() -> None:
         store.open()
 
 
+def test_a_password_in_the_address_of_a_database_is_not_told() -> None:
+    for url in (
+        "postgresql://me:s3cret@127.0.0.1:1/db",
+        "postgresql://me@127.0.0.1:1/db?password=s3cret",
+    ):
+        with pytest.raises(StoreError, match="127.0.0.1:1/db cannot be used") as error:
+            Store(url).open()
+        assert "s3cret" not in str(error.value)
+
+
 def test_a_place_where_sqlite_cannot_be_kept_safe_is_refused(tmp_path: Path) -> None:
     # That way of locking files has no shared memory, as a network file system has none.
     url = f"sqlite:///file:{tmp_path}/p.db?vfs=unix-dotfile&uri=true"

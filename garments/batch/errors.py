@@ -39,4 +39,6 @@ CODES: Mapping[type[BaseException], int] = {
 def explain(error: BaseException, output: Path | str) -> str:
     """What the log says of a night that `error` ended: why, and what became of its table."""
     afterwards = isinstance(error, AfterwardsError | KeyboardInterrupt) and str(error)
-    return afterwards or f"{str(error) or 'interrupted'}; {output} was not written"
+    interrupted = isinstance(error, KeyboardInterrupt)
+    why = str(error) or ("interrupted" if interrupted else repr(error))
+    return afterwards or f"{why}; {output} was not written"

@@ -88,7 +88,7 @@ def walk(
             if folder and isinstance(error, FileNotFoundError):
                 continue  # taken away meanwhile, as if it had never been there
             raise UsageError(
-                f"{os.fsdecode(place)} cannot be listed: {error.strerror}; "
+                f"{os.fsdecode(place)!r} cannot be listed: {error.strerror}; "
                 "name a directory of images that this user may read"
             ) from error
 

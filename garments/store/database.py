@@ -73,7 +73,10 @@ class Database:
             sa.event.listen(self._engine, "begin", _begin)
 
     def __str__(self) -> str:
-        return str(self.file) if self.on_sqlite else self.url.render_as_string(hide_password=True)
+        if self.on_sqlite:
+            return str(self.file)
+        # Among the options after a question mark there may be a password too.
+        return self.url.set(query={}).render_as_string(hide_password=True)
 
     @property
     def file(self) -> Path:
