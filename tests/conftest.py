@@ -37,10 +37,13 @@ SHARED = PROJECT.parent / "shared"
 DATASET = Path(os.environ["GARMENTS_DATASET_DIR"]) if "GARMENTS_DATASET_DIR" in os.environ else None
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("GARMENTS_")]:
-        monkeypatch.delenv(name)
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """Of the session, since what is begun once for several tests is begun before theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("GARMENTS_")]:
+            patch.delenv(name)
+        yield
 
 
 def hundred() -> list[Path]:
