@@ -115,6 +115,7 @@ bench-servers: $(VENV)/.everything .venv-peers/servers/.made
 bench-breakdown: $(VENV)/.everything .venv-peers/servers/.made
 	$(BIN)/python -m benchmarks.breakdown --write
 
+.venv-peers/servers/.made: requirements-serve.txt
 .venv-peers/%/.made: benchmarks/peers/requirements-%.txt
 	$(PYTHON) -m venv .venv-peers/$*
 	.venv-peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
