@@ -383,7 +383,7 @@ def test_every_hostile_file_is_read_or_refused_in_under_a_second() -> None:
     not (SHARED / "photos").exists(), reason="the photos of clothes are not beside the project"
 )
 def test_on_photos_of_clothes_the_item_is_found(engine: Engine) -> None:
-    """Half are right, where shrinking alone gives 4 %; photos are beyond this model all the same.
+    """Half are right, where shrinking alone gives 11 %; photos are beyond this model all the same.
 
     The bounds of the preprocessing were chosen on the other half of the photos.
     """
