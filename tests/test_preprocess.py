@@ -176,6 +176,13 @@ def test_a_photo_is_laid_on_white(mode: str) -> None:
     assert (to_array(photo, 24, 32, "photo", limits=Limits()) == 255).all()
 
 
+def test_so_is_one_whose_colours_are_multiplied_by_alpha() -> None:
+    photo = encoded(Image.new("RGBa", (40, 30)), "HEIF")
+    with Image.open(io.BytesIO(photo)) as opened:
+        assert opened.mode == "RGBa"
+    assert (to_array(photo, 24, 32, "photo", limits=Limits()) == 255).all()
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_the_colour_that_a_picture_says_is_no_colour_is_laid_on_white(mode: str) -> None:
     sheet = Image.new(mode, (40, 30), "gray")

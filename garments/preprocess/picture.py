@@ -213,6 +213,8 @@ def _plain(picture: Image.Image, top: float) -> Image.Image:
     if picture.mode in ("I", "F"):
         samples = _samples(picture) * (255.0 / top)
         return Image.fromarray(np.clip(samples, 0, 255).astype(np.uint8))
+    if picture.mode in ("La", "RGBa"):  # colours multiplied by alpha, as a HEIC may have them
+        return picture.convert(picture.mode.upper())
     if picture.mode in ("P", "PA") or "transparency" in picture.info:
         return picture.convert("RGBA")
     if picture.mode not in ("L", "LA", "RGB", "RGBA"):
