@@ -75,6 +75,15 @@ def test_a_worker_that_still_finishes_is_hurried_once_more_leave(
     assert worker.kill_at < time.monotonic() + 60
 
 
+def test_nor_is_it_given_more_time_the_more_often_models_are_read(
+    supervisor: Supervisor, worker: Worker
+) -> None:
+    worker.kill_at = soon = time.monotonic() + 5
+    supervisor._leaving.append(worker)
+    supervisor._switch(Generation({}, []))
+    assert worker.kill_at == soon
+
+
 def test_models_that_are_not_loaded_in_time_are_refused(
     supervisor: Supervisor, worker: Worker, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -255,7 +255,7 @@ class Supervisor:
         for worker in generation.workers:
             worker.tell(SERVE)
         for worker in self._leaving:  # there shall not be ever more of them
-            worker.dismiss()
+            worker.hurry()
         for worker in self._now.workers:  # nothing waits for them
             worker.dismiss(self._longest)
         self._leaving += self._now.workers
