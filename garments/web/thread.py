@@ -51,7 +51,6 @@ class Thread:
         waited_before = record.waited or 0.0  # in the loop, where it was too much work
         arrived = time.monotonic() - waited_before
         if self._line.taken:
-            self._line.require_room()
             try:
                 await self._line.wait(self._seconds - waited_before)
             finally:
