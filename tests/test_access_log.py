@@ -56,10 +56,11 @@ def test_each_request_is_one_line_of_json(
     monkeypatch.setattr("garments.web.access_log.time", SimpleNamespace(**{**vars(time), **clock}))
     script = b"#!/bin/sh"
     sent = form(("a", boot, "a"), ("b", script, "b"), ("c", b"", "c"), ("d", script, "d"))
-    client.post("/predict", **sent, headers={"X-Request-ID": "night-7/1"}, buffered=True)
+    headers = {"X-Request-ID": "night-7/1"}
+    answer = client.post("/predict", **sent, headers=headers, buffered=True)
     (line,) = lines(capsys)
     assert line.pop("received") == len(sent["data"])
-    assert line.pop("sent") == 0  # known to the RSGI application alone
+    assert line.pop("sent") == len(answer.data)
     assert str(line.pop("model")).startswith("fashion-mnist@")
     assert line == {
         "time": "2001-09-09T01:46:40.123Z",
@@ -181,6 +182,27 @@ def test_numbers_tell_of_what_is_asked_by_the_protocol_of_inference_too(
     assert found["garments_request_pictures_sum"] == 2
     told = [value for name, value in found.items() if name.startswith("garments_predictions_total")]
     assert told == [2]
+
+
+def test_a_picture_alone_is_counted_though_it_is_bad(
+    client: FlaskClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.post("/predict", data=b"x", content_type="image/png", buffered=True)
+    (line,) = lines(capsys)
+    assert (line["pictures"], line["refused"]) == (1, ["unsupported_type"])
+    images = {"name": "images", "datatype": "BYTES", "shape": [2], "data": ["eA==", "eA=="]}
+    client.post("/v2/models/fashion-mnist/infer", json={"inputs": [images]}, buffered=True)
+    found = numbers(client.get("/metrics").text)
+    assert found["garments_request_pictures_count"] == 2
+    assert found["garments_request_pictures_sum"] == 3
+
+
+def test_under_another_server_the_log_tells_how_much_was_sent_too(
+    client: FlaskClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = client.get("/ready", buffered=True)
+    client.head("/ready", buffered=True)
+    assert [line["sent"] for line in lines(capsys)] == [len(answer.data), 0]
 
 
 def test_the_page_of_numbers_tells_of_every_request_before_it(models: Path) -> None:

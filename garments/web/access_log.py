@@ -42,8 +42,8 @@ class RequestRecord:
     """One request, as the log and the numbers tell it."""
 
     __slots__ = (
-        "cards", "client", "ended", "endpoint", "id", "method", "path", "reasons", "received",
-        "results", "seconds", "sent", "started", "status", "waited",
+        "cards", "client", "ended", "endpoint", "id", "method", "path", "pictures", "reasons",
+        "received", "results", "seconds", "sent", "started", "status", "waited",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, client: str, given_id: str | None) -> None:
@@ -57,7 +57,7 @@ class RequestRecord:
         self.results: Sequence[Result] = ()
         self.reasons: list[str] = []
         self.waited: float | None = None
-        self.received = self.sent = self.status = 0
+        self.pictures = self.received = self.sent = self.status = 0
         self.ended = self.seconds = 0.0
 
     def as_refused(self, code: str, endpoint: str) -> RequestRecord:
@@ -70,6 +70,11 @@ class RequestRecord:
         told.endpoint = endpoint
         told.reasons.append(code)
         return told
+
+
+def brought(pictures: int) -> None:
+    """Tell how many pictures the request at hand brings, whatever becomes of them."""
+    request.environ[RECORD].pictures = pictures
 
 
 def answered(cards: Sequence[Card], results: Sequence[Result]) -> None:
@@ -125,7 +130,7 @@ class AccessLog:
             )
             length = environ.get("CONTENT_LENGTH", "")
             record.received = int(length) if length.isdecimal() else 0
-            body = inner(environ, _starting(record, start_response))
+            body = inner(environ, _starting(record, _sending(record, start_response)))
             return ClosingIterator(body, lambda: self.ended(record))
 
         app.wsgi_app = watched  # type: ignore[method-assign]
@@ -167,8 +172,9 @@ class AccessLog:
         self.metrics.answered(record.endpoint, record.status, record.seconds)
         if record.waited is not None:
             self.metrics.waited(record.waited)
+        if record.pictures:
+            self.metrics.asked(record.pictures)
         if record.results:
-            self.metrics.asked(len(record.results))
             self.metrics.predicted(zip(record.cards, record.results, strict=True))
         for reason in record.reasons:
             self.metrics.refused(reason)
@@ -203,8 +209,9 @@ def _line(record: RequestRecord) -> dict[str, Any]:
     }
     if record.waited is not None:
         line["waited_ms"] = round(record.waited * 1000, 2)
+    if record.pictures:
+        line["pictures"] = record.pictures
     if record.results:
-        line["pictures"] = len(record.results)
         line["model"] = together({card.identity for card in record.cards})
     if record.reasons:
         line["refused"] = sorted(set(record.reasons))
@@ -226,6 +233,15 @@ def _starting(record: RequestRecord, start_response: StartResponse) -> StartResp
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         record.status = int(status[:3])
         headers.append(("X-Request-ID", record.id))
+        return start_response(status, headers, exc_info)
+
+    return start
+
+
+def _sending(record: RequestRecord, start_response: StartResponse) -> StartResponse:
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        if record.method != "HEAD":
+            record.sent = sum(int(value) for name, value in headers if name == "Content-Length")
         return start_response(status, headers, exc_info)
 
     return start

@@ -15,7 +15,7 @@ from garments.routing import MODELS_HEADER
 from garments.settings import Settings
 from garments.web import inference_protocol, openapi
 from garments.web.access import OPEN, is_mistyped, require_token
-from garments.web.access_log import AccessLog, answered
+from garments.web.access_log import AccessLog, answered, brought
 from garments.web.classify import Result
 from garments.web.deadline import time_limit
 from garments.web.lifecycle import Lifecycle
@@ -109,12 +109,14 @@ def register(
         )
 
     def _uploads(asked: Request, misplaced: Collection[str] = ()) -> list[Upload]:
-        return read_uploads(
+        found = read_uploads(
             asked,
             max_images=settings.max_images,
             max_fields=settings.max_form_fields,
             misplaced=misplaced,
         )
+        brought(len(found))
+        return found
 
     app.register_blueprint(api)
     app.register_blueprint(inference_protocol.build(settings, models, lifecycle, limits))

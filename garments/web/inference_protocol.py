@@ -20,7 +20,7 @@ from garments.card import Card
 from garments.engine import Answer, Choice, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
-from garments.web.access_log import answered
+from garments.web.access_log import answered, brought
 from garments.web.batching import ask
 from garments.web.classify import classify
 from garments.web.deadline import time_limit
@@ -181,11 +181,14 @@ def _answers(
     if not isinstance(data, list):
         raise _malformed("data must be a list")
     if name == PIXELS:
-        return ask(engine, _pixels(engine.card, shape, data), classes)
+        pictures = _pixels(engine.card, shape, data)
+        brought(len(pictures))
+        return ask(engine, pictures, classes)
     flat = [text for one in data for text in (one if isinstance(one, list) else [one])]
     if len(flat) != shape[0] or shape[1:] not in ([], [1]):
         raise _malformed(f"{IMAGES} has {len(flat)} files, which is not its shape [n] or [n, 1]")
     uploads = [Upload(None, from_base64(text)) for text in flat]
+    brought(len(uploads))
     answers = []
     results = classify(engine, uploads, limits=limits, top=classes, until=time_limit(request))
     for place, result in enumerate(results):

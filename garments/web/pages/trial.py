@@ -16,7 +16,7 @@ from garments.preprocess import BadImage, Limits, read_picture, to_array
 from garments.preprocess.item import on_white
 from garments.preprocess.picture import open_picture
 from garments.settings import Settings
-from garments.web.access_log import answered
+from garments.web.access_log import answered, brought
 from garments.web.batching import ask
 from garments.web.classify import require_little
 from garments.web.models import Models
@@ -49,6 +49,7 @@ def add_to(pages: Blueprint, settings: Settings, models: Models) -> None:
         One that cannot be read is an answer too: `error` says why.
         """
         (upload,) = uploads = read_uploads(request, max_images=1)
+        brought(1)
         (engine,) = engines_for(models.candidates(), uploads)
         if isinstance(upload.content, Refusal):
             raise upload.content
