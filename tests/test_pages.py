@@ -20,7 +20,7 @@ from garments.preprocess import Limits, to_array
 from garments.settings import Settings
 from garments.web import pages
 from garments.web.pages.session import AGE, COOKIE, signing_key
-from tests.pictures import as_jpeg
+from tests.pictures import as_jpeg, encoded
 
 MakeClient = Callable[..., FlaskClient]
 WORD = "open-sesame"
@@ -445,6 +445,18 @@ def test_a_picture_that_cannot_be_read_is_an_answer_too(client: FlaskClient) -> 
     answer = look(client, b"#!/bin/sh")
     assert answer.status_code == 200
     assert answer.json["error"]["code"] == "unsupported_type"
+
+
+def test_a_look_at_a_heic_whose_thumbnail_alone_is_whole_is_an_answer_without_a_preview(
+    client: FlaskClient,
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    photo = encoded(Image.fromarray(noise).resize((1200, 1600)), "HEIF", thumbnails=[320])
+    pixels = photo.index(b"mdat") + 8
+    damaged = photo[:pixels] + bytes(2_000) + photo[pixels + 2_000 :]
+    whole, other = look(client, photo).json, look(client, damaged).json
+    assert whole["shown"].startswith("data:image/jpeg;base64,")
+    assert other == {**whole, "shown": None}
 
 
 def test_a_look_is_counted_like_any_answer(client: FlaskClient, boot: bytes) -> None:

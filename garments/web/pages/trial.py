@@ -93,11 +93,17 @@ def _png(seen: npt.NDArray[np.uint8]) -> str:
 
 
 def _shown(data: bytes, limits: Limits) -> str | None:
-    """A readable picture as a data: URL, where a browser could not show the file itself."""
+    """A picture as a data: URL, where a browser could not show the file itself.
+
+    None of one whose answer was had from its thumbnail, and which is damaged beside that.
+    """
     with open_picture(data) as picture:
         if picture.format not in _UNSHOWN:
             return None
-    picture = on_white(read_picture(data, limits, _SIDE)).convert("RGB")
+    try:
+        picture = on_white(read_picture(data, limits, _SIDE)).convert("RGB")
+    except BadImage:
+        return None
     picture.thumbnail((_SIDE, _SIDE))
     return _data_url(picture, "JPEG")
 
