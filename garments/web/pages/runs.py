@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,18 +42,16 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
             nights = desk.nights.last(_NIGHTS) if desk else []
             reviews = desk.reviews.recent(_REVIEWS) if desk else []
         labels = models.labels()
-        places = sorted({run["directory"] for run in nights})
-        chosen = request.args.get("of", "")
-        place = nights[-1]["directory"] if nights else b""
-        if chosen.isdecimal() and chosen.isascii() and int(chosen[:9]) < len(places):
-            place = places[int(chosen[:9])]
+        places = {_key(place): place for place in sorted({run["directory"] for run in nights})}
+        last = nights[-1]["directory"] if nights else b""
+        place = places.get(request.args.get("of", ""), last)
         shown = [run for run in nights if run["directory"] == place]
         ended = [run for run in shown if run["ended"]]
         return render_template(
             "runs.html",
             nights=shown[::-1],
-            places=[one.decode(errors="replace") for one in places],
-            place=place.decode(errors="replace"),
+            places=[(key, one == place, _text(one)) for key, one in places.items()],
+            place=_text(place),
             plots=_plots(ended),
             mix=_mix(ended, labels),
             least=_LEAST_PHOTOS,
@@ -75,6 +74,15 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         response = Response(page, content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = _REPORT_POLICY
         return response
+
+
+def _key(directory: bytes) -> str:
+    """What an address calls a folder: always the same, whatever other folders come and go."""
+    return hashlib.sha256(directory).hexdigest()[:12]
+
+
+def _text(directory: bytes) -> str:
+    return directory.decode(errors="replace")
 
 
 @dataclass(frozen=True)
