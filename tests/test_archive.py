@@ -1,5 +1,6 @@
 """Photos are moved away once their table is safe, and none is lost."""
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -448,6 +449,72 @@ def test_a_photo_whose_folder_is_in_the_archive_by_another_path_stays(
         counts = place.night(service, archive=archive)
     assert (counts.archived, counts.stuck) == (1, 1)
     assert files(place.photos).keys() == {"sub/b.png"}
+
+
+def test_of_two_photos_that_are_each_others_copies_one_stays(place: Place, archive: Path) -> None:
+    place.add("one/a.png", "two/a.png", length=40)
+    (place.photos / "two" / "a.png").write_bytes((place.photos / "one" / "a.png").read_bytes())
+    archive.mkdir(exist_ok=True)
+    (archive / "one").symlink_to(place.photos / "two")
+    (archive / "two").symlink_to(place.photos / "one")
+    with fake_service() as service:
+        counts = place.night(service, archive=archive)
+    assert (counts.archived, counts.stuck) == (1, 1)
+    assert len(files(place.photos)) == 1
+
+
+def test_a_folder_of_the_archive_that_may_not_be_listed_keeps_no_other_photo_here(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "sub/b.png")
+    denied, allowed = os.fsencode(archive / "sub"), os.access
+    monkeypatch.setattr(
+        "garments.batch.archive.os.access",
+        lambda path, mode: path != denied and allowed(path, mode),
+    )
+    with fake_service() as service:
+        counts = place.night(service, archive=archive)
+    assert (counts.archived, counts.stuck) == (1, 1)
+    assert files(place.photos).keys() == {"sub/b.png"}
+
+
+def test_an_archive_that_is_a_folder_of_the_photos_by_another_path_is_refused(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "old/b.png")
+    archive.mkdir(exist_ok=True)
+    alike(archive, place.photos / "old", monkeypatch)
+    with fake_service() as service:
+        told = "is 'old' of the directory by another path: choose an --archive outside"
+        with pytest.raises(batch.UsageError, match=told):
+            place.night(service, archive=archive)
+        assert service.requests == []
+
+
+def test_an_archive_of_too_long_a_name_is_refused(place: Place) -> None:
+    place.add("a.png")
+    told = "has too long a name: choose another --archive"
+    with fake_service() as service, pytest.raises(batch.UsageError, match=told):
+        place.night(service, archive=place.output.with_name("a" * 300))
+
+
+def test_an_archive_that_cannot_be_looked_at_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    closed, stat, access = place.output.with_name("closed"), os.stat, os.access
+    closed.mkdir()
+
+    def denied(path: Any, **how: Any) -> os.stat_result:
+        if closed in Path(os.fsdecode(path)).parents:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", denied)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    told = f"{closed}/archive can take no photos: {closed} is no folder, or this user may not"
+    with fake_service() as service, pytest.raises(batch.UsageError, match=told):
+        place.night(service, archive=closed / "archive")
 
 
 @pytest.mark.parametrize("folder", ["taken", "taken/of/2026"])

@@ -827,7 +827,8 @@ def test_a_table_that_is_mounted_by_itself_is_refused_before_the_night(
     output.parent.mkdir()
     output.touch()
     shown = str(output).replace(" ", "\\040")  # as Linux writes a blank
-    mounts.write_text(f"36 35 98:0 /p.csv {shown} rw - ext4 /dev/sda1 rw\n")
+    odd = "37 35 0:9 / /mnt/a\rb rw - tmpfs t rw"  # Linux writes others as they are
+    mounts.write_text(f"{odd}\n36 35 98:0 /p.csv {shown} rw - ext4 /dev/sda1 rw\n", newline="")
     monkeypatch.setattr("garments.batch.outputs._MOUNTS", mounts)
     with fake_service() as service:
         with pytest.raises(batch.UsageError, match="mounted by itself.*mount the folder that it"):

@@ -47,7 +47,7 @@ def archive(
         there = os.path.dirname(there)
     waiting = iter(photos)
     while some := list(islice(waiting, _AT_ONCE)):
-        kept: list[tuple[bytes, Identity]] = []
+        kept: list[tuple[bytes, Identity, bytes]] = []
         folders: set[bytes] = set()
         renamed: dict[bytes, bytes] = {}
         for photo in some:
@@ -59,7 +59,7 @@ def archive(
                 target = _keep(source, to, photo)
                 folders.update(_up_to(to, os.path.dirname(target)))
                 renamed[photo.name] = os.path.relpath(target, to)
-                kept.append((source, identity))
+                kept.append((source, identity, target))
             except _Changed:
                 logger.info("%r has changed meanwhile and stays", os.fsdecode(photo.name))
             except OSError as error:
@@ -71,8 +71,10 @@ def archive(
             with suppress(PermissionError):  # where it may not be listed, whoever made it saw to it
                 sync(folder)
         moving(renamed)
-        for source, identity in kept:
+        for source, identity, target in kept:
             try:
+                if not os.path.lexists(target):  # it was a photo itself, as links can lead back
+                    raise FileNotFoundError(errno.ENOENT, "its copy is gone from the archive")
                 # A new photo may have come under that name.
                 if _identity(source) == identity:
                     os.unlink(source)
@@ -113,17 +115,33 @@ def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
     plain = os.path.join(to, photo.name)
     folder = os.path.dirname(plain)
     os.makedirs(folder, exist_ok=True)
-    if os.path.samefile(folder, os.path.dirname(source)):  # then the photo is its own copy
-        raise OSError(errno.EEXIST, "the archive is the same folder by another path")
+    if not os.access(folder, os.R_OK):  # nor could it be synced
+        raise PermissionError(errno.EACCES, "its folder in the archive may not be listed")
     for target in (plain, marked(plain, digest)):
         try:
             _link(source, target, photo)
         except FileExistsError:
             if _digest(target) != digest:
                 continue
+            if _is_seen_in(os.path.dirname(source), folder, digest):  # it is its own copy
+                raise OSError(
+                    errno.EEXIST, "the archive is the same folder by another path"
+                ) from None
             _check(source, photo)
         return target
     raise FileExistsError(errno.EEXIST, "its names in the archive are taken by other files")
+
+
+def _is_seen_in(other: bytes, folder: bytes, digest: bytes) -> bool:
+    """Whether `other` is `folder`: what a mount shows has other numbers than what is mounted."""
+    name = b".%b.part" % digest.hex().encode()
+    probe = os.path.join(folder, name)
+    try:
+        with open(probe, "wb"):
+            return os.path.lexists(os.path.join(other, name))
+    finally:
+        if os.path.lexists(probe):
+            os.unlink(probe)
 
 
 def _link(source: bytes, target: bytes, photo: Photo) -> None:

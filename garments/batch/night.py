@@ -21,12 +21,12 @@ from garments.batch.client import Client
 from garments.batch.errors import UsageError
 from garments.batch.findings import Findings, scratch
 from garments.batch.morning import write_report
-from garments.batch.outputs import check_archive, check_output
+from garments.batch.outputs import check_archive, check_output, outside
 from garments.batch.posting import Poster
 from garments.batch.slips import read_slips
 from garments.batch.state import Night
 from garments.batch.table import Table
-from garments.batch.walk import tell_left_out, walk
+from garments.batch.walk import any_name, tell_left_out, walk
 from garments.batch.writing import afterwards, write_table
 from garments.card import Card, CardError, read_card
 from garments.predictions import Row
@@ -120,7 +120,7 @@ def run(
     with store.locked(), closing(store), scratch() as findings:
         if expected:
             read_slips(expected, card.labels, findings)
-        _find(place, directory, findings)
+        _find(place, directory, archive, findings)
         missing, first = findings.slips_without_photo()
         if missing:
             logger.info(
@@ -163,10 +163,10 @@ def run(
     return counts
 
 
-def _find(place: bytes, directory: Path, findings: Findings) -> None:
+def _find(place: bytes, directory: Path, archive: Path | None, findings: Findings) -> None:
     """Fill `findings`, and tell what else is at the place that is called `directory`."""
     others: Counter[str] = Counter()
-    findings.add(walk(place, others))
+    findings.add(walk(place, others, enters=outside(archive, place) if archive else any_name))
     logger.info("%s images in %s", f"{len(findings):,}", directory)
     tell_left_out(others)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from garments.batch.errors import UsageError
@@ -65,14 +66,16 @@ def require_replaceable(output: Path) -> Path:
 def _is_mounted(place: Path) -> bool:
     """Whether something is mounted there, as far as Linux tells."""
     try:
-        lines = _MOUNTS.read_bytes().splitlines()
+        lines = _MOUNTS.read_bytes().strip(b"\n").split(b"\n")
     except OSError:
         return False
-    # What would part the columns is written as a number.
-    points = (
-        _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4]) for line in lines
-    )
+    # What would part lines or columns is written as a number.
+    points = (_OCTAL.sub(_byte, line.split(b" ")[4]) for line in lines)
     return os.fsencode(place) in points
+
+
+def _byte(octal: re.Match[bytes]) -> bytes:
+    return bytes([int(octal[1], 8)])
 
 
 def _is_too_long(path: Path) -> bool:
@@ -88,6 +91,8 @@ def check_archive(directory: Path, archive: Path) -> None:
     photos, kept = Path(os.path.realpath(directory)), Path(os.path.realpath(archive))
     if _is_within(photos, kept) or _is_within(kept, photos):
         raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
+    if _is_too_long(kept):
+        raise UsageError(f"{archive} has too long a name: choose another --archive")
     # A link of which a link is left leads in a circle, where no folder can be made.
     there = next(place for place in (kept, *kept.parents) if os.path.lexists(place))
     # What is new in a folder is safe once that is synced, for which it is opened.
@@ -99,9 +104,29 @@ def check_archive(directory: Path, archive: Path) -> None:
         )
 
 
+def outside(archive: Path, directory: bytes) -> Callable[[bytes], bool]:
+    """What says that a folder of `directory` may be entered; it raises UsageError of the archive.
+
+    A mount shows it elsewhere too, and its photos would be sorted again every night.
+    """
+
+    def enters(name: bytes) -> bool:
+        if _is_same(archive, Path(os.fsdecode(os.path.join(directory, name)))):
+            raise UsageError(
+                f"{archive} is {os.fsdecode(name)!r} of the directory by another path: choose an "
+                "--archive outside of it"
+            )
+        return True
+
+    return enters
+
+
 def _is_within(place: Path, folder: Path) -> bool:
-    """Whether `place` is `folder` or below it, by this path or another, as of a bind mount."""
-    return any(
-        above == folder or (above.exists() and folder.exists() and above.samefile(folder))
-        for above in (place, *place.parents)
-    )
+    """Whether `place` is `folder` or below it, by whatever path."""
+    return any(above == folder or _is_same(above, folder) for above in (place, *place.parents))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with suppress(OSError):  # of what is not there, or may not be looked at
+        return one.samefile(other)
+    return False

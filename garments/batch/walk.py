@@ -45,7 +45,7 @@ def _storable(nanoseconds: int) -> int:
     return min(max(nanoseconds, -_END_OF_TIME), _END_OF_TIME)
 
 
-def _any(_: bytes) -> bool:
+def any_name(_: bytes) -> bool:
     return True
 
 
@@ -53,8 +53,8 @@ def walk(
     directory: bytes,
     others: Counter[str] | None = None,
     *,
-    enters: Callable[[bytes], bool] = _any,
-    takes: Callable[[bytes], bool] = _any,
+    enters: Callable[[bytes], bool] = any_name,
+    takes: Callable[[bytes], bool] = any_name,
 ) -> Iterator[Found]:
     """All image files in `directory` and below, in any order.
 
