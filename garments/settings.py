@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 PREFIX = "GARMENTS_"
 PROJECT = Path(__file__).resolve().parent.parent
+# Between two dots of a host's name. What is not ASCII there is left to those who look it up.
+_LABEL = re.compile(r"(?:[a-z0-9_-]|[^\x00-\x7f\s]){1,63}")
 
 
 class SettingsError(Exception):
@@ -231,9 +233,17 @@ def tell_library(variable: str, value: str, *, unless: Collection[str] = ()) -> 
 def _is_address(url: str) -> bool:
     try:
         address = urlsplit(url)
-        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+        sound = address.scheme in ("http", "https") and address.port != 0
     except ValueError:
         return False
+    # What asks the service would find these in a host; `urlsplit` leaves them out.
+    return sound and not re.search(r"[\t\r\n]", url) and _is_host(address.hostname or "")
+
+
+def _is_host(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    # Only an address in brackets has a colon.
+    return ":" in host or all(map(_LABEL.fullmatch, labels))
 
 
 def _parse(kind: str, variable: str, text: str) -> Any:

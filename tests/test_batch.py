@@ -689,6 +689,7 @@ def test_an_answer_is_not_waited_for_longer_than_a_service_that_starts(photos: P
     [
         ("https", "127.0.0.1", "there is no TLS, or a certificate"),
         ("http", "garments.invalid", "no address is known for its host"),
+        ("http", "☃.invalid", "its host is no valid name or address"),
     ],
 )
 def test_why_a_service_cannot_be_reached_is_told(

@@ -73,6 +73,24 @@ def test_a_wrong_setting_is_refused_with_a_way_out(variable: str, value: str, to
         Settings.from_environment({variable: value})
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["a..b", ".a", "a..", "a" * 64, "a b", "a\tb", "a\xa0b", "*.a", "a\\b", "a%2e.b", "ü..a"],
+)
+def test_a_host_that_cannot_be_one_is_refused(host: str) -> None:
+    with pytest.raises(SettingsError, match="it must be like http://127.0.0.1:5001"):
+        Settings(service_url=f"http://{host}:5001")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a." + "b" * 63, "a.b.", "a_b", "127.0.0.1", "[::1]", "[fe80::1%25eth0]", "ü.de", "हिन्दी.in"],
+)
+def test_a_host_may_be_a_name_in_any_script_or_an_address(host: str) -> None:
+    url = f"https://me:s3cret@{host}:5001/garments"
+    assert Settings(service_url=url).service_url == url
+
+
 def test_every_whole_number_has_an_end() -> None:
     numbers = [entry for entry in fields(Settings) if entry.type == "int"]
     assert len(numbers) > 10

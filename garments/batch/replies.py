@@ -101,6 +101,8 @@ def problem(response: requests.Response) -> dict[str, Any]:
 
 def reason(error: requests.RequestException) -> str:
     """Why there is no response."""
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return "its host is no valid name or address"
     if isinstance(error, requests.exceptions.SSLError):
         return "there is no TLS, or a certificate that this machine does not trust"
     if isinstance(getattr(_cause(error), "reason", None), NameResolutionError):
