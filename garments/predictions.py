@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,6 +106,29 @@ def _allowed(row: Row, numbers: Collection[str]) -> Collection[str]:
     return {""} if none else numbers
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[csv.DictReader[str]]:
+    """The rows of a CSV, and their lines. Raises TableError where it cannot be read to its end."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            yield reader
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}") from error
+    except csv.Error as error:
+        # The line of the last row that is whole: an open quote takes in all lines that follow.
+        raise _no_csv(path, reader.line_num, str(error)) from error
+    except UnicodeDecodeError as error:
+        # Of the lines that are decoded with the one at fault, none was read.
+        line = reader.reader.line_num + error.object[: error.start].count(b"\n")
+        raise _no_csv(path, line, error.reason) from error
+
+
+def _no_csv(path: Path, sound: int, reason: str) -> TableError:
+    after = f" after line {sound}" if sound else ""
+    return TableError(f"{path} is no CSV in UTF-8{after} ({reason}): save it as one, with commas")
+
+
 def read_table(
     path: Path,
     columns: Sequence[str],
@@ -122,39 +146,31 @@ def read_table(
     choices = [*(or_else or {}).items(), *zip(asked, asked, strict=True)]
     rows: list[tuple[int, dict[str, str]]] = []
     seen: set[str] = set()
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            there = reader.fieldnames or ()
-            names = {name: own for name, own in choices if own in there}
-            missing = [
-                " or ".join(own for name, own in choices if name == column)
-                for column in columns
-                if column not in names
-            ]
-            if missing:
-                raise TableError(
-                    f"{path}, line 1: there is no column {', '.join(missing)}; "
-                    f"the header must name {','.join(columns)}, with commas between them; "
-                    f"it is {','.join(there)[:80]!r}"
-                )
-            if twice := [names[name] for name in columns if there.count(names[name]) > 1]:
-                raise TableError(f"{path}, line 1: the column {twice[0]} stands twice: leave one")
-            for cells in reader:
-                line = reader.line_num
-                if None in cells or None in cells.values():
-                    raise TableError(f"{path}, line {line}: more or fewer cells than columns")
-                cells["filename"] = name_of(cells["filename"])
-                if cells["filename"] in seen:
-                    raise TableError(f"{path}, line {line}: {cells['filename']!r} stands twice")
-                seen.add(cells["filename"])
-                rows.append((line, {name: cells[own] for name, own in names.items()}))
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise TableError(
-            f"{path} is no CSV in UTF-8 ({error}): save it as one, with commas"
-        ) from error
+    with opened(path) as reader:
+        there = reader.fieldnames or ()
+        names = {name: own for name, own in choices if own in there}
+        missing = [
+            " or ".join(own for name, own in choices if name == column)
+            for column in columns
+            if column not in names
+        ]
+        if missing:
+            raise TableError(
+                f"{path}, line 1: there is no column {', '.join(missing)}; "
+                f"the header must name {','.join(columns)}, with commas between them; "
+                f"it is {','.join(there)[:80]!r}"
+            )
+        if twice := [names[name] for name in columns if there.count(names[name]) > 1]:
+            raise TableError(f"{path}, line 1: the column {twice[0]} stands twice: leave one")
+        for cells in reader:
+            line = reader.line_num
+            if None in cells or None in cells.values():
+                raise TableError(f"{path}, line {line}: more or fewer cells than columns")
+            cells["filename"] = name_of(cells["filename"])
+            if cells["filename"] in seen:
+                raise TableError(f"{path}, line {line}: {cells['filename']!r} stands twice")
+            seen.add(cells["filename"])
+            rows.append((line, {name: cells[own] for name, own in names.items()}))
     if not rows:
         raise TableError(f"{path} has no rows below its header")
     return rows

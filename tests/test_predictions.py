@@ -19,6 +19,7 @@ from garments.predictions import (
     Row,
     TableError,
     read_predictions,
+    read_table,
     write_predictions,
 )
 
@@ -325,6 +326,16 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     path.write_bytes("filename,é".encode("latin-1"))
     with pytest.raises(TableError, match=r"is no CSV in UTF-8 \(.*\): save it as one, with commas"):
         read_predictions(path, 10)
+
+
+@pytest.mark.parametrize("line", [b'x.png,"a" b', b'"x.png,a', b"caf\xe9.png,a"])
+def test_a_broken_line_is_told_wherever_it_stands(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    lines = [b"filename,label", *(b"%d.png,a" % number for number in range(6_000))]
+    path.write_bytes(b"\r\n".join([*lines[:3_001], line, *lines[3_001:]]))
+    with pytest.raises(TableError, match=r"in UTF-8 after line 3001 \([^0-9]*\): save") as refused:
+        read_table(path, ("filename", "label"))
+    assert str(path) in str(refused.value)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_a_column_that_stands_twice_is_refused(column: str, place: Place) -> Non
         (["a.png"], "line 2: there must be a filename and what is expected"),
         ([",Dress"], "line 2: there must be a filename"),
         (['"a.png,Dress'], "is no CSV in UTF-8"),
+        (["a.png,Dress", 'b.png,"Coat" x', "c.png,Bag"], "is no CSV in UTF-8 after line 2 "),
         (["a.png,Hat", "b.png,Dress", "c.png,Cap"], "line 2: 'Hat' is no.*; line 4: 'Cap' is no"),
         ([f"{n}.png,Hat" for n in range(5)], "line 6: 'Hat' is no category: a category is"),
         ([f"{n}.png,Hat" for n in range(1_006)], "line 6: 'Hat' .*; and 1,001 lines more: a cat"),

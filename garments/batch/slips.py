@@ -6,12 +6,11 @@ import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
 
 from garments.batch.errors import UsageError
 from garments.batch.findings import Findings
 from garments.cells import name_of
-from garments.predictions import numbers_of, plain
+from garments.predictions import TableError, numbers_of, opened, plain
 
 _MOST_TOLD = 5
 _UNKNOWN = " is no category"
@@ -24,14 +23,10 @@ def read_slips(path: Path, labels: Sequence[str], findings: Findings) -> None:
     tells of all lines that cannot be understood or name a file again.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            faults = list(_faults(path, file, numbers_of(labels), findings))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is no CSV in UTF-8 ({error}): save it as one, with commas"
-        ) from error
+        with opened(path) as reader:
+            faults = list(_faults(path, reader, numbers_of(labels), findings))
+    except TableError as error:
+        raise UsageError(str(error)) from error
     if faults:
         more = len(faults) - _MOST_TOLD
         told = [*faults[:_MOST_TOLD], *([f"and {more:,} lines more"] if more > 0 else [])]
@@ -43,10 +38,9 @@ def read_slips(path: Path, labels: Sequence[str], findings: Findings) -> None:
 
 
 def _faults(
-    path: Path, file: TextIO, numbers: Mapping[str, int], findings: Findings
+    path: Path, reader: csv.DictReader[str], numbers: Mapping[str, int], findings: Findings
 ) -> Iterator[str]:
     """Take in the lines that are understood; what is wrong with the others."""
-    reader = csv.DictReader(file, strict=True)
     header = reader.fieldnames or ()
     if not {"filename", "expected"} <= set(header):
         raise UsageError(
