@@ -461,6 +461,13 @@ def test_a_password_in_the_address_of_a_database_is_not_told() -> None:
         assert "s3cret" not in str(error.value)
 
 
+@pytest.mark.parametrize("password", ["s3@cret", "s3@cr:et", "@cret"])
+def test_an_at_in_a_password_is_refused_without_telling_it(password: str) -> None:
+    with pytest.raises(StoreError, match="with %40 for an @ in the password") as refused:
+        Store(f"postgresql://me:{password}@127.0.0.1:1/db").open()
+    assert "cr" not in str(refused.value)
+
+
 def test_a_place_where_sqlite_cannot_be_kept_safe_is_refused(tmp_path: Path) -> None:
     # That way of locking files has no shared memory, as a network file system has none.
     url = f"sqlite:///file:{tmp_path}/p.db?vfs=unix-dotfile&uri=true"

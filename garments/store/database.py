@@ -44,7 +44,7 @@ class Database:
         is not `pooled` holds no connection between two transactions.
         """
         try:
-            self.url = sa.make_url(url)
+            self.url = _parsed(url)
             if self.url.drivername in ("postgresql", "postgres"):
                 self.url = self.url.set(drivername="postgresql+psycopg")
             if self.url.get_backend_name() not in ("sqlite", "postgresql"):
@@ -64,7 +64,8 @@ class Database:
         except (SQLAlchemyError, ValueError, ImportError) as error:
             raise StoreError(
                 f"GARMENTS_DATABASE_URL cannot be used ({error}): it must be like "
-                "sqlite:///predictions.db or postgresql://user:password@host/name"
+                "sqlite:///predictions.db or postgresql://user:password@host/name, with %40 for "
+                "an @ in the password"
             ) from error
         if self.on_sqlite:
             sa.event.listen(self._engine, "connect", _configure)
@@ -225,6 +226,18 @@ class Database:
             # The driver's own words, without the statement and its parameters.
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise StoreError(f"the database {self} cannot be used: {reason}") from error
+
+
+def _parsed(url: str) -> sa.URL:
+    """Raises SQLAlchemyError and ValueError, which tell nothing of the password."""
+    # Where that has an @ of its own, what follows it is taken for host and port.
+    try:
+        parsed = sa.make_url(url)
+    except ValueError:
+        raise ValueError("its port is no number") from None
+    if "@" in (parsed.host or ""):
+        raise ValueError("its host contains an @")
+    return parsed
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:
