@@ -51,6 +51,7 @@ class Review {
     this.loaded = new Map();
     this.until = 0; // the end of the last lease
     this.moment = 0; // goes on with each request, and with each step that is saved
+    this.focused = null; // what had the focus in the desk when that was hidden
     this.saved = new Map(); // photo: the moment from which the service knows what was said of it
     this.store();
     this.showTheirs();
@@ -261,9 +262,14 @@ class Review {
   refresh() {
     const changed = this.items.length !== this.shownOf || this.items[0]?.photo !== this.shown;
     if (changed || !this.items.length) this.show("");
-    at("undo").disabled = at("undo-last").disabled = !this.done.length;
+    this.offerUndo();
     this.showProgress();
     for (const item of this.items.slice(1, 1 + FEWEST)) this.load(item);
+  }
+
+  /** A button that is disabled would lose the focus, and Enter then mean the likeliest class. */
+  offerUndo() {
+    for (const id of ["undo", "undo-last"]) at(id).setAttribute("aria-disabled", !this.done.length);
   }
 
   load(item) {
@@ -277,14 +283,16 @@ class Review {
   show(said) {
     const item = this.items[0];
     this.shownOf = this.items.length;
+    if (!item && desk.contains(document.activeElement)) this.focused = document.activeElement;
     desk.hidden = !item;
-    at("undo").disabled = at("undo-last").disabled = !this.done.length;
+    this.offerUndo();
     if (!item) {
       this.shown = null;
       this.since = performance.now();
-      if (this.ready) this.showDone(said);
+      if (this.ready || this.focused) this.showDone(said); // which the focus goes to
       return;
     }
+    this.giveFocusBack();
     at("done").hidden = true;
     if (item.photo === this.shown) return;
     this.shown = item.photo;
@@ -384,7 +392,18 @@ class Review {
     if (said || at("done").hidden || title !== at("done-title").textContent) announce(`${said}${title}.`);
     at("done-title").textContent = title;
     at("done-text").textContent = text;
+    const opens = at("done").hidden;
     at("done").hidden = false;
+    if (opens && this.focused) at("done-title").focus();
+  }
+
+  /** Let what has the focus not be hidden with it: Enter would then mean the likeliest class. */
+  giveFocusBack() {
+    const now = document.activeElement;
+    if (now === at("done-title")) this.focused?.focus();
+    if (now === at("undo-last")) at("undo").focus();
+    if (now === at("again")) at("confirm").focus();
+    this.focused = null;
   }
 
   leftHere() {
@@ -448,7 +467,7 @@ function start() {
   // After a click of the mouse Enter means the next photo's likeliest class, not that button again. It
   // loses the focus before the help opens, which would give it back.
   const blur = ({ detail }) => { if (detail) document.activeElement.blur(); };
-  desk.addEventListener("click", blur, { capture: true });
+  for (const place of [desk, at("done")]) place.addEventListener("click", blur, { capture: true });
   at("photo").addEventListener("load", ({ target }) => {
     target.classList.toggle("coarse", target.naturalWidth < 64);
     review.arrived();
