@@ -174,6 +174,32 @@ def test_only_of_a_photo_without_a_preview_it_is_said_that_none_was_kept(reviewe
     saved(ann.page)
 
 
+def test_a_name_that_runs_from_right_to_left_turns_nothing_else_round(reviewer) -> None:
+    ann = reviewer()
+    ann.provoked.add(" status of 409 ")
+    page, name = ann.page, "\u202egpj.toohs"
+
+    def renamed(route: Route) -> None:
+        response = route.fetch()
+        told = response.json()
+        for item in told["items"]:
+            item["name"] = name
+        route.fulfill(response=response, json=told)
+
+    page.route("**/review/next", renamed)
+    page.reload()
+    here(page)
+    page.keyboard.press("s")
+    expect(page.locator("#last bdi")).to_have_text(name)
+    refusal = {"code": "decided", "detail": "Ben was first"}
+    page.route("**/review/decide", lambda route: route.fulfill(status=409, json=refusal))
+    here(page)
+    page.keyboard.press("4")
+    told = page.get_by_role("alert")
+    expect(told).to_have_text(f"{name}: Ben was first.")
+    expect(told.locator("bdi")).to_have_text(name)
+
+
 ALL_AT_ONCE = [(390, 780), (683, 384), (844, 390), (834, 1194), (1366, 768), (1920, 1080)]
 
 

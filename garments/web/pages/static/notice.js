@@ -16,9 +16,9 @@ export class Notice {
     this.refresh();
   }
 
-  /** Tell for a while that something was refused, below what was told so a moment ago. */
-  tell(text) {
-    this.refused.append(element("p", {}, text));
+  /** Tell for a while (text, and elements) that something was refused, below what was told so a moment ago. */
+  tell(...parts) {
+    this.refused.append(element("p", {}, ...parts));
     clearTimeout(this.hiding);
     this.hiding = setTimeout(() => { this.refused.replaceChildren(); this.refresh(); }, SHOWN_MILLISECONDS);
     this.refresh();

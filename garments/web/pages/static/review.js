@@ -85,7 +85,7 @@ class Review {
     this.done.push({ who: this.who, request: step.request, review: null, item, label });
     this.push(step);
     this.show(`${label}. `);
-    at("last").textContent = `${label}: ${item.name}`;
+    this.sayLast(label, item.name);
   }
 
   skip() {
@@ -93,7 +93,7 @@ class Review {
     if (!item) return;
     this.push({ path: "skip", photo: item.photo, name: item.name });
     this.show("Skipped. ");
-    at("last").textContent = `Skipped: ${item.name}`;
+    this.sayLast("Skipped", item.name);
   }
 
   undo() {
@@ -105,7 +105,12 @@ class Review {
       this.items.unshift(last.item);
       this.show("Taken back. ");
     }
-    at("last").textContent = last.item ? `Taken back: ${last.item.name}` : "Taken back";
+    if (last.item) this.sayLast("Taken back", name);
+    else at("last").textContent = "Taken back";
+  }
+
+  sayLast(what, name) {
+    at("last").replaceChildren(`${what}: `, fileName(name));
   }
 
   // What is sent
@@ -181,7 +186,8 @@ class Review {
     if (step.path === "decide") this.done = this.done.filter((one) => one.request !== step.request);
     at("last").textContent = "";
     // By now another photo is shown.
-    this.notice.tell(closed(step.name ? `${step.name}: ${why}` : why));
+    const of = step.name ? [fileName(step.name), ": "] : [];
+    this.notice.tell(...of, closed(why));
   }
 
   async ask() {
@@ -426,6 +432,11 @@ class Review {
     at("left").textContent = `${this.leftHere().toLocaleString("en")} left`;
     at("rate").textContent = `In the last hour: ${own.toLocaleString("en")} by you, ${hour.toLocaleString("en")} by all`;
   }
+}
+
+/** A name that turns nothing round but itself, also where it runs from right to left. */
+function fileName(name) {
+  return element("bdi", {}, name);
 }
 
 function isSignedOut({ code }) {
