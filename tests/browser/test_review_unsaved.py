@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import WORD, NewPerson, Person
-from tests.browser.reviewing import Shop, answer_all, here, leaves_anyway, press, saved
+from tests.browser.reviewing import Shop, answer_all, here, leaves_anyway, photo, press, saved
 from tests.conftest import free_port, serving
 
 
@@ -254,6 +254,21 @@ def test_nobody_leaves_without_a_warning_while_an_answer_is_not_saved(shop: Shop
     page.goto(f"{shop.url}/review")
     saved(page)
     assert shop.standing() == sorted([(name, 4, "Ann"), (other, 5, "Ann")])
+
+
+def test_whoever_stays_when_asked_at_a_sign_out_keeps_the_photos(shop: Shop, reviewer) -> None:
+    ann = reviewer()
+    ann.provoked.add("net::ERR_FAILED")
+    page = ann.page
+    page.route("**/review/decide", lambda route: route.abort())
+    press(page, "4")
+    with page.expect_event("dialog") as asked:
+        page.once("dialog", lambda dialog: dialog.dismiss())
+        page.get_by_role("button", name="Sign out").click()
+    assert asked.value.type == "beforeunload"
+    assert photo(reviewer("Ben").page) != photo(page)
+    page.unroute("**/review/decide")
+    saved(page)
 
 
 def test_whoever_has_anothers_answers_in_the_tab_is_warned_before_it_closes(

@@ -508,9 +508,9 @@ function start() {
   });
 
   addEventListener("online", () => { review.go?.(); review.loadAgain(); });
+  const waiting = () => review.unsent.length + review.theirs.length; // lost with a tab that is closed
   addEventListener("beforeunload", (event) => {
-    const waiting = review.unsent.length + review.theirs.length; // with a tab that is closed they are lost
-    if (waiting && !review.leaving) event.preventDefault();
+    if (waiting() && !review.leaving) event.preventDefault();
   });
   // Whoever leaves lets others have the photos at once; a reload of this tab gets them again.
   const release = async () => {
@@ -531,6 +531,7 @@ function start() {
   addEventListener("pagehide", release);
   // Once signed out, nobody is there who might let them go.
   document.querySelector(".person").addEventListener("submit", async (event) => {
+    if (waiting()) return; // the browser asks first, and whoever stays has the photos still
     event.preventDefault();
     await release();
     event.target.submit();
