@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FOR_PHOTOS = ("efficientnet-lite0",)
+FOR_PHOTOS = ("efficientnet-lite0", "efficientnet-lite1")
 FOR_CATALOGUE = ("reference", "residual", "residual-fine", "residual-large")
 BACKENDS = ("tensorflow", "torch")
 

