@@ -91,7 +91,8 @@ def test_the_most_doubtful_comes_first(desk: Desk) -> None:
     desk.add("w", kind="wrong", decision="accept")
     desk.add("a", "b")
     assert desk.taken("tab", 9) == ["a", "b", "w", "s"]
-    assert desk.taken("tab", 9, kind="wrong") == ["w"]
+    desk.now += LEASE_SECONDS
+    assert desk.taken("other", 9, kind="wrong") == ["w"]
 
 
 @pytest.mark.parametrize("last", ["m@2", "a@1"])  # by its name after the first, and before it
@@ -182,6 +183,37 @@ def test_whoever_asks_for_more_keeps_what_they_have(desk: Desk) -> None:
         assert desk.taken("one") == ["a"]
         desk.now += LEASE_SECONDS - 1
     assert desk.taken("two") == []
+
+
+def test_a_tab_keeps_what_it_has_when_what_is_ahead_of_it_comes_free(desk: Desk) -> None:
+    desk.add(*"abcdef")
+    assert desk.taken("two", 2) == ["a", "b"]
+    assert desk.taken("one", 2) == ["c", "d"]
+    desk.queue.release("two", [digest("a"), digest("b")])
+    for _ in range(3):
+        desk.now += LEASE_SECONDS - 1
+        assert desk.taken("one", 2) == ["c", "d"]
+    assert desk.taken("two", 9) == ["a", "b", "e", "f"]
+
+
+def test_a_tab_of_one_kind_keeps_what_it_took_back_of_another(desk: Desk) -> None:
+    desk.add("a")
+    desk.add("w", kind="wrong", decision="accept")
+    desk.reviews.undo(desk.decide("a"), "Ana")
+    assert desk.queue.claim("one", digest("a")) is not None
+    for _ in range(3):
+        desk.now += LEASE_SECONDS - 1
+        assert desk.taken("one", 2, kind="wrong") == ["a", "w"]
+    assert desk.taken("two") == []
+
+
+def test_a_tab_that_has_more_than_it_asks_for_keeps_all(desk: Desk) -> None:
+    desk.add("a", "b", "c")
+    assert desk.taken("one", 3) == ["a", "b", "c"]
+    desk.now += LEASE_SECONDS - 1
+    assert desk.taken("one", 2) == ["a", "b"]
+    desk.now += 1
+    assert desk.taken("two", 3) == []
 
 
 def test_what_is_released_is_there_for_others(desk: Desk) -> None:
@@ -621,7 +653,9 @@ class People(RuleBasedStateMachine):
         assert not live & set(taken)
         assert not self.answers.keys() & set(taken)
         assert len(taken) == min(most, len(set(self.names) - live - self.answers.keys()))
-        self.has[tab].update(dict.fromkeys(taken, self.desk.now + LEASE_SECONDS))
+        own = {n for n, until in self.has[tab].items() if until > self.desk.now}
+        assert own <= set(taken) or set(taken) < own
+        self.has[tab].update(dict.fromkeys(own | set(taken), self.desk.now + LEASE_SECONDS))
         for name in taken:
             self.has[other].pop(name, None)
 

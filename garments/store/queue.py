@@ -85,18 +85,23 @@ class Queue:
         self._clock = clock
 
     def take(self, tab: str, who: str, most: int, kind: str | None = None) -> list[Item]:
-        """Up to `most` photos for the tab alone, the first first; those that it has are among them.
+        """Up to `most` photos for the tab alone: those that it has, of any kind, and then others.
 
-        What the person passed over comes when there is nothing else.
+        It keeps all that it has. What the person passed over comes when there is nothing else.
         """
         skipped = sa.exists().where(skips.c.digest == photos.c.digest, skips.c.who == who)
+        live = leases.c.until > self._clock()
+        query = sa.select(leases.c.digest).where(leases.c.tab == tab, live)
         with self._database.writing() as connection:
             self._wait_for_others(connection)
-            taken = self._taken(connection, tab, most, kind, ~skipped)
-            if len(taken) < most:
-                rest = self._taken(connection, tab, most - len(taken), kind, skipped)
-                taken += rest
-            return self._items(connection, taken)
+            held = connection.scalars(query).all()
+            own = photos.c.digest.in_(held)
+            # First, since what came free meanwhile may be ahead of what the person has in sight.
+            taken = self._taken(connection, tab, len(held), None, own)
+            for among in (~own & ~skipped, ~own & skipped):
+                if len(taken) < most:
+                    taken += self._taken(connection, tab, most - len(taken), kind, among)
+            return self._items(connection, taken[:most])
 
     def _wait_for_others(self, connection: sa.Connection) -> None:
         """Let one take photos at a time, to the end of the transaction, as SQLite does anyway.
