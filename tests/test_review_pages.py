@@ -96,10 +96,11 @@ def test_a_database_that_is_moved_away_is_not_made_anew(
     assert ana.ask("next")[0] == 200
 
 
-def test_what_no_night_has_seen_cannot_be_passed_over(desk: Desk, person: NewPerson) -> None:
-    desk.add("a")
+def test_what_does_not_wait_cannot_be_passed_over(desk: Desk, person: NewPerson) -> None:
+    desk.add("a", "b")
+    desk.store.wait(HERE, [(b"b", None)])
     ana = person("Ana")
-    for content in ("a", "never seen"):
+    for content in ("a", "b", "never seen"):
         assert ana.ask("skip", photo=digest(content).hex())[0] == 200
     with desk.database.reading() as connection:
         assert list(connection.scalars(sa.select(skips.c.digest))) == [digest("a")]

@@ -205,9 +205,10 @@ class Queue:
         skip = skip.on_conflict_do_update(
             index_elements=[skips.c.digest, skips.c.who], set_={"at": skip.excluded.at}
         )
-        known = sa.select(photos.c.digest).where(photos.c.digest == digest).limit(1)
+        # Of those that wait there is an index by digest; the others nobody is given anyway.
+        waits = (photos.c.digest == digest) & photos.c.waiting.is_not(None)
         with self._database.writing() as connection:
-            if connection.scalar(known) is not None:
+            if connection.scalar(sa.select(photos.c.digest).where(waits).limit(1)) is not None:
                 connection.execute(skip)
             connection.execute(_release(tab, [digest]))
 
