@@ -181,6 +181,15 @@ def test_a_photo_in_the_archive_is_found(shop: Shop, tmp_path: Path) -> None:
     assert shop.export(archive) == "2 photos, 0 thumbnails"
 
 
+def test_a_photo_goes_as_it_is_that_had_left_the_queue_when_it_was_answered(shop: Shop) -> None:
+    shop.desk.reviews.undo(shop.add("a.jpg", 3), "Ana")
+    shop.store.wait(os.fsencode(shop.photos), [(b"a.jpg", None)])
+    content = (shop.photos / "a.jpg").read_bytes()
+    shop.desk.reviews.decide(Decision("again", hashlib.sha256(content).digest(), 4, "Ana"))
+    assert shop.export() == "1 photos, 0 thumbnails"
+    assert shop.content_of("Coat", content) == content
+
+
 def test_a_second_export_writes_only_what_is_new(shop: Shop) -> None:
     shop.add("a.jpg", 3)
     shop.export()

@@ -452,6 +452,16 @@ def test_a_decision_that_comes_late_is_kept_if_nobody_was_first(desk: Desk) -> N
     assert (review.answer, review.name) == (1, None)
 
 
+def test_a_decision_names_a_photo_that_left_the_queue_and_is_still_there(desk: Desk) -> None:
+    desk.add("a")
+    desk.taken("one")
+    desk.store.expect(1, HERE, [(b"a", 4)])
+    desk.store.wait(HERE, [(b"a", None)])
+    desk.decide("a", 1)
+    (review,) = desk.reviews.standing()
+    assert (review.directory, review.name, review.expected) == (HERE, b"a", 4)
+
+
 def test_what_waits_no_more_is_held_to_tell_of_nothing_but_itself(desk: Desk) -> None:
     desk.add("s", kind="sample", decision="accept")
     desk.add("d")
