@@ -65,7 +65,8 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
     Raises ExportError, OSError and StoreError.
     """
     reviews = [*desk.reviews.standing()]
-    _require_outside(folder, {review.directory for review in reviews})
+    # Archives are among the places of reviews alone, new folders among those of nights alone.
+    _require_outside(folder, {*desk.nights.directories(), *(each.directory for each in reviews)})
     folder.mkdir(parents=True, exist_ok=True)
     before, known = _files_of_before(folder), _told_of_by(folder / TABLE)
     # Others may name their files by what they hold, too.
@@ -101,12 +102,13 @@ def _write_table(folder: Path, rows: Iterable[tuple[str, ...]]) -> None:
 
 
 def _require_outside(folder: Path, directories: Iterable[bytes | None]) -> None:
-    """Raise ExportError where a night would find the export among its photos."""
+    """Raise ExportError where the export would be among the photos of nights."""
     place = Path(os.path.realpath(folder))
     for directory in directories:
         photos = Path(os.fsdecode(os.path.realpath(directory))) if directory else None
         if photos and (photos == place or photos in place.parents):
-            raise ExportError(f"{folder} is in {photos}, which nights sort: name a folder outside")
+            where = f"{photos}, where photos of nights are"
+            raise ExportError(f"{folder} is in {where}: name a folder outside")
 
 
 def _row(name: str, source: str, review: Review) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from PIL import Image
 from garments import export_reviews
 from garments.batch.thumbnail import thumbnail
 from garments.cells import name_of
-from garments.export_reviews import export
+from garments.export_reviews import ExportError, export
 from garments.store import Photo, Stamp, Store
 from garments.store.desk import Desk
 from garments.store.queue import rank
@@ -408,8 +408,19 @@ def test_nothing_is_exported_to_where_nights_find_photos(
     monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
     for folder in (shop.photos, shop.photos / "new" / "export"):
         assert export_reviews.main([str(folder)]) == 2
-        assert f"is in {shop.photos}, which nights sort" in capsys.readouterr().err
+        assert f"is in {shop.photos}, where photos of nights are" in capsys.readouterr().err
     assert [path.name for path in shop.photos.iterdir()] == ["a.jpg"]
+
+
+def test_nor_to_where_they_find_some_that_nobody_has_answered_for(
+    shop: Shop, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    shop.store.runs.begin(os.fsencode(new))
+    with pytest.raises(ExportError, match=f"is in {new}, where photos of nights are"):
+        export(shop.desk, new / "export", (), MANY)
+    assert list(new.iterdir()) == []
 
 
 def test_a_folder_that_leads_in_a_circle_is_refused(

@@ -63,6 +63,11 @@ class Nights:
         with self._database.reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query)][::-1]
 
+    def directories(self) -> list[bytes]:
+        """Where there was a run, each once."""
+        with self._database.reading() as connection:
+            return list(connection.scalars(sa.select(runs.c.directory).distinct()))
+
     def report(self, run: int) -> bytes | None:
         """The morning report of a run, an HTML page, if it is kept."""
         with self._database.reading() as connection:
