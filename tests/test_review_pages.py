@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from garments.bounds import none_at_least
 from garments.engine import Engine
 from garments.morning.drift import LEAST_PHOTOS
+from garments.store.archived import Archived
 from garments.store.nights import Packer
 from garments.store.tables import skips
 from garments.web.pages.plots import Plot
@@ -142,11 +143,21 @@ def test_the_next_photos_come_with_all_that_is_shown(desk: Desk, person: NewPers
     status, answer = person("Ana").ask("next")
     assert status == 200
     first, second = answer["items"]
-    assert (first["name"], first["expected"], first["kind"]) == ("a", "Coat", "doubtful")
+    assert (first["directory"], first["name"]) == (HERE.decode(), "a")
+    assert (first["expected"], first["kind"]) == ("Coat", "doubtful")
     assert first["top"] == [["Dress", 0.9], ["Coat", 0.1]]
-    assert (first["prediction"], first["model"]) == (3, MODEL)
+    assert first["prediction"] == 3
     assert second["expected"] is None
     assert answer["left"] == {"doubtful": 2, "wrong": 0, "sample": 0}
+
+
+def test_a_name_that_cannot_be_shown_is_made_readable(desk: Desk, person: NewPerson) -> None:
+    desk.add("a", "b")
+    names = {b"a": b"a\n\x9b.jpg", b"b": "é\x85.jpg".encode()}
+    Archived(desk.database, b"/p\t").follow(HERE, names)
+    items = person("Ana").ask("next")[1]["items"]
+    assert {item["name"] for item in items} == {"a\\n\ufffd.jpg", "é\\x85.jpg"}
+    assert {item["directory"] for item in items} == {"/p\\t"}
 
 
 @pytest.mark.parametrize(

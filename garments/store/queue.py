@@ -35,8 +35,6 @@ class Item:
     kind: str
     expected: int | None
     """The class on its return slip."""
-    model: str
-    """name@version"""
     prediction: int
     label: str
     confidence: float
@@ -188,7 +186,6 @@ class Queue:
                 name=row.name,
                 kind=kind_of(row.waiting),
                 expected=row.expected,
-                model=said[row.digest].model,
                 prediction=said[row.digest].prediction,
                 label=said[row.digest].label,
                 confidence=said[row.digest].confidence,

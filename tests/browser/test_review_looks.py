@@ -162,13 +162,16 @@ def test_a_photo_that_is_broken_is_not_asked_for_without_end(reviewer) -> None:
     assert asked.count(page.locator("#photo").evaluate("image => image.src")) <= 6
 
 
-def test_only_of_a_photo_without_a_preview_it_is_said_that_none_was_kept(reviewer) -> None:
+def test_only_of_a_photo_without_a_preview_it_is_said_that_none_was_kept(
+    shop: Shop, reviewer
+) -> None:
     ann = reviewer()
     ann.provoked.add(" status of 404 ")
     to_one_that_is_not_here(ann.page, lambda route: route.fulfill(status=404))
-    told = "No preview of this photo was kept. Look at the file itself."
-    expect(ann.page.locator("#no-photo")).to_have_text(told)
-    name = photo(ann.page)
+    told, name = ann.page.locator("#no-photo"), photo(ann.page)
+    file = f"{shop.photos}/{name}"
+    expect(told).to_have_text(f"No preview of this photo was kept. Look at the file itself: {file}")
+    expect(ann.page.locator("#name")).to_have_attribute("title", file)
     ann.page.keyboard.press("5")  # by somebody who has looked at the file
     expect(ann.page.locator("#name")).not_to_have_text(name)
     saved(ann.page)

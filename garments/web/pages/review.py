@@ -25,6 +25,7 @@ _MOST_BYTES = 2**16  # the page sends a few kilobytes; JSON can take forty times
 _MOST_SECONDS = 2.0**53  # since 1970: beyond, whole seconds cannot be told apart
 _NAME = re.compile(r"[0-9A-Za-z-]{8,64}")  # names a tab or a decision; made up by the page
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KINDS = {
     "doubtful": "Doubtful",
     "wrong": "Wrong item?",
@@ -145,16 +146,21 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         top = item.top[:3] or [[item.label, item.confidence]]
         return {
             "photo": item.digest.hex(),
-            # Bytes that are no UTF-8 cannot be shown, and need not be: this is for reading only.
-            "name": item.name.decode(errors="replace"),
+            "directory": _readable(item.directory),
+            "name": _readable(item.name),
             "kind": item.kind,
             "expected": None if item.expected is None else labels[item.expected],
-            "model": item.model,
             "prediction": item.prediction,
             "until": item.until,
             "top": top,
             "none": none_at_least([share for _, share in top], len(labels)),
         }
+
+
+def _readable(path: bytes) -> str:
+    """For people alone: bytes that are no UTF-8 cannot be shown, and controls are escaped."""
+    shown = path.decode(errors="replace")
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), shown)
 
 
 class _Asked:

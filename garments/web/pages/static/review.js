@@ -23,7 +23,7 @@ const WHY = {
   sample: "a sample of the accepted",
 };
 const LIKELY = 0.01; // the least share of a class whose button is marked
-const NO_PREVIEW = "No preview of this photo was kept. Look at the file itself.";
+const NO_PREVIEW = "No preview of this photo was kept. Look at the file itself:";
 const NOT_LOADED = "The photo could not be loaded. It is tried again.";
 const NOT_HERE = "The photo is not here yet.";
 
@@ -306,7 +306,8 @@ class Review {
     const guesses = shares.map(([name, share]) => `${name} ${percent(share)}`);
     this.picture(item);
     at("photo").alt = `The photo to sort; the model says ${guesses[0]}`;
-    at("name").textContent = at("name").title = item.name;
+    at("name").textContent = item.name;
+    at("name").title = `${item.directory}/${item.name}`;
     at("expected").textContent = item.expected ?? "none";
     // Of none of the classes the model may be quite sure.
     at("why").textContent = WHY[item.kind === "doubtful" && answer === null ? "none" : item.kind];
@@ -360,7 +361,7 @@ class Review {
     if (answer?.status === 404) {
       this.lost = false;
       this.unkept = true;
-      at("no-photo").textContent = NO_PREVIEW;
+      at("no-photo").replaceChildren(`${NO_PREVIEW} `, fileName(at("name").title));
       this.arrived();
     } else if (answer?.ok && !answer.redirected && this.again !== shown) {
       this.again = shown; // once: the next time it is the photo that is broken
