@@ -4,6 +4,7 @@ import errno
 import hashlib
 import itertools
 import os
+import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from garments.batch import archive as archives
 from garments.batch import photo
 from garments.batch.walk import stamp_of, walk
 from garments.morning import page
-from garments.store import Busy, Database, Outcome, Photo, Stamp, Store
+from garments.store import Busy, Database, Outcome, Photo, Stamp, Store, StoreError
 from garments.store.archived import Archived
 from garments.store.lock import locked
 from tests import fake_service as fake
@@ -634,16 +635,44 @@ def test_of_unreadable_photos_the_report_shows_the_first(
     assert report.night.unreadable == 3
 
 
+@pytest.mark.parametrize(
+    "step", ["garments.batch.night.write_report", "garments.store.Store.close"]
+)
 def test_an_interrupt_after_the_table_tells_that_it_is_written(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    step: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("garments.batch.night.write_report", interrupted)
+    monkeypatch.setattr(step, interrupted)
     place.add("a.png")
     told = pytest.raises(KeyboardInterrupt, match="interrupted when .*predictions.csv was written")
     with fake_service() as service, told:
+        place.night(service)
+    assert place.rows().keys() == {"a.png"}
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "told"),
+    [
+        ("garments.store.Store.close", StoreError("it is gone"), "it is gone"),
+        (
+            "garments.batch.findings.Findings.close",
+            sqlite3.OperationalError("disk full"),
+            r"the temporary file of names cannot be used \(disk full\)",
+        ),
+    ],
+)
+def test_what_fails_when_a_night_lets_go_tells_that_the_table_is_written(
+    step: str, error: Exception, told: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(step, failing)
+    place.add("a.png")
+    raised = pytest.raises(batch.AfterwardsError, match=f"predictions.csv is written; then: {told}")
+    with fake_service() as service, raised:
         place.night(service)
     assert place.rows().keys() == {"a.png"}
 

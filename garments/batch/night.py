@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -117,7 +117,10 @@ def run(
     if archive:
         check_archive(directory, archive)
     card = _card(settings, model or settings.model)
-    with store.locked(), closing(store), scratch() as findings:
+    with ExitStack() as held:
+        held.enter_context(store.locked())
+        held.enter_context(closing(store))
+        findings = held.enter_context(scratch())
         if expected:
             read_slips(expected, card.labels, findings)
         _find(place, directory, archive, findings)
@@ -136,7 +139,7 @@ def run(
             rows = heapq.merge(rows, carried.rows(findings), key=_name)
         store.check_lock()
         write_table(rows, output)
-        with afterwards(output):
+        with afterwards(output), held.pop_all():  # to let go of these may fail, too
             seconds = time.monotonic() - clock
             write_report(output, table, findings, carried.count, started, seconds)
             archived, stuck = _archive(night, archive) if archive else (0, 0)
@@ -159,7 +162,7 @@ def run(
                 _forget_archived(night, archive)
             if night.unended and len(findings):  # where all are gone, their disk may be
                 carried.forget(findings)
-    logger.info("%s: %s", output.name, counts)
+            logger.info("%s: %s", output.name, counts)
     return counts
 
 

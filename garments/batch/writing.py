@@ -53,7 +53,7 @@ def afterwards(output: Path | str) -> Iterator[None]:
         place = f" ({os.fsdecode(error.filename)})" if error.filename else ""
         why = error.strerror or error  # those of PyArrow are but a text
         raise AfterwardsError(f"{output} is written; then: {why}{place}") from error
-    except StoreError as error:
+    except (StoreError, UsageError) as error:
         raise AfterwardsError(f"{output} is written; then: {error}") from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted when {output} was written") from None
