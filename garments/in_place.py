@@ -44,7 +44,7 @@ def put_in_place(path: Path) -> Iterator[Path]:
             yield partial
             _let_the_same_people_read(partial, path)
             sync(partial)
-            partial.replace(path)
+            _take_place(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
@@ -111,6 +111,16 @@ def _opened(partial: Path) -> BinaryIO:
         return open(partial, "ab", opener=itself)
     except PermissionError:
         return open(partial, "rb", opener=itself)
+
+
+def _take_place(partial: Path, path: Path) -> None:
+    """Raises InPlace for an interrupt that comes when it is done."""
+    try:
+        partial.replace(path)
+    except KeyboardInterrupt:
+        if partial.exists():
+            raise
+        raise InPlace from None
 
 
 def _let_the_same_people_read(new: Path, old: Path) -> None:

@@ -225,6 +225,24 @@ def test_an_interrupt_when_the_table_has_its_place_says_so(
     assert read_predictions(path, 10)
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_an_interrupt_while_the_table_takes_its_place_says_whether_it_has_it(
+    done: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace = tmp_path / "predictions.csv", Path.replace
+
+    def interrupted(partial: Path, path: Path) -> None:
+        if done:
+            replace(partial, path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) as told:
+        write_table([BOOT], path)
+    assert ("was written" in str(told.value)) is done
+    assert os.listdir(tmp_path) == [path.name] * done
+
+
 def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
