@@ -39,7 +39,7 @@ def put_in_place(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     partial = partial_of(path)
-    with _own(partial):
+    with _own(partial, _mode_beside(path)):
         try:
             yield partial
             _let_the_same_people_read(partial, path)
@@ -78,11 +78,19 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
+def _mode_beside(path: Path) -> int:
+    """What the temporary file is made with, so that nobody reads it who may not read `path`."""
+    with suppress(FileNotFoundError):
+        if not path.stat().st_mode & stat.S_IROTH:
+            return 0o600
+    return 0o666  # so that another user can open, and take away, what a killed process left
+
+
 @contextmanager
-def _own(partial: Path) -> Iterator[None]:
+def _own(partial: Path, mode: int) -> Iterator[None]:
     """Make the file, and keep every other process off it. Raises BlockingIOError."""
     while True:
-        with _opened(partial) as file:
+        with _opened(partial, mode) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -91,19 +99,21 @@ def _own(partial: Path) -> Iterator[None]:
             # Whoever had it before may have put it in its place, or taken it away, meanwhile.
             if partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno())):
                 if file.mode != "rb":
+                    with suppress(OSError):  # what was left behind may be for more people
+                        os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & mode)
                     yield
                     return
                 partial.unlink()
 
 
-def _opened(partial: Path) -> BinaryIO:
+def _opened(partial: Path, mode: int) -> BinaryIO:
     """The file to be written; to be read where it is what another user's process left behind.
 
     A link in its place makes room: what it leads to is somebody's own.
     """
 
     def itself(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+        return os.open(path, flags | os.O_NOFOLLOW, mode)
 
     if partial.is_symlink():
         partial.unlink()

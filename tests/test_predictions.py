@@ -293,6 +293,28 @@ def test_who_may_read_and_write_a_table_may_so_the_next(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
+@pytest.mark.parametrize(
+    ("mode", "left", "meanwhile"),  # left by a killed process, if anything
+    [(0o600, None, 0o600), (0o640, None, 0o600), (0o600, 0o644, 0o600), (0o644, 0o644, 0o644)],
+)
+def test_nobody_reads_a_table_while_it_is_written_who_may_not_read_the_old_one(
+    mode: int, left: int | None, meanwhile: int, tmp_path: Path
+) -> None:
+    path, partial = tmp_path / "predictions.csv", tmp_path / ".predictions.csv.part"
+    write_predictions([BOOT], path)
+    path.chmod(mode)
+    if left is not None:
+        partial.touch()
+        partial.chmod(left)
+
+    def rows() -> Iterator[Row]:
+        assert stat.S_IMODE(partial.stat().st_mode) == meanwhile
+        yield JUNK
+
+    write_predictions(rows(), path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_whose_a_table_is_stays(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
