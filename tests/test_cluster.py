@@ -589,6 +589,9 @@ def test_a_process_that_has_done_its_work_is_not_ended_by_a_signal(
 
 @needs_ray
 @pytest.mark.parametrize(
+    "step", ["garments.cluster.parts.Parts.keep", "garments.batch.findings.Findings.close"]
+)
+@pytest.mark.parametrize(
     ("failure", "told"),
     [
         (PermissionError("AWS Error ACCESS_DENIED"), "csv is written; then: AWS Error ACCESS_DENI"),
@@ -597,13 +600,17 @@ def test_a_process_that_has_done_its_work_is_not_ended_by_a_signal(
     ],
 )
 def test_whatever_happens_after_the_table_is_told_so(
-    failure: BaseException, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: str,
+    failure: BaseException,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def failing(*_: object) -> None:
         raise failure
 
     (tmp_path / "photos").mkdir()
-    monkeypatch.setattr(Parts, "keep", failing)
+    monkeypatch.setattr(step, failing)
     kind = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else batch.AfterwardsError
     with pytest.raises(kind, match=told):
         cluster.run(str(tmp_path / "photos"), str(tmp_path / "p.csv"), Settings())

@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -85,7 +85,9 @@ def run(
     place = Place.of(directory)
     work = _work(place, settings, model)
     made_by = _made_by(work)
-    with _alone(output), scratch() as findings:
+    with ExitStack() as held:
+        held.enter_context(_alone(output))
+        findings = held.enter_context(scratch())
         left: list[bytes] = []
         left_out: Counter[str] = Counter()
         listed = place.listed(left_out)
@@ -107,18 +109,18 @@ def run(
         except OSError as error:
             raise UsageError(f"{_beside(output)} cannot be used: {error}") from error
         table, looked_at = _made(work, partial(cut, findings, made_by), parts, output)
-        with afterwards(output):
+        with afterwards(output), held.pop_all():  # to let go of these may fail, too
             parts.keep(table.names)
-        counts = Counts(
-            found=found,
-            accept=table.decisions["accept"],
-            review=table.decisions["review"],
-            unreadable=table.decisions["unreadable"],
-            left=len(left),
-            sorted=looked_at,
-            seconds=time.monotonic() - clock,
-        )
-    logger.info("%s: %s", path_of(output).rsplit("/", 1)[-1], counts)
+            counts = Counts(
+                found=found,
+                accept=table.decisions["accept"],
+                review=table.decisions["review"],
+                unreadable=table.decisions["unreadable"],
+                left=len(left),
+                sorted=looked_at,
+                seconds=time.monotonic() - clock,
+            )
+            logger.info("%s: %s", path_of(output).rsplit("/", 1)[-1], counts)
     return counts
 
 
