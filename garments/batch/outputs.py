@@ -66,12 +66,12 @@ def require_replaceable(output: Path) -> Path:
 def _is_mounted(place: Path) -> bool:
     """Whether something is mounted there, as far as Linux tells."""
     try:
-        lines = _MOUNTS.read_bytes().strip(b"\n").split(b"\n")
+        lines = _MOUNTS.read_bytes().split(b"\n")
     except OSError:
         return False
+    points = [point for line in lines for point in line.split(b" ")[4:5]]
     # What would part lines or columns is written as a number.
-    points = (_OCTAL.sub(_byte, line.split(b" ")[4]) for line in lines)
-    return os.fsencode(place) in points
+    return os.fsencode(place) in (_OCTAL.sub(_byte, point) for point in points)
 
 
 def _byte(octal: re.Match[bytes]) -> bytes:
