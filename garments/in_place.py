@@ -39,7 +39,7 @@ def put_in_place(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     partial = partial_of(path)
-    with _own(partial, _mode_beside(path)):
+    with _own(partial, path):
         try:
             yield partial
             _let_the_same_people_read(partial, path)
@@ -83,14 +83,14 @@ def _mode_beside(path: Path) -> int:
     with suppress(FileNotFoundError):
         if not path.stat().st_mode & stat.S_IROTH:
             return 0o600
-    return 0o666  # so that another user can open, and take away, what a killed process left
+    return 0o666
 
 
 @contextmanager
-def _own(partial: Path, mode: int) -> Iterator[None]:
+def _own(partial: Path, path: Path) -> Iterator[None]:
     """Make the file, and keep every other process off it. Raises BlockingIOError."""
     while True:
-        with _opened(partial, mode) as file:
+        with _opened(partial, _mode_beside(path)) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -99,8 +99,8 @@ def _own(partial: Path, mode: int) -> Iterator[None]:
             # Whoever had it before may have put it in its place, or taken it away, meanwhile.
             if partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno())):
                 if file.mode != "rb":
-                    with suppress(OSError):  # what was left behind may be for more people
-                        os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & mode)
+                    # What was left behind may be for more people.
+                    _let_the_same_people_read(partial, path, least=stat.S_IRUSR | stat.S_IWUSR)
                     yield
                     return
                 partial.unlink()
@@ -133,14 +133,14 @@ def _take_place(partial: Path, path: Path) -> None:
         raise InPlace from None
 
 
-def _let_the_same_people_read(new: Path, old: Path) -> None:
-    """As far as this user may, and the file system knows of people."""
+def _let_the_same_people_read(new: Path, old: Path, least: int = 0) -> None:
+    """As far as this user may, and the file system knows of people; `least` is what it keeps."""
     with suppress(FileNotFoundError):
         status = old.stat()
         with suppress(OSError):
             os.chown(new, status.st_uid, status.st_gid)
         with suppress(OSError):
-            new.chmod(stat.S_IMODE(status.st_mode))
+            new.chmod(stat.S_IMODE(status.st_mode) | least)
 
 
 def sync(path: Path | bytes) -> None:

@@ -295,7 +295,13 @@ def test_who_may_read_and_write_a_table_may_so_the_next(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "left", "meanwhile"),  # left by a killed process, if anything
-    [(0o600, None, 0o600), (0o640, None, 0o600), (0o600, 0o644, 0o600), (0o644, 0o644, 0o644)],
+    [
+        (0o600, None, 0o600),
+        (0o640, None, 0o640),
+        (0o440, None, 0o640),
+        (0o600, 0o644, 0o600),
+        (0o644, 0o644, 0o644),
+    ],
 )
 def test_nobody_reads_a_table_while_it_is_written_who_may_not_read_the_old_one(
     mode: int, left: int | None, meanwhile: int, tmp_path: Path
