@@ -202,7 +202,7 @@ def test_a_tab_of_one_kind_keeps_what_it_took_back_of_another(desk: Desk) -> Non
     assert desk.queue.claim("one", digest("a")) is not None
     for _ in range(3):
         desk.now += LEASE_SECONDS - 1
-        assert desk.taken("one", 2, kind="wrong") == ["a", "w"]
+        assert desk.taken("one", 2, kind="wrong") == ["w", "a"]
     assert desk.taken("two") == []
 
 

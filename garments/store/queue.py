@@ -83,9 +83,10 @@ class Queue:
         self._clock = clock
 
     def take(self, tab: str, who: str, most: int, kind: str | None = None) -> list[Item]:
-        """Up to `most` photos for the tab alone: those that it has, of any kind, and then others.
+        """Up to `most` photos for the tab alone: those that it has of the kind, then others of it.
 
-        It keeps all that it has. What the person passed over comes when there is nothing else.
+        It keeps all that it has, and is given what is of another kind in the end. What the person
+        passed over comes when there is nothing else.
         """
         skipped = sa.exists().where(skips.c.digest == photos.c.digest, skips.c.who == who)
         live = leases.c.until > self._clock()
@@ -94,12 +95,14 @@ class Queue:
             self._wait_for_others(connection)
             held = connection.scalars(query).all()
             own = photos.c.digest.in_(held)
+            kept = self._taken(connection, tab, len(held), None, own)
             # First, since what came free meanwhile may be ahead of what the person has in sight.
-            taken = self._taken(connection, tab, len(held), None, own)
+            taken = [row for row in kept if kind in (None, kind_of(row.waiting))]
+            rest = [row for row in kept if row not in taken]
             for among in (~own & ~skipped, ~own & skipped):
                 if len(taken) < most:
                     taken += self._taken(connection, tab, most - len(taken), kind, among)
-            return self._items(connection, taken[:most])
+            return self._items(connection, [*taken, *rest][:most])
 
     def _wait_for_others(self, connection: sa.Connection) -> None:
         """Let one take photos at a time, to the end of the transaction, as SQLite does anyway.
