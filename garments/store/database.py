@@ -230,13 +230,13 @@ class Database:
 
 def _parsed(url: str) -> sa.URL:
     """Raises SQLAlchemyError and ValueError, which tell nothing of the password."""
-    # Where that has an @ of its own, what follows it is taken for host and port.
+    # Where that has an @ of its own, what follows it is taken for host, port and database.
     try:
         parsed = sa.make_url(url)
     except ValueError:
         raise ValueError("its port is no number") from None
-    if "@" in (parsed.host or ""):
-        raise ValueError("its host contains an @")
+    if parsed.host and "@" in f"{parsed.host}/{parsed.database}":
+        raise ValueError("its host or database contains an @")
     return parsed
 
 
