@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from garments.settings import Settings
 from garments.web import create_app
-from garments.web.access_log import AccessLog, _second
+from garments.web.access_log import AccessLog, RequestRecord, _second
 from garments.web.metrics import Metrics, own_folder
 from tests.conftest import serving, until, wait_until_ready
 from tests.test_server import children
@@ -195,6 +195,12 @@ def test_a_picture_alone_is_counted_though_it_is_bad(
     found = numbers(client.get("/metrics").text)
     assert found["garments_request_pictures_count"] == 2
     assert found["garments_request_pictures_sum"] == 3
+
+
+def test_pictures_whose_answer_came_too_late_are_counted() -> None:
+    record = RequestRecord("POST", "/predict", "127.0.0.1", None)
+    record.pictures = 3
+    assert record.as_refused("out_of_time", "/predict").pictures == 3
 
 
 def test_under_another_server_the_log_tells_how_much_was_sent_too(

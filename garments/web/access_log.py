@@ -67,7 +67,7 @@ class RequestRecord:
         """
         told = RequestRecord(self.method, self.path, self.client, self.id)
         told.started, told.received, told.waited = self.started, self.received, self.waited
-        told.endpoint = endpoint
+        told.endpoint, told.pictures = endpoint, self.pictures
         told.reasons.append(code)
         return told
 
