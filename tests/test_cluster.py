@@ -633,7 +633,7 @@ def test_whatever_happens_after_the_table_is_told_so(
         ({"directory": "s3://bucket/x//y"}, "an empty name between two slashes"),
         ({"directory": "s3://bucket/x//*.png"}, "an empty name between two slashes"),
         ({"directory": "s3://bucket/x/../y"}, r"the name \.\. between two slashes"),
-        ({"directory": "none"}, "none cannot be listed"),
+        ({"directory": "none"}, "none' cannot be listed"),
         ({"model": "none"}, "none is no model folder"),
     ],
 )
