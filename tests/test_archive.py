@@ -486,8 +486,9 @@ def test_an_archive_that_is_a_folder_of_the_photos_by_another_path_is_refused(
     alike(archive, place.photos / "old", monkeypatch)
     with fake_service() as service:
         told = "is 'old' of the directory by another path: choose an --archive outside"
-        with pytest.raises(batch.UsageError, match=told):
-            place.night(service, archive=archive)
+        for folder in (archive, archive / "2026"):
+            with pytest.raises(batch.UsageError, match=told):
+                place.night(service, archive=folder)
         assert service.requests == []
 
 

@@ -837,6 +837,16 @@ def test_a_table_that_is_mounted_by_itself_is_refused_before_the_night(
         assert service.requests == []
 
 
+def test_a_system_that_tells_of_no_mounts_is_no_hindrance(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mountinfo").touch()
+    monkeypatch.setattr("garments.batch.outputs._MOUNTS", tmp_path / "mountinfo")
+    with fake_service() as service:
+        batch.run(photos, tmp_path / "p.csv", Settings(service_url=service.url))
+    assert (tmp_path / "p.csv").exists()
+
+
 def test_an_error_without_words_is_not_told_as_an_interrupt() -> None:
     assert batch.explain(MemoryError(), "p.csv") == "MemoryError(); p.csv was not written"
     assert batch.explain(KeyboardInterrupt(), "p.csv") == "interrupted; p.csv was not written"

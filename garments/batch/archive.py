@@ -10,6 +10,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 
 from garments.batch.walk import stamp_of
@@ -20,6 +21,7 @@ from garments.store.archived import marked
 Identity = tuple[int, int, int]
 Moving = Callable[[Mapping[bytes, bytes]], None]
 
+_PROBE = b".same.part"
 _AT_ONCE = 500  # files whose new names are put on the disk together
 # What file systems say that cannot link there: another one, or one that has no links.
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
@@ -45,7 +47,7 @@ def archive(
     there = os.path.dirname(to)  # what is below it is new
     while not os.path.isdir(there):
         there = os.path.dirname(there)
-    waiting = iter(photos)
+    waiting, is_same = iter(photos), cache(_is_same)
     while some := list(islice(waiting, _AT_ONCE)):
         kept: list[tuple[bytes, Identity, bytes]] = []
         folders: set[bytes] = set()
@@ -56,7 +58,7 @@ def archive(
                 continue  # moved by a night that was cut short, or by whoever took it away
             try:
                 identity = _identity(source)
-                target = _keep(source, to, photo)
+                target = _keep(source, to, photo, is_same)
                 folders.update(_up_to(to, os.path.dirname(target)))
                 renamed[photo.name] = os.path.relpath(target, to)
                 kept.append((source, identity, target))
@@ -109,7 +111,7 @@ def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
     yield root
 
 
-def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
+def _keep(source: bytes, to: bytes, photo: Photo, is_same: Callable[[bytes, bytes], bool]) -> bytes:
     """Have the photo under its name in `to`, or one like it, which is returned."""
     digest = photo.digest or b""
     plain = os.path.join(to, photo.name)
@@ -123,7 +125,7 @@ def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
         except FileExistsError:
             if _digest(target) != digest:
                 continue
-            if _is_seen_in(os.path.dirname(source), folder, digest):  # it is its own copy
+            if is_same(folder, os.path.dirname(source)):  # it is its own copy
                 raise OSError(
                     errno.EEXIST, "the archive is the same folder by another path"
                 ) from None
@@ -132,13 +134,12 @@ def _keep(source: bytes, to: bytes, photo: Photo) -> bytes:
     raise FileExistsError(errno.EEXIST, "its names in the archive are taken by other files")
 
 
-def _is_seen_in(other: bytes, folder: bytes, digest: bytes) -> bool:
-    """Whether `other` is `folder`: what a mount shows has other numbers than what is mounted."""
-    name = b".%b.part" % digest.hex().encode()
-    probe = os.path.join(folder, name)
+def _is_same(folder: bytes, other: bytes) -> bool:
+    """Whether two folders are one, tried out: a mount may show other numbers than the system's."""
+    probe = os.path.join(folder, _PROBE)
     try:
         with open(probe, "wb"):
-            return os.path.lexists(os.path.join(other, name))
+            return os.path.lexists(os.path.join(other, _PROBE))
     finally:
         if os.path.lexists(probe):
             os.unlink(probe)

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,8 +115,7 @@ def run(
     place = os.fsencode(os.path.realpath(directory))
     needed = [*store.files, *([expected] if expected else [])]
     output = check_output(Path(output).absolute(), needed)
-    if archive:
-        check_archive(directory, archive)
+    enters = outside(check_archive(directory, archive), place) if archive else any_name
     card = _card(settings, model or settings.model)
     with ExitStack() as held:
         held.enter_context(store.locked())
@@ -123,7 +123,7 @@ def run(
         findings = held.enter_context(scratch())
         if expected:
             read_slips(expected, card.labels, findings)
-        _find(place, directory, archive, findings)
+        _find(place, directory, enters, findings)
         missing, first = findings.slips_without_photo()
         if missing:
             logger.info(
@@ -166,10 +166,12 @@ def run(
     return counts
 
 
-def _find(place: bytes, directory: Path, archive: Path | None, findings: Findings) -> None:
+def _find(
+    place: bytes, directory: Path, enters: Callable[[bytes], bool], findings: Findings
+) -> None:
     """Fill `findings`, and tell what else is at the place that is called `directory`."""
     others: Counter[str] = Counter()
-    findings.add(walk(place, others, enters=outside(archive, place) if archive else any_name))
+    findings.add(walk(place, others, enters=enters))
     logger.info("%s images in %s", f"{len(findings):,}", directory)
     tell_left_out(others)
 

@@ -86,8 +86,12 @@ def _is_too_long(path: Path) -> bool:
     return False
 
 
-def check_archive(directory: Path, archive: Path) -> None:
-    """Refuse an archive that the next night would walk through or empty, or that takes nothing."""
+def check_archive(directory: Path, archive: Path) -> Path:
+    """The folder that the archive is, or will be in; see `outside`.
+
+    Raises UsageError for one that the next night would walk through or empty, or that takes
+    nothing.
+    """
     photos, kept = Path(os.path.realpath(directory)), Path(os.path.realpath(archive))
     if _is_within(photos, kept) or _is_within(kept, photos):
         raise UsageError(f"{archive} and {directory} overlap: choose an --archive outside of it")
@@ -102,18 +106,19 @@ def check_archive(directory: Path, archive: Path) -> None:
             f"{archive} can take no photos: {there} is no folder, or this user may not list "
             "it and write there; choose another --archive"
         )
+    return there
 
 
-def outside(archive: Path, directory: bytes) -> Callable[[bytes], bool]:
-    """What says that a folder of `directory` may be entered; it raises UsageError of the archive.
+def outside(there: Path, directory: bytes) -> Callable[[bytes], bool]:
+    """What says that a folder of `directory` may be entered; it raises UsageError of `there`.
 
-    A mount shows it elsewhere too, and its photos would be sorted again every night.
+    A mount may show it elsewhere too, and what is archived in it would be sorted every night.
     """
 
     def enters(name: bytes) -> bool:
-        if _is_same(archive, Path(os.fsdecode(os.path.join(directory, name)))):
+        if _is_same(there, Path(os.fsdecode(os.path.join(directory, name)))):
             raise UsageError(
-                f"{archive} is {os.fsdecode(name)!r} of the directory by another path: choose an "
+                f"{there} is {os.fsdecode(name)!r} of the directory by another path: choose an "
                 "--archive outside of it"
             )
         return True
