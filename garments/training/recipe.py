@@ -22,15 +22,15 @@ class Recipe:
     learning_rate: float
     """Peak rate of stochastic gradient descent, a step."""
     weight_decay: float
-    muon_learning_rate: float
+    muon_learning_rate: float = 0.0
     """Peak step of a convolution's kernel, relative to its norm; 0 trains it like the rest."""
-    shift: int
+    shift: int = 0
     """Pixels, either way."""
-    cutout: int
+    cutout: int = 0
     """Side of the blanked square, in pixels."""
-    camera: float
+    camera: float = 0.0
     """Share of the pictures that are altered as a camera would."""
-    pruned: float
+    pruned: float = 0.0
     """Share of the pictures easier than the mean that an epoch leaves out."""
     pretrained: bool = False
     """Whether to begin with the ImageNet weights, and leave the first layers as they are."""
@@ -70,11 +70,6 @@ _EFFICIENTNET_LITE = Recipe(
     batch_size=32,
     learning_rate=3e-4,
     weight_decay=0.05,
-    muon_learning_rate=0.0,
-    shift=0,
-    cutout=0,
-    camera=0.0,
-    pruned=0.0,
     pretrained=True,
     adam=True,
     averaged=2,
@@ -82,17 +77,7 @@ _EFFICIENTNET_LITE = Recipe(
 )
 
 RECIPES: Mapping[str, Recipe] = {
-    "reference": Recipe(
-        epochs=15,
-        batch_size=128,
-        learning_rate=0.05,
-        weight_decay=0.0,
-        muon_learning_rate=0.0,
-        shift=0,
-        cutout=0,
-        camera=0.0,
-        pruned=0.0,
-    ),
+    "reference": Recipe(epochs=15, batch_size=128, learning_rate=0.05, weight_decay=0.0),
     "residual": _RESIDUAL,
     "residual-fine": _RESIDUAL,
     "residual-large": replace(_RESIDUAL, epochs=38, cutout=12),
