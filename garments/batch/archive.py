@@ -47,7 +47,7 @@ def archive(
     there = os.path.dirname(to)  # what is below it is new
     while not os.path.isdir(there):
         there = os.path.dirname(there)
-    waiting, is_same = iter(photos), cache(_is_same)
+    waiting, are_one = iter(photos), cache(_are_one)
     while some := list(islice(waiting, _AT_ONCE)):
         kept: list[tuple[bytes, Identity, bytes]] = []
         folders: set[bytes] = set()
@@ -58,7 +58,7 @@ def archive(
                 continue  # moved by a night that was cut short, or by whoever took it away
             try:
                 identity = _identity(source)
-                target = _keep(source, to, photo, is_same)
+                target = _keep(source, to, photo, are_one)
                 folders.update(_up_to(to, os.path.dirname(target)))
                 renamed[photo.name] = os.path.relpath(target, to)
                 kept.append((source, identity, target))
@@ -111,7 +111,7 @@ def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
     yield root
 
 
-def _keep(source: bytes, to: bytes, photo: Photo, is_same: Callable[[bytes, bytes], bool]) -> bytes:
+def _keep(source: bytes, to: bytes, photo: Photo, are_one: Callable[[bytes, bytes], bool]) -> bytes:
     """Have the photo under its name in `to`, or one like it, which is returned."""
     digest = photo.digest or b""
     plain = os.path.join(to, photo.name)
@@ -125,7 +125,7 @@ def _keep(source: bytes, to: bytes, photo: Photo, is_same: Callable[[bytes, byte
         except FileExistsError:
             if _digest(target) != digest:
                 continue
-            if is_same(folder, os.path.dirname(source)):  # it is its own copy
+            if are_one(folder, os.path.dirname(source)):  # it is its own copy
                 raise OSError(
                     errno.EEXIST, "the archive is the same folder by another path"
                 ) from None
@@ -134,7 +134,7 @@ def _keep(source: bytes, to: bytes, photo: Photo, is_same: Callable[[bytes, byte
     raise FileExistsError(errno.EEXIST, "its names in the archive are taken by other files")
 
 
-def _is_same(folder: bytes, other: bytes) -> bool:
+def _are_one(folder: bytes, other: bytes) -> bool:
     """Whether two folders are one, tried out: a mount may show other numbers than the system's."""
     probe = os.path.join(folder, _PROBE)
     try:
