@@ -246,7 +246,8 @@ def fake_service(
     with Quiet(("127.0.0.1", port), Scripted) as server:
         fake = FakeService(f"http://127.0.0.1:{server.server_port}")
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever).start()
+        # To be shut down it waits for the next poll.
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         try:
             yield fake
         finally:
