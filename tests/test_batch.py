@@ -842,8 +842,10 @@ def test_a_system_that_tells_of_no_mounts_is_no_hindrance(
 ) -> None:
     (tmp_path / "mountinfo").touch()
     monkeypatch.setattr("garments.batch.outputs._MOUNTS", tmp_path / "mountinfo")
+    database = f"sqlite:///{tmp_path}/p.db"
     with fake_service() as service:
-        batch.run(photos, tmp_path / "p.csv", Settings(service_url=service.url))
+        settings = Settings(service_url=service.url, database_url=database, settle_seconds=0)
+        batch.run(photos, tmp_path / "p.csv", settings)
     assert (tmp_path / "p.csv").exists()
 
 
