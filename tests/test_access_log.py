@@ -237,21 +237,25 @@ def test_numbers_are_of_all_workers_and_survive_them(models: Path, boot: bytes) 
     settings = {"GARMENTS_MODEL_DIR": str(models), "GARMENTS_WORKERS": "3"}
     with serving(**settings) as (url, process):
 
-        def ask(times: int) -> float:
-            for _ in range(times):  # each on a connection, and so a worker, of its own
+        def ask_twenty_times() -> None:  # each on a connection, and so a worker, of its own
+            for _ in range(20):
                 requests.post(
                     f"{url}/predict", data=boot, headers={"Content-Type": "image/png"}, timeout=5
                 )
-            time.sleep(0.2)
-            found = numbers(requests.get(f"{url}/metrics", timeout=5).text)
-            assert found["garments_queue_depth"] == 0
-            return found["garments_requests_total,code=200,endpoint=/predict"]
 
-        assert ask(20) == 20
-        for worker in children(process.pid)[:2]:
+        def answered_and_waiting() -> tuple[float, float]:
+            found = numbers(requests.get(f"{url}/metrics", timeout=5).text)
+            answered = found["garments_requests_total,code=200,endpoint=/predict"]
+            return answered, found["garments_queue_depth"]
+
+        ask_twenty_times()
+        until(lambda: answered_and_waiting() == (20, 0))
+        killed = children(process.pid)[:2]
+        for worker in killed:
             os.kill(int(worker), signal.SIGKILL)
-        time.sleep(1)
-        assert ask(20) == 40
+        until(lambda: len({*children(process.pid)} - {*killed}) == 3)
+        ask_twenty_times()
+        until(lambda: answered_and_waiting() == (40, 0))
         (files,) = {Path(link).parent for link in mapped(children(process.pid)[0])}
         assert len(list(files.iterdir())) <= 4 * 3
     assert not files.exists()

@@ -303,9 +303,9 @@ def test_what_was_trained_can_be_served(trained: Path) -> None:
 
 
 def test_a_finished_run_comes_to_the_same_model_again_without_training(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = trained.parent / "again"
+    again = tmp_path / "again"
     monkeypatch.delattr(fit, "_train_an_epoch")
     training.train(
         again, trained.parent.parent, architecture="reference", epochs=2, seeds=[3], validation=40
