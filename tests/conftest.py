@@ -41,7 +41,7 @@ DATASET = Path(os.environ["GARMENTS_DATASET_DIR"]) if "GARMENTS_DATASET_DIR" in 
 def _no_settings_from_outside() -> Iterator[None]:
     """Of the session, since what is begun once for several tests is begun before theirs."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("GARMENTS_")]:
+        for name in [name for name in os.environ if name.startswith(("GARMENTS_", "RAY_"))]:
             patch.delenv(name)
         yield
 

@@ -1,17 +1,18 @@
 """Network namespaces: loopback that nobody else reaches, and machines with their own addresses."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 NETWORK = "10.77.0."
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+def _ip(*arguments: str) -> str:
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 @contextmanager
@@ -29,6 +30,9 @@ def _namespaces(*names: str) -> Iterator[None]:
         yield
     finally:
         for name in made:
+            for pid in _ip("netns", "pids", name).split():  # what outlives its parent
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
             _ip("netns", "delete", name)
 
 

@@ -69,6 +69,7 @@ class Cluster:
             **os.environ,
             **SECRET,
             "RAY_USAGE_STATS_ENABLED": "0",
+            "GARMENTS_SETTLE_SECONDS": "0",
             "RAY_ADDRESS": self.address,
             **environment,
         }

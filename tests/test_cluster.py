@@ -240,21 +240,6 @@ def test_a_job_whose_driver_dies_is_finished_by_the_next(
 @pytest.mark.long
 @needs_ray
 @pytest.mark.slow
-def test_a_job_outlives_a_node_that_is_killed(nodes: Cluster, tmp_path: Path) -> None:
-    photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
-    doomed = nodes.add()
-    nodes.wait_for(3)
-    process = running(nodes, photos, output, parts=3)
-    doomed.kill()
-    nodes.nodes.remove(doomed)
-    _, told = process.communicate(timeout=150)
-    assert process.returncode == 0, told
-    check(output, photos)
-
-
-@pytest.mark.long
-@needs_ray
-@pytest.mark.slow
 def test_a_job_whose_cluster_dies_says_so_and_writes_no_table(tmp_path: Path) -> None:
     photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
     with machines(1) as ((head, here),):
@@ -291,8 +276,8 @@ def test_a_signal_while_ray_starts_ends_the_job_and_its_node(
 ) -> None:
     photos, output = many(tmp_path / "photos", 10), tmp_path / "p.csv"
     with (
-        machines(1) as ((_, here),),
         tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder,
+        machines(1) as ((_, here),),
     ):
         process = begun(here, {**os.environ, **SECRET, "RAY_TMPDIR": folder}, photos, output)
         deadline = time.monotonic() + 60
@@ -313,12 +298,11 @@ def test_a_signal_while_ray_starts_ends_the_job_and_its_node(
 @pytest.mark.slow
 def test_a_cluster_of_the_jobs_own_asks_for_a_token_of_its_own(tmp_path: Path) -> None:
     photos, output = many(tmp_path / "photos", 10), tmp_path / "p.csv"
-    environment = {name: os.environ[name] for name in os.environ if not name.startswith("RAY_")}
     with (
-        machines(1) as ((_, here),),
         tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder,
+        machines(1) as ((_, here),),
     ):
-        its_own = {**environment, "RAY_TMPDIR": folder, "HOME": "/proc/nothing"}
+        its_own = {**os.environ, "RAY_TMPDIR": folder, "HOME": "/proc/nothing"}
         process = begun(here, its_own, photos, output)
         asked: set[bytes] = set()
         while process.poll() is None and not asked:
@@ -403,8 +387,8 @@ def test_a_store_that_goes_away_leaves_the_table_as_it_was(tmp_path: Path) -> No
     output, words = tmp_path / "p.csv", hundred()[0].read_bytes()
     output.write_text("the table of yesterday")
     with (
-        machines(1) as ((_, here),),
         tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder,
+        machines(1) as ((_, here),),
     ):
         with bucket(tmp_path, here) as made:
             made.put({f"away/{number}.png": words for number in range(60)})
@@ -496,13 +480,13 @@ def test_a_link_to_a_file_of_another_form_is_no_output(tmp_path: Path) -> None:
 
 
 @needs_ray
+@pytest.mark.usefixtures("without_ray")
 def test_what_fails_after_the_table_is_told_so(tmp_path: Path) -> None:
     photos, output = many(tmp_path / "photos", 1), tmp_path / "p.csv"
     (tmp_path / "p.csv.parts" / "old.csv").mkdir(parents=True)  # what is no file is not removed
-    done = script("batch_request.py", photos, "--engine", "ray", "--output", output)
-    assert done.returncode == 2, done.stderr
-    assert f"{output} is written; then: Is a directory ({output}.parts/old.csv)" in done.stderr
-    assert "Traceback" not in done.stderr
+    told = rf"p.csv is written; then: Is a directory \({output}.parts/old.csv\)"
+    with pytest.raises(batch.AfterwardsError, match=told):
+        cluster.run(str(photos), str(output), Settings(settle_seconds=0))
     assert output.exists()
 
 
