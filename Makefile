@@ -72,7 +72,7 @@ test: $(VENV)/.everything
 	$(BIN)/python -m pytest -m 'not long' -n $(JOBS) --dist loadfile
 
 test-long: $(VENV)/.everything
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long -n $(JOBS) --dist loadfile
 
 # Kills nights and fails their disk, thousands of times: an hour or two.
 torture: $(VENV)/.everything

@@ -344,7 +344,7 @@ def weights(model: keras.Model) -> list[bytes]:
     [
         ("reference", {}),
         ("residual", {}),
-        ("residual", {"adam": True, "muon_learning_rate": 0.0, "learning_rate": 1e-3}),
+        ("reference", {"adam": True, "learning_rate": 1e-3}),
     ],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
@@ -594,6 +594,12 @@ def test_a_second_process_does_not_touch_a_run_that_is_under_way(tmp_path: Path)
         pass
 
 
+@pytest.fixture(scope="module")
+def finished() -> dict[str, State]:
+    """The state of a finished run, by its backend."""
+    return {}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("changed", "how"),
@@ -603,12 +609,19 @@ def test_a_second_process_does_not_touch_a_run_that_is_under_way(tmp_path: Path)
     ],
 )
 def test_a_state_that_does_not_fit_is_named_with_the_way_out(
-    backend: str, changed: str, how: str, sample: Dataset, tmp_path: Path
+    finished: dict[str, State],
+    backend: str,
+    changed: str,
+    how: str,
+    sample: Dataset,
+    tmp_path: Path,
 ) -> None:
     place, examples, recipe = tmp_path / "state.npz", Catalogue(sample), replace(RECIPE, epochs=1)
     given = {"seed": 0, "backend": backend, "checkpoint_file": place}
-    fit.fit("residual", recipe, examples, examples, **given)
-    state = checkpoint.load(place)
+    if backend not in finished:
+        fit.fit("residual", recipe, examples, examples, **given)
+        finished[backend] = checkpoint.load(place)
+    state = {**finished[backend]}
     if how == "missing":
         del state[changed]
     else:
@@ -718,7 +731,7 @@ def test_a_run_that_is_killed_for_real_ends_with_the_same_model(
             dataset.write_csv(sample.take([*range(100)] * 52), home / "Data" / TRAIN)
             dataset.write_csv(sample, home / "Data" / TEST)
             (home / "model").mkdir()
-        command = [sys.executable, PROJECT / "train_model.py", "--epochs", "6"]
+        command = [sys.executable, PROJECT / "train_model.py", "--epochs", "3"]
         environment = {**os.environ, "GARMENTS_MODEL_DIR": str(home / "model")}
         return subprocess.Popen(
             command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True
@@ -734,7 +747,7 @@ def test_a_run_that_is_killed_for_real_ends_with_the_same_model(
 
     finish(start(tmp_path / "unbroken"))
     with start(tmp_path / "killed") as process:
-        assert any(line.startswith("seed 0, epoch 3 of 6") for line in process.stderr)
+        assert any(line.startswith("seed 0, epoch 1 of 3") for line in process.stderr)
         process.kill()
     assert "going on after epoch" in finish(start(tmp_path / "killed"))
     assert model(tmp_path / "killed") == model(tmp_path / "unbroken")

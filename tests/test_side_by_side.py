@@ -76,7 +76,7 @@ def test_what_fails_is_left_to_the_caller(capfd: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: Path) -> None:
     program = (
         "import signal; from functools import partial; from pathlib import Path\n"
