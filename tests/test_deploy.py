@@ -9,9 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
@@ -185,22 +188,81 @@ def test_the_proxy_keeps_an_id_takes_what_the_service_takes_and_hides_numbers(
         assert answer.status_code == 413
 
 
+def sign_in(browser: requests.Session, url: str) -> requests.Response:
+    page = browser.get(f"{url}/sign-in", timeout=10)
+    (token,) = re.findall('name="csrf_token" value="([^"]+)"', page.text)
+    return browser.post(
+        f"{url}/sign-in",
+        {"name": "Ann", "csrf_token": token},
+        headers={"Origin": url},  # all that a browser tells a host without TLS
+        allow_redirects=False,
+        timeout=10,
+    )
+
+
 @needs_nginx
 def test_a_page_behind_the_proxy_knows_its_own_forms(
     instances: list[Instance], tmp_path: Path
 ) -> None:
     instances[1].end(signal.SIGTERM)  # without a token each has a key of its own for its cookies
     with nginx(tmp_path, free_port(), port_of(instances[0])) as url, requests.Session() as browser:
-        page = browser.get(f"{url}/sign-in", timeout=10)
-        (token,) = re.findall('name="csrf_token" value="([^"]+)"', page.text)
-        answer = browser.post(
-            f"{url}/sign-in",
-            {"name": "Ann", "csrf_token": token},
-            headers={"Origin": url},  # all that a browser tells a host without TLS
-            allow_redirects=False,
-            timeout=10,
-        )
+        answer = sign_in(browser, url)
         assert answer.status_code == 303
+
+
+@pytest.fixture
+def database_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has services look for a database where none is, and know each other's cookies."""
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", "postgresql://garments@127.0.0.1:1/garments")
+    monkeypatch.setenv("GARMENTS_SECRET_KEY", "k" * 32)
+
+
+@needs_nginx
+@pytest.mark.usefixtures("database_away")
+@pytest.mark.parametrize("page", ["review", "runs", "runs/1/report"])
+def test_pictures_have_their_answers_while_the_database_of_the_pages_is_away(
+    page: str, instances: list[Instance], boot: bytes, tmp_path: Path
+) -> None:
+    picture = {"Content-Type": "image/png"}
+    with nginx(tmp_path, free_port(), port_of(instances[0])) as url, requests.Session() as browser:
+        sign_in(browser, url)
+        for _ in range(4):
+            assert browser.get(f"{url}/{page}", timeout=20).status_code == 503
+            answer = requests.post(f"{url}/predict", boot, headers=picture, timeout=10)
+            assert answer.status_code == 200
+
+
+class BreaksOff(BaseHTTPRequestHandler):
+    """Is ready, and ends without a word whenever something is posted to it."""
+
+    posted: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.posted.append(self.path)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@needs_nginx
+@pytest.mark.parametrize(("path", "times"), [("/review/decide", 1), ("/predict", 2)])
+def test_only_what_is_not_kept_is_sent_to_the_other_service_too(
+    path: str, times: int, tmp_path: Path
+) -> None:
+    BreaksOff.posted.clear()
+    port = free_port()
+    with ExitStack() as both:
+        for host in ("127.0.0.2", "127.0.0.3"):
+            server = both.enter_context(ThreadingHTTPServer((host, port), BreaksOff))
+            Thread(target=server.serve_forever).start()
+            both.callback(server.shutdown)
+        url = both.enter_context(nginx(tmp_path, free_port(), port))
+        assert requests.post(url + path, b"x", timeout=10).status_code == 502
+    assert BreaksOff.posted == [path] * times
 
 
 @needs_nginx
