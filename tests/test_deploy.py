@@ -310,6 +310,14 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     assert len(paths) == 3
 
 
+def test_systemd_starts_the_service_again_however_often_it_fails() -> None:
+    before, _, service = (
+        (DEPLOY / "garments.service").read_text(encoding="utf-8").partition("[Service]\n")
+    )
+    assert "\nRestart=always\n" in service
+    assert "\nStartLimitIntervalSec=0\n" in before  # in a section below it counts for nothing
+
+
 def test_service_and_night_keep_their_database_where_both_may_write() -> None:
     for name in ("garments.service", "garments-night.service"):
         text = (DEPLOY / name).read_text(encoding="utf-8")
