@@ -318,6 +318,13 @@ def test_systemd_starts_the_service_again_however_often_it_fails() -> None:
     assert "\nStartLimitIntervalSec=0\n" in before  # in a section below it counts for nothing
 
 
+def test_the_night_waits_for_the_mounts_that_it_reads_and_writes() -> None:
+    text = (DEPLOY / "garments-night.service").read_text(encoding="utf-8")
+    (folders,) = re.findall("^ExecStart=.* (/.*) --output (/.*)/", text, re.MULTILINE)
+    (mounts,) = re.findall("^RequiresMountsFor=(.*)$", text, re.MULTILINE)
+    assert mounts.split() == list(folders)
+
+
 def test_service_and_night_keep_their_database_where_both_may_write() -> None:
     for name in ("garments.service", "garments-night.service"):
         text = (DEPLOY / name).read_text(encoding="utf-8")
