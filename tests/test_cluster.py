@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -839,6 +840,27 @@ def test_what_cannot_be_read_is_a_row_and_is_tried_again(work: Work, tmp_path: P
         "the file cannot be read: No such file or directory",
         "the file cannot be read: it has more than 50,000 bytes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("makes", "why"),
+    [
+        (lambda folder: None, "No such file or directory"),
+        (lambda folder: folder.mkdir(), "it is empty"),
+        (lambda folder: folder.touch(), "Not a directory"),
+    ],
+)
+def test_a_folder_that_a_machine_lacks_is_no_row_and_the_machine_is_named(
+    makes: Callable[[Path], None], why: str, work: Work, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").write_bytes(b"x")
+    photos = listed(work)
+    tmp_path.rename(f"{tmp_path}-elsewhere")
+    makes(tmp_path)
+    told = f"{str(tmp_path)!r} cannot be read on {socket.gethostname()} ({why}): mount it there"
+    with pytest.raises(batch.ServiceError, match=f"^{re.escape(told)}$"):
+        Sorter(work).rows(photos)
 
 
 @pytest.mark.parametrize(

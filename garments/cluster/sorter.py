@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,7 +82,8 @@ class Sorter:
     def rows(self, photos: Iterable[Listed]) -> tuple[list[Row], bool]:
         """A row for each of `photos`, and whether any of them may go better another time.
 
-        Raises ServiceError where the object store fails that they are in.
+        Raises ServiceError where the object store fails that they are in, or their folder cannot
+        be read on this machine.
         """
         rows: list[Row] = []
         again = False
@@ -117,6 +120,8 @@ class Sorter:
             if self._work.place.remote and error.errno not in _OF_THE_PHOTO:
                 url = f"{self._work.place.root}/{name}"
                 raise ServiceError(f"{url} cannot be read: {error.strerror or error}") from error
+            if not self._work.place.remote:
+                _require_here(self._work.place.root)
             return f"the file cannot be read: {error.strerror or error}"
 
     def _answers(self, contents: list[bytes]) -> list[tuple[Answer | BadImage | None, str]]:
@@ -151,6 +156,22 @@ class Sorter:
             name, best.prediction, best.label, best.told, result.decision, card.identity
         )
         return row, False
+
+
+def _require_here(folder: str) -> None:
+    """Raise ServiceError where all photos are missing, on this machine alone as it seems.
+
+    They were listed on another one. A folder to mount them on is empty while nothing is mounted.
+    """
+    try:
+        with os.scandir(os.path.join(folder, ".")) as entries:  # it has to let us enter, too
+            why = "" if next(entries, None) else "it is empty"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise ServiceError(
+            f"{folder!r} cannot be read on {socket.gethostname()} ({why}): mount it there"
+        )
 
 
 def _groups(photos: Iterable[Listed], most_bytes: int) -> Iterator[list[Listed]]:
