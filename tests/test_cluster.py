@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -974,6 +975,24 @@ def test_a_damaged_part_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFi
         assert (counts.found, counts.sorted) == (20, 20)
         assert output.read_bytes() == whole
         assert not damage or f"{file} " in caplog.text
+
+
+@needs_ray
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [("accept_threshold", 0.99), ("labels", [*"abcdefghij"]), ("preprocessing", "photo")],
+)
+def test_a_model_whose_card_says_otherwise_makes_all_parts_anew(
+    entry: str, value: object, tmp_path: Path
+) -> None:
+    photos, output = many(tmp_path / "photos", 3), tmp_path / "p.csv"
+    model = tmp_path / "models" / MODEL.name
+    shutil.copytree(MODEL, model)
+    settings = Settings(settle_seconds=0, model_dir=model.parent)
+    assert [cluster.run(str(photos), str(output), settings).sorted for _ in "12"] == [3, 0]
+    replace(read_model(model)[0], **{entry: value}).write(model)  # type: ignore[arg-type]
+    assert cluster.run(str(photos), str(output), settings).sorted == 3
 
 
 @needs_ray

@@ -234,7 +234,10 @@ def _work(place: Place, settings: Settings, model: str | None) -> Work:
 
 def _made_by(work: Work) -> str:
     """All that decides about a row beside the photo itself."""
-    models = sorted(card.identity for card, _ in work.models.values())
+    models = sorted(
+        [card.identity, card.accept_threshold, card.labels, card.preprocessing]
+        for card, _ in work.models.values()
+    )
     place = [work.place.root, work.place.pattern]
     return json.dumps(
         [_FORM, place, work.small, work.photo, models, vars(work.limits), work.max_bytes, SIZE]
