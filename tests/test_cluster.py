@@ -654,6 +654,21 @@ def test_one_job_at_a_time_writes_an_output(tmp_path: Path) -> None:
 
 
 @needs_ray
+@pytest.mark.usefixtures("without_ray")
+def test_a_job_by_another_name_of_its_output_is_no_other_job(tmp_path: Path) -> None:
+    photos, settings = many(tmp_path / "photos", 3), Settings(settle_seconds=0)
+    real, link = tmp_path / "real.csv", tmp_path / "link.csv"
+    link.symlink_to(real)
+    assert cluster.run(str(photos), str(link), settings).sorted == 3
+    assert link.is_symlink()
+    assert cluster.run(str(photos), str(real), settings).sorted == 0
+    with (tmp_path / "real.csv.parts" / "lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match="another job writes"):
+            cluster.run(str(photos), str(link), settings)
+
+
+@needs_ray
 def test_where_no_photo_is_any_more_what_was_sorted_is_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -80,13 +80,13 @@ def run(
     """
     clock = time.monotonic()
     _refuse(others)
-    _check_output(output)
+    written = _written(output)
     _require_ray()
     place = Place.of(directory)
     work = _work(place, settings, model)
     made_by = _made_by(work)
     with ExitStack() as held:
-        held.enter_context(_alone(output))
+        held.enter_context(_alone(written))
         findings = held.enter_context(scratch())
         left: list[bytes] = []
         left_out: Counter[str] = Counter()
@@ -104,11 +104,11 @@ def run(
             )
         tell_left_out(left_out)
         try:
-            parts = Parts(_beside(output))
+            parts = Parts(_beside(written))
             parts.forget_unfinished()
         except OSError as error:
-            raise UsageError(f"{_beside(output)} cannot be used: {error}") from error
-        table, looked_at = _made(work, partial(cut, findings, made_by), parts, output)
+            raise UsageError(f"{_beside(written)} cannot be used: {error}") from error
+        table, looked_at = _made(work, partial(cut, findings, made_by), parts, written)
         with afterwards(output), held.pop_all():  # to let go of these may fail, too
             parts.keep(table.names)
             counts = Counts(
@@ -169,16 +169,19 @@ def _refuse(others: dict[str, Any]) -> None:
         )
 
 
-def _check_output(output: str) -> None:
-    """Refuse now what a whole job's work could not be written to. Raises UsageError."""
+def _written(output: str) -> str:
+    """What is written for `output`: where that is a link, the file behind it.
+
+    Refuses now what a whole job's work could not be written to. Raises UsageError.
+    """
     if not path_of(output).endswith((".csv", ".parquet")):
         raise UsageError(f"{output} must end in .csv or .parquet: choose another --output")
-    if not output.startswith("s3://"):
-        place = require_replaceable(Path(output).absolute())
-        if place.suffix != Path(output).suffix:
-            raise UsageError(
-                f"{output} is a link to {place}, which is no such file: choose another"
-            )
+    if output.startswith("s3://"):
+        return output
+    place = require_replaceable(Path(output).absolute())
+    if place.suffix != Path(output).suffix:
+        raise UsageError(f"{output} is a link to {place}, which is no such file: choose another")
+    return str(place)
 
 
 def _beside(output: str) -> str:
