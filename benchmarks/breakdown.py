@@ -183,9 +183,12 @@ def main() -> None:
     rows = [
         *found.items(),
         ("**together, without HTTP**", alone),
-        ("Granian, the sockets and the load generator, under an app that does nothing", floor),
         (
-            "what is left: changes between threads, less what working together saves",
+            "Granian's WSGI, the sockets and the load generator, under an app that does nothing",
+            floor,
+        ),
+        (
+            "what is left: the service's own code around Flask, less what working together saves",
             whole - alone - floor,
         ),
         (f"**of {CORES} cores, a request under load**", whole),
