@@ -1,9 +1,12 @@
 """Odd and hostile files: some that the tests make themselves, and a corpus where there is one."""
 
 import base64
+import functools
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -86,12 +89,18 @@ def turns(kind: str) -> dict[int, bytes]:
     return found
 
 
-def tiff(*tags: tuple[int, int, int], after: bytes, big: bool = False) -> bytes:
+def tiff(
+    *tags: tuple[int, int, int],
+    after: bytes,
+    big: bool = False,
+    other: Mapping[int, int] = MappingProxyType({}),
+) -> bytes:
     """A grey TIFF that says it has 28×28 pixels, or a BigTIFF, with more tags.
 
-    Each is its number, its type and how many values it has; these begin with `after`.
+    Each is its number, its type and how many values it has; these begin with `after`. What the
+    tags hold that it has anyway, `other` may change.
     """
-    own = {256: 28, 257: 28, 258: 8, 259: 1, 262: 1, 277: 1, 278: 1, 322: 1, 323: 1}
+    own = {256: 28, 257: 28, 258: 8, 259: 1, 262: 1, 277: 1, 278: 1, 322: 1, 323: 1, **other}
     entry, number, numbers = ("<HHQQ", "<Q", "<Q") if big else ("<HHII", "<I", "<H")
     head = b"II+\0\x08\0\0\0" if big else b"II*\0"
     first = len(head) + struct.calcsize(number)
@@ -101,6 +110,18 @@ def tiff(*tags: tuple[int, int, int], after: bytes, big: bool = False) -> bytes:
     entries = [(tag, 3, 1, value) for tag, value in own.items()] + [(*tag, end) for tag in tags]
     directory = b"".join(struct.pack(entry, *one) for one in sorted(entries))
     return head + struct.pack(number, first) + count + directory + struct.pack(number, 0) + after
+
+
+@functools.cache
+def of_one_tile(side: int, told_twice: bool = False) -> bytes:
+    """A black TIFF of 28×28 pixels, stored as a corner of a larger tile.
+
+    Its width may be told twice: first as it is, and then as one of few pixels.
+    """
+    packed = zlib.compress(bytes(side * side))
+    own = {259: 8, 322: side, 323: side, 325: len(packed)}
+    again = [(322, 4, 1)] if told_twice else []
+    return tiff((324, 4, 1), *again, after=packed, other=own)
 
 
 def fractions(tag: int, count: int) -> bytes:
@@ -211,6 +232,8 @@ def refused() -> dict[str, tuple[bytes, str]]:
         "bomb_just_over.png": (png(5001, 5000), "too_many_pixels"),
         "bomb_of_one_line.png": (png(25_000_000, 1), "too_many_pixels"),
         "bomb_of_one_column.png": (png(1, 25_000_000), "too_many_pixels"),
+        "bomb_of_one_tile.tiff": (of_one_tile(6000), "too_many_pixels"),
+        "bomb_of_a_tile_told_twice.tiff": (of_one_tile(6000, told_twice=True), "too_many_pixels"),
         "bomb.heic": (
             heic[:size] + struct.pack(">II", 30_000, 30_000) + heic[size + 8 :],
             "too_many_pixels",

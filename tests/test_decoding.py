@@ -52,6 +52,20 @@ def test_the_bound_on_a_side_is_exact(turn: int) -> None:
     assert refusal(encoded(Image.new("L", longer))) == "too_many_pixels"
 
 
+def test_a_small_picture_may_be_in_a_tile_that_is_larger_but_not_in_a_huge_one() -> None:
+    assert shaped(hostile.of_one_tile(1000), pixels=28 * 28).shape == (28, 28, 1)
+    assert refusal(hostile.of_one_tile(1100), pixels=28 * 28) == "too_many_pixels"
+
+
+@pytest.mark.parametrize("kind", range(20))
+def test_no_huge_tile_is_hidden_by_the_type_of_its_side(kind: int) -> None:
+    data, tag = hostile.of_one_tile(1279), struct.pack("<HHI", 322, 3, 1)
+    assert data.count(tag) == 1
+    for values in (0, 1, 2, 2**32 - 1):
+        odd = data.replace(tag, struct.pack("<HHI", 322, kind, values))
+        assert refusal(odd, pixels=28 * 28) in ("too_many_pixels", "unreadable_image")
+
+
 @pytest.mark.parametrize("hidden", hostile.BEFORE_A_SCAN.values(), ids=hostile.BEFORE_A_SCAN)
 def test_no_scan_is_hidden_by_what_stands_before_it(hidden: bytes) -> None:
     def make(count: int) -> bytes:
@@ -330,17 +344,29 @@ def in_scans_of_one_colour(width: int, height: int) -> bytes:
     ])  # fmt: skip
 
 
-def test_a_large_jpeg_in_scans_is_decoded_alone_though_little_of_it_is_made(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    alone: list[bool] = []
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each picture that is decoded, whether no other large one can be meanwhile."""
+    found: list[bool] = []
     upright = picture._upright
 
     def watched(one: Image.Image) -> Image.Image:
-        alone.append(picture._one_large_picture.locked())
+        found.append(picture._one_large_picture.locked())
         return upright(one)
 
     monkeypatch.setattr(picture, "_upright", watched)
+    return found
+
+
+def test_a_small_picture_in_a_large_tile_is_decoded_alone(alone: list[bool]) -> None:
+    for side in (1100, 2100):
+        shaped(hostile.of_one_tile(side))
+    assert alone == [False, True]
+
+
+def test_a_large_jpeg_in_scans_is_decoded_alone_though_little_of_it_is_made(
+    alone: list[bool],
+) -> None:
     for progressive in (False, True):
         shaped(encoded(large("L"), "JPEG", progressive=progressive))
     shaped(in_scans_of_one_colour(2560, 2160))

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, TiffTags, WebPImag
 from garments.preprocess.chunks import TooManyChunks, as_file
 from garments.preprocess.frames import count_frames
 from garments.preprocess.scans import count_scans
+from garments.preprocess.tiff import largest_tile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC")
 # How files of these formats begin. Only the decoder of the one that matches is ever tried.
@@ -35,6 +36,9 @@ WORKING_SIDE = 224
 # any conversion: both take much memory.
 _LARGE = 4_000_000
 _TILE_SIDE = 512  # in pixels
+# In pixels: by how much what is unpacked may be beyond the bound, as with a small picture in a
+# tile of a usual size.
+_BESIDE = 2**20
 # In pixels, and the most that a JPEG or a GIF can have. For a picture of many short lines Pillow
 # keeps more about the lines than about the pixels.
 _LONGEST_SIDE = 65_535
@@ -106,10 +110,11 @@ def read_picture(
     # IndexError, MemoryError, …); whatever they raise, the picture cannot be read.
     try:
         picture = open_picture(data)
-        _check(picture, data, limits)
-        whole = _area(picture)
-        picture.draft(None, _fitted(picture.size, frame) if frame else (side, side))
-        if whole <= _LARGE or (_area(picture) <= _LARGE and not _is_kept_whole(picture, data)):
+        whole = _unpacked(picture, data)
+        _check(picture, whole, data, limits)
+        size = _fitted(picture.size, frame) if frame else (side, side)
+        is_less = picture.draft(None, size) is not None and _area(picture) <= _LARGE
+        if whole <= _LARGE or (is_less and not _is_kept_whole(picture, data)):
             return _upright(picture)
         with _one_large_picture:
             return _upright(picture)
@@ -147,9 +152,16 @@ def _is_kept_whole(picture: Image.Image, data: bytes) -> bool:
     return "progressive" in picture.info or count_scans(data, 1) > 1
 
 
-def _check(picture: Image.Image, data: bytes, limits: Limits) -> None:
+def _unpacked(picture: Image.Image, data: bytes) -> int:
+    """The most pixels that are unpacked at once, which may be more than the picture has."""
+    if picture.format == "TIFF":
+        return max(_area(picture), largest_tile(data))
+    return _area(picture)
+
+
+def _check(picture: Image.Image, unpacked: int, data: bytes, limits: Limits) -> None:
     """Raise BadImage where decoding would take too much."""
-    if _area(picture) > limits.pixels:
+    if _area(picture) > limits.pixels or unpacked > limits.pixels + _BESIDE:
         raise _too_many_pixels(limits)
     if max(picture.size) > _LONGEST_SIDE:
         detail = f"the picture has a side of more than {_LONGEST_SIDE:,} pixels: send a smaller one"
