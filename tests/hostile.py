@@ -124,6 +124,38 @@ def of_one_tile(side: int, told_twice: bool = False) -> bytes:
     return tiff((324, 4, 1), *again, after=packed, other=own)
 
 
+def with_inserted(data: bytes, place: int, more: bytes, *around: bytes) -> bytes:
+    """A HEIC with more in it, and the boxes around that so much longer."""
+    data = data[:place] + more + data[place:]
+    for name in around:
+        start = data.index(name) - 4
+        (length,) = struct.unpack_from(">I", data, start)
+        data = data[:start] + struct.pack(">I", length + len(more)) + data[start + 4 :]
+    return data
+
+
+def of_sides(data: bytes, width: int, height: int) -> bytes:
+    """A HEIC that says it is stored with other sides."""
+    place = data.index(b"ispe") + 8
+    return data[:place] + struct.pack(">II", width, height) + data[place + 8 :]
+
+
+def cropped(shot: Image.Image, side: int) -> bytes:
+    """A HEIC of which a square at the centre is to be shown."""
+    # libheif stores a picture of odd sides as a larger one that is cropped.
+    odd = shot.crop((0, 0, shot.width - 1, shot.height - 1))
+    data = encoded(odd, "HEIF")
+    place = data.index(b"clap") + 4
+    return data[:place] + struct.pack(">8I", side, 1, side, 1, 0, 1, 0, 1) + data[place + 32 :]
+
+
+def with_a_long_box(data: bytes) -> bytes:
+    """A HEIC in which the length of the box that tells its size is in 64 bits."""
+    place = data.index(b"ispe") + 4
+    longer = with_inserted(data, place, struct.pack(">Q", 28), b"meta", b"iprp", b"ipco")
+    return longer.replace(b"\0\0\0\x14ispe", b"\0\0\0\1ispe")
+
+
 def fractions(tag: int, count: int) -> bytes:
     """EXIF with a tag of so many fractions."""
     head = b"II*\0" + struct.pack("<I", 8)
@@ -160,6 +192,10 @@ def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
         return jpeg[:2] + part * (size // len(part)) + jpeg[2:]
 
     bmp = encoded(Image.new("L", (28, 28)), "BMP")
+    heic = encoded(Image.new("L", (28, 28)), "HEIF")
+    meta = heic.index(b"meta")
+    sizes = b"ispe\0" * (size // 5)
+    sizes = struct.pack(">I4s", 8 + len(sizes), b"free") + sizes
     exif = b"\xff\xe1" + struct.pack(">H", 2 + 60_000) + b"Exif\0\0".ljust(60_000, b"\0")
     resources = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\0" * 5000
     return {
@@ -177,6 +213,8 @@ def of_many_parts(size: int = 8_000_000) -> dict[str, bytes]:
         "tables.jpg": in_jpeg(b"\xff\xdb\0\x43\0" + b"\1" * 64),
         "gaps.jpg": in_jpeg(b"\xff"),
         "exif.jpg": in_jpeg(exif),
+        "boxes.heic": with_inserted(heic, meta - 4, b"\0\0\0\x08free" * (size // 8)),
+        "sizes.heic": with_inserted(heic, meta + 8, sizes, b"meta"),
         "curve.tiff": tiff((273, 4, 1), (301, 3, size // 2), after=bytes(size)),
         "resolution.tiff": tiff((282, 5, size // 8), after=bytes(size)),
         "strips.tiff": tiff((273, 1, size), after=bytes(size)),
@@ -212,6 +250,7 @@ def readable() -> dict[str, bytes]:
         "animated.webp": animated("WEBP", 5),
         "pages.tiff": animated("TIFF", 5),
         "phone.heic": encoded(SHOT, "HEIF"),
+        "cropped.heic": cropped(SHOT, 460),
         "phone.mpo": as_mpo(encoded(SHOT, "JPEG")),
         "a_name_that_lies.txt": BOOT,
         **{f"turned_{n}.jpg": data for n, data in turns("JPEG").items()},
@@ -222,7 +261,7 @@ def readable() -> dict[str, bytes]:
 def refused() -> dict[str, tuple[bytes, str]]:
     """Files that must not be read, and the code that says why."""
     heic = encoded(SHOT, "HEIF")
-    size = heic.index(b"ispe") + 8
+    crop = of_sides(cropped(Image.new("L", (30, 30)), 16), 30_000, 30_000)
     return {
         "zero_bytes.jpg": (b"", "empty_image"),
         "truncated.png": (BOOT[:200], "unreadable_image"),
@@ -234,15 +273,11 @@ def refused() -> dict[str, tuple[bytes, str]]:
         "bomb_of_one_column.png": (png(1, 25_000_000), "too_many_pixels"),
         "bomb_of_one_tile.tiff": (of_one_tile(6000), "too_many_pixels"),
         "bomb_of_a_tile_told_twice.tiff": (of_one_tile(6000, told_twice=True), "too_many_pixels"),
-        "bomb.heic": (
-            heic[:size] + struct.pack(">II", 30_000, 30_000) + heic[size + 8 :],
-            "too_many_pixels",
-        ),
+        "bomb.heic": (of_sides(heic, 30_000, 30_000), "too_many_pixels"),
+        "bomb_that_is_cropped.heic": (crop, "too_many_pixels"),
+        "bomb_in_a_long_box.heic": (with_a_long_box(crop), "too_many_pixels"),
         # Says it is small, and its stream is not.
-        "liar.heic": (
-            heic[:size] + struct.pack(">II", 16, 16) + heic[size + 8 :],
-            "unreadable_image",
-        ),
+        "liar.heic": (of_sides(heic, 16, 16), "unreadable_image"),
         "empty_pixels.png": (png(4000, 4000), "unreadable_image"),
         "packed_text.png": (
             png(28, 28, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50_000_000)))),

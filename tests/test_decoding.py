@@ -66,6 +66,12 @@ def test_no_huge_tile_is_hidden_by_the_type_of_its_side(kind: int) -> None:
         assert refusal(odd, pixels=28 * 28) in ("too_many_pixels", "unreadable_image")
 
 
+def test_a_cropped_heic_is_bounded_by_what_it_was_before() -> None:
+    data = hostile.cropped(hostile.SHOT.resize((1300, 1100)), 300)
+    assert shaped(data, pixels=1300 * 1100 - 2**20).shape == (28, 28, 1)
+    assert refusal(data, pixels=1300 * 1100 - 2**20 - 1) == "too_many_pixels"
+
+
 @pytest.mark.parametrize("hidden", hostile.BEFORE_A_SCAN.values(), ids=hostile.BEFORE_A_SCAN)
 def test_no_scan_is_hidden_by_what_stands_before_it(hidden: bytes) -> None:
     def make(count: int) -> bytes:
@@ -362,6 +368,15 @@ def test_a_small_picture_in_a_large_tile_is_decoded_alone(alone: list[bool]) -> 
     for side in (1100, 2100):
         shaped(hostile.of_one_tile(side))
     assert alone == [False, True]
+
+
+def test_a_large_heic_is_decoded_alone_though_little_of_it_is_shown(
+    alone: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "_LARGE", 100_000)
+    shaped(hostile.cropped(hostile.SHOT, 100))
+    shaped(hostile.cropped(hostile.SHOT.resize((200, 200)), 100))
+    assert alone == [True, False]
 
 
 def test_a_large_jpeg_in_scans_is_decoded_alone_though_little_of_it_is_made(

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, TiffTags, WebPImag
 
 from garments.preprocess.chunks import TooManyChunks, as_file
 from garments.preprocess.frames import count_frames
+from garments.preprocess.heic import largest_part
 from garments.preprocess.scans import count_scans
 from garments.preprocess.tiff import largest_tile
 
@@ -37,7 +38,7 @@ WORKING_SIDE = 224
 _LARGE = 4_000_000
 _TILE_SIDE = 512  # in pixels
 # In pixels: by how much what is unpacked may be beyond the bound, as with a small picture in a
-# tile of a usual size.
+# tile of a usual size, or with the margin that an encoder adds to a HEIC.
 _BESIDE = 2**20
 # In pixels, and the most that a JPEG or a GIF can have. For a picture of many short lines Pillow
 # keeps more about the lines than about the pixels.
@@ -156,6 +157,8 @@ def _unpacked(picture: Image.Image, data: bytes) -> int:
     """The most pixels that are unpacked at once, which may be more than the picture has."""
     if picture.format == "TIFF":
         return max(_area(picture), largest_tile(data))
+    if picture.format == "HEIF":
+        return max(_area(picture), largest_part(data))
     return _area(picture)
 
 
