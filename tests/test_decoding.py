@@ -379,6 +379,14 @@ def test_a_large_heic_is_decoded_alone_though_little_of_it_is_shown(
     assert alone == [True, False]
 
 
+def test_a_heic_with_a_thumbnail_waits_for_no_other_whatever_its_bytes_look_like(
+    alone: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "_LARGE", 100_000)
+    shaped(encoded(hostile.SHOT, "HEIF", thumbnails=[320]) + b"\xff\xda\0\2" * 2)
+    assert alone == [False]
+
+
 def test_a_large_jpeg_in_scans_is_decoded_alone_though_little_of_it_is_made(
     alone: list[bool],
 ) -> None:

@@ -150,7 +150,12 @@ def open_picture(data: bytes) -> Image.Image:
 
 def _is_kept_whole(picture: Image.Image, data: bytes) -> bool:
     """Whether all of a JPEG is in memory at whatever scale it is decoded: if it is in scans."""
-    return "progressive" in picture.info or count_scans(data, 1) > 1
+    return _is_jpeg(picture) and ("progressive" in picture.info or count_scans(data, 1) > 1)
+
+
+def _is_jpeg(picture: Image.Image) -> bool:
+    # Pillow calls a JPEG MPO that has further ones in it, as some phones write them.
+    return picture.format in ("JPEG", "MPO")
 
 
 def _unpacked(picture: Image.Image, data: bytes) -> int:
@@ -169,8 +174,7 @@ def _check(picture: Image.Image, unpacked: int, data: bytes, limits: Limits) -> 
     if max(picture.size) > _LONGEST_SIDE:
         detail = f"the picture has a side of more than {_LONGEST_SIDE:,} pixels: send a smaller one"
         raise BadImage("too_many_pixels", detail)
-    # Pillow calls a JPEG MPO that has further ones in it, as some phones write them.
-    if picture.format in ("JPEG", "MPO") and count_scans(data, limits.scans) > limits.scans:
+    if _is_jpeg(picture) and count_scans(data, limits.scans) > limits.scans:
         detail = f"the JPEG has more than {limits.scans:,} scans: save it as a baseline JPEG"
         raise BadImage("too_many_scans", detail)
     if count_frames(picture, data, limits.frames) > limits.frames:
