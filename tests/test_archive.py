@@ -4,6 +4,8 @@ import errno
 import hashlib
 import os
 import sqlite3
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 
 from garments import batch
 from garments.batch import archive as archives
-from garments.store import Store
+from garments.store import Database, Store
+from garments.store.tables import runs
 from tests import fake_service as fake
 from tests.fake_service import fake_service
 from tests.places import (
@@ -328,6 +331,38 @@ def test_nor_is_it_after_a_night_cut_short_and_another_that_ended(
     assert [name for name, _ in waiting(place)] == ["doubtful.png"]
 
 
+def test_a_second_run_of_a_day_tells_that_the_table_of_archived_photos_is_gone(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png", "c.png", "d.png")
+    with fake_service([fake.status(422, "damaged")]) as service:
+        with place.failing_to_remove("c.png", DENIED):
+            place.night(service, archive=archive, batch_size=1, connections=1)
+        assert len(files(place.photos)) == 2  # one that is damaged, and one that is stuck
+        place.add("d.png", length=31)  # another of that name
+        caplog.clear()
+        place.night(service, archive=archive)
+    (told,) = warned(caplog)
+    assert "predictions.csv named 2 photos that an earlier run of today archived" in told
+
+
+def test_but_not_where_it_is_that_of_the_day_before_or_stays(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, archive=archive)
+        before, place.output = place.output, place.output.with_name("second.csv")
+        place.night(service, archive=archive)
+        place.output = before
+        with closing(Database(place.settings.database_url)) as base, base.writing() as connection:
+            yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+            connection.execute(runs.update().values(started=yesterday))
+        place.night(service, archive=archive)
+    assert "a.png" not in place.output.read_text(encoding="utf-8")
+    assert not warned(caplog)
+
+
 def test_a_folder_that_a_night_cut_short_has_emptied_is_in_order_every_night(
     place: Place, archive: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -345,6 +380,7 @@ def test_a_night_with_nothing_new_since_all_was_archived_is_in_order(
     place.add("a.png", "b.png")
     with fake_service() as service:
         place.night(service, archive=archive)
+        place.output = place.output.with_name("second.csv")
         caplog.clear()
         place.night(service, archive=archive)
         counts = place.night(service, archive=archive)
@@ -359,6 +395,7 @@ def test_so_is_one_after_what_could_not_be_read_was_taken_away(
     with fake_service([fake.status(422, "damaged")]) as service:
         place.night(service, archive=archive, batch_size=1, connections=1)
         (place.photos / "a.png").unlink()
+        place.output = place.output.with_name("second.csv")
         caplog.clear()
         assert place.night(service).found == 0
     assert not warned(caplog)

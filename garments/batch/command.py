@@ -54,7 +54,12 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--url", help="where the service is; default: GARMENTS_SERVICE_URL")
     slips = "return slips: a CSV of filename,expected, which is a class"
     made.add_argument("--expected", type=_path, help=slips)
-    made.add_argument("--archive", type=_path, help="folder to move classified photos to")
+    made.add_argument(
+        "--archive",
+        type=_path,
+        help="folder to move classified photos to; a second run of a day then needs another "
+        "--output: the first table alone names what was moved",
+    )
     made.add_argument("--model", help="what answers for all photos; default: by the photo")
     made.add_argument("--fresh", action="store_true", help="send photos with known answers too")
     return made

@@ -24,6 +24,7 @@ from garments.batch.findings import Findings, scratch
 from garments.batch.morning import write_report
 from garments.batch.outputs import check_archive, check_output, outside
 from garments.batch.posting import Poster
+from garments.batch.replaced import archived_rows, tell_replaced
 from garments.batch.slips import read_slips
 from garments.batch.state import Night
 from garments.batch.table import Table
@@ -137,9 +138,11 @@ def run(
         rows, carried = table.rows(findings), Carried(card.labels, night)
         if night.unended:
             rows = heapq.merge(rows, carried.rows(findings), key=_name)
+        replaced = archived_rows(output, night, started)
         store.check_lock()
         write_table(rows, output)
         with afterwards(output), held.pop_all():  # to let go of these may fail, too
+            tell_replaced(output, replaced)
             seconds = time.monotonic() - clock
             write_report(output, table, findings, carried.count, started, seconds)
             archived, stuck = _archive(night, archive) if archive else (0, 0)

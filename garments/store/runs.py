@@ -78,6 +78,14 @@ class Runs:
         with self._database.reading() as connection:
             return connection.scalar(ended) or 0
 
+    def started(self, run: int) -> datetime | None:
+        """When a run began; None if there is no such run."""
+        with self._database.reading() as connection:
+            began: datetime | None = connection.scalar(
+                sa.select(runs.c.started).where(runs.c.id == run)
+            )
+        return began
+
     def archiving(self, since: int, run: int, directory: bytes) -> bool:
         """Whether any run over `directory` from `since` on, but before `run`, began to archive."""
         any_of_them = sa.select(sa.func.count()).where(
