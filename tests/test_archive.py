@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from garments import batch
 from garments.batch import archive as archives
 from garments.store import Database, Store
+from garments.store.runs import Runs
 from garments.store.tables import runs
 from tests import fake_service as fake
 from tests.fake_service import fake_service
@@ -45,6 +47,20 @@ def alike(one: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What somebody should see to."""
     return [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+
+def killed_as_it_ends(place: Place, service: fake.FakeService, **options: object) -> None:
+    """A night that is interrupted at the moment that it has ended."""
+    finish = Runs.finish
+
+    def finished(*given: Any) -> None:
+        finish(*given)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runs, "finish", finished)
+        with pytest.raises(KeyboardInterrupt):
+            place.night(service, **options)
 
 
 def test_classified_photos_are_moved_once_the_table_is_written(place: Place, archive: Path) -> None:
@@ -235,8 +251,9 @@ def test_nor_is_it_though_the_night_was_killed_once_it_had_ended(
 ) -> None:
     place.add("a.png", "b.png")
     with fake_service() as service:
-        place.cut_short(service, "garments.store.Store.forget", archive=archive)  # its last step
+        killed_as_it_ends(place, service, archive=archive)
         assert not files(place.photos)
+        place.output = place.output.with_name("second.csv")
         caplog.clear()
         assert place.night(service, archive=archive).carried == 0
         assert not warned(caplog)
@@ -262,7 +279,7 @@ def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png", "b.png", "c.png")
-    monkeypatch.setattr("garments.store.store._FORGOTTEN_AT_ONCE", 1)
+    monkeypatch.setattr("garments.store.runs._FORGOTTEN_AT_ONCE", 1)
     with fake_service() as service:
         told = slips(place, "a.png,Coat", "b.png,Coat", "c.png,Coat")
         with place.failing_to_remove("c.png", DENIED):
@@ -270,6 +287,20 @@ def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
         place.add("a.png", "b.png", length=31)
         place.night(service, archive=archive)
     assert expected(place) == {"a.png": "", "b.png": "", "c.png": "Coat"}  # which had stayed
+
+
+@pytest.mark.parametrize("cut_short", [killed_as_it_ends, Place.cut_short])  # after, and before
+def test_nor_is_it_where_the_night_was_killed(
+    cut_short: Callable[..., None], place: Place, archive: Path
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        told = slips(place, "a.png,Coat", "b.png,Coat")
+        cut_short(place, service, archive=archive, expected=told)
+        assert not files(place.photos)
+        place.add("a.png", length=31)
+        place.night(service, archive=archive)
+    assert expected(place)["a.png"] == ""
 
 
 @pytest.mark.parametrize("length", [21, 31])  # as the one before, or not

@@ -241,6 +241,23 @@ def test_the_last_night_is_one_over_the_same_directory_that_ended(store: Store) 
     assert store.runs.last_ended(store.runs.begin(HERE), HERE) == ended
 
 
+def test_a_night_ends_and_forgets_what_is_gone_or_does_neither(store: Store) -> None:
+    run = store.runs.begin(HERE)
+    store.record(run, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])
+
+    def failing() -> Iterator[bytes]:
+        yield from [b"a.png"] * 500  # which are dropped together
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.runs.finish(run, MODEL, night(1), failing())
+    assert [known.name for known in store.known(HERE, MODEL)] == [b"a.png", b"b.png"]
+    assert store.runs.last_ended(run + 1, HERE) == 0
+    store.runs.finish(run, MODEL, night(1), [b"a.png"])
+    assert [known.name for known in store.known(HERE, MODEL)] == [b"b.png"]
+    assert store.runs.last_ended(run + 1, HERE) == run
+
+
 def test_a_failed_record_leaves_nothing_of_it(store: Store) -> None:
     run = store.runs.begin(HERE)
     broken = replace(photo(b"a.png"), stamp=Stamp(10, 20, None))  # type: ignore[arg-type]

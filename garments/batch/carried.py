@@ -28,13 +28,12 @@ class Carried:
                 self.count += 1
                 yield self._table.row_of(outcome)
 
-    def forget(self, findings: Findings) -> None:
-        """Forget them, once a night has ended with their rows: their names may come again.
+    def gone(self, findings: Findings) -> Iterator[bytes]:
+        """Their names, to be forgotten as the night ends with their rows. Raises StoreError.
 
-        Those that wait for people do so in the archive. Raises StoreError.
+        Those that wait for people do so in the archive.
         """
-        gone = (found.name for found in self._gone(findings))
-        self._night.store.forget(self._night.directory, gone)
+        return (outcome.name for outcome in self._gone(findings))
 
     def _gone(self, findings: Findings) -> Iterator[Outcome]:
         """What is known of photos that were not found, sorted by name."""

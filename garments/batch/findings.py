@@ -31,6 +31,7 @@ class Findings:
             PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
             CREATE TABLE found(name BLOB, size INTEGER, modified INTEGER, changed INTEGER);
             CREATE TABLE slips(name BLOB PRIMARY KEY, class INTEGER) WITHOUT ROWID;
+            CREATE TABLE parted(name BLOB PRIMARY KEY) WITHOUT ROWID;
         """)
 
     def close(self) -> None:
@@ -70,6 +71,16 @@ class Findings:
             "SELECT count(*), min(name) FROM slips WHERE name NOT IN (SELECT name FROM found)"
         ).fetchone()
         return int(count), first or b""
+
+    def part_with(self, names: Iterable[bytes]) -> None:
+        """Take in what is to be forgotten, to be had at once when all of it is known."""
+        self._scratch.executemany(
+            "INSERT OR IGNORE INTO parted VALUES (?)", ((name,) for name in names)
+        )
+
+    def parted(self) -> Iterator[bytes]:
+        """All of that."""
+        return (name for (name,) in self._scratch.execute("SELECT name FROM parted"))
 
 
 @contextmanager

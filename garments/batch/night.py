@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -133,7 +133,7 @@ def run(
                 os.fsdecode(first),
             )
         store.open()
-        night = _post_all(place, findings, store, card, settings, fresh, model)
+        night = _post_all(place, findings, store, card, settings, fresh, model, archive)
         table = Table(card.labels, night)
         rows, carried = table.rows(findings), Carried(card.labels, night)
         if night.unended:
@@ -160,11 +160,11 @@ def run(
                 stuck=stuck,
                 seconds=time.monotonic() - clock,
             )
-            _note_end(night, table, counts)
-            if archive:  # not before that: a night that does not end leaves its rows to the next
-                _forget_archived(night, archive)
+            if archive:
+                findings.part_with(_archived(night, archive))
             if night.unended and len(findings):  # where all are gone, their disk may be
-                carried.forget(findings)
+                findings.part_with(carried.gone(findings))
+            _note_end(night, table, counts, findings.parted())
             logger.info("%s: %s", output.name, counts)
     return counts
 
@@ -187,6 +187,7 @@ def _post_all(
     settings: Settings,
     fresh: bool,
     forced: str | None,
+    archive: Path | None,
 ) -> Night:
     """Have an answer for every photo, and the slips, in the store."""
     with closing(Client(settings, forced)) as client:
@@ -207,6 +208,8 @@ def _post_all(
             moved=store.runs.archiving(store.runs.last_ended(run, place, found=1), run, place),
             unended=store.runs.archiving(ended + 1, run, place),
         )
+        if archive and night.unended:
+            _forget_succeeded(night, archive)
         Poster(night, client).post(findings)
     slips = findings.slips()
     while some := list(islice(slips, _SLIPS_AT_ONCE)):
@@ -214,7 +217,11 @@ def _post_all(
     return night
 
 
-def _note_end(night: Night, table: Table, counts: Counts) -> None:
+def _note_end(night: Night, table: Table, counts: Counts, gone: Iterable[bytes]) -> None:
+    """Note how it went, and forget the photos that are `gone`, whose names may come again.
+
+    Both or neither: a night that does not end leaves their rows to the next.
+    """
     columns = {
         "found": counts.found,
         "accept": counts.accept,
@@ -231,7 +238,7 @@ def _note_end(night: Night, table: Table, counts: Counts) -> None:
         "model_answers": sum(table.all.classes),
         "model_accepts": table.model_accepts,
     }
-    night.store.runs.finish(night.run, night.model, columns)
+    night.store.runs.finish(night.run, night.model, columns, gone)
 
 
 def _archive(night: Night, folder: Path) -> tuple[int, int]:
@@ -246,15 +253,22 @@ def _archive(night: Night, folder: Path) -> tuple[int, int]:
         return archives.archive(night.directory, to, photos, follow)
 
 
-def _forget_archived(night: Night, folder: Path) -> None:
-    """Forget what the archive has: another photo may come under its name, and has another slip."""
+def _archived(night: Night, folder: Path) -> Iterator[bytes]:
+    """What the archive has: another photo may come under its name, and has another slip."""
     to = os.fsencode(os.path.realpath(folder))
-    gone = (
-        photo.name
-        for photo in night.store.classified(night.directory, night.model)
-        if archives.is_moved(night.directory, to, photo)
+    for photo in night.store.classified(night.directory, night.model):
+        if archives.is_moved(night.directory, to, photo):
+            yield photo.name
+
+
+def _forget_succeeded(night: Night, folder: Path) -> None:
+    """Forget what a night archived before it was cut short, where others have its names by now."""
+    here = (
+        name
+        for name in _archived(night, folder)
+        if os.path.lexists(os.path.join(night.directory, name))
     )
-    night.store.forget(night.directory, gone)
+    night.store.forget(night.directory, here)
 
 
 def _name(row: Row) -> bytes:

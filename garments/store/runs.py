@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Any
@@ -13,7 +13,9 @@ import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.nights import keep_report
-from garments.store.tables import runs
+from garments.store.tables import photos, runs
+
+_FORGOTTEN_AT_ONCE = 500  # of which no query can name too many
 
 
 class Runs:
@@ -38,9 +40,18 @@ class Runs:
             (number,) = made.inserted_primary_key or (0,)
             return int(number)
 
-    def finish(self, run: int, model: str, columns: Mapping[str, object]) -> None:
-        """Note how a run ended, in `columns` of the table `runs`."""
+    def finish(
+        self, run: int, model: str, columns: Mapping[str, object], gone: Iterable[bytes] = ()
+    ) -> None:
+        """Note how a run ended, in `columns` of the table `runs`, and forget photos that are gone.
+
+        These by name, in the run's directory, with their slips; all of it, or nothing.
+        """
+        directory = sa.select(runs.c.directory).where(runs.c.id == run).scalar_subquery()
+        here, left = photos.c.directory == directory, iter(gone)
         with self._database.writing() as connection:
+            while some := list(islice(left, _FORGOTTEN_AT_ONCE)):
+                connection.execute(photos.delete().where(here, photos.c.name.in_(some)))
             ended = {"ended": datetime.now(timezone.utc), "model": model, **columns}
             connection.execute(runs.update().where(runs.c.id == run).values(ended))
 
