@@ -1,6 +1,7 @@
 """What people answered, in the tables of later nights."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -51,6 +52,22 @@ def test_what_a_person_said_stands_in_the_next_table(place: Place) -> None:
     page = report(place)
     assert "<b>2</b> reviewed" in page
     assert "The sum does not come out" not in page
+
+
+def test_the_report_counts_photos_by_what_people_said(place: Place) -> None:
+    place.add("a.png", "b.png", "c.png", length=22)  # taken for pullovers
+    with fake_service() as service:
+        place.night(service)
+        review(place, "a.png", 9)
+        review(place, "b.png", None)
+        place.night(service)
+    classes = report(place).partition("by what people said")[2].partition("</table>")[0]
+    counted = re.findall(r'"row">([^<]*)</th><td class="n">(\d+)<', classes)
+    assert {label: count for label, count in counted if count != "0"} == {
+        "Pullover": "1",
+        "Ankle boot": "1",
+        "none of these": "1",
+    }
 
 
 def test_what_the_model_alone_accepted_is_counted_whatever_people_say(

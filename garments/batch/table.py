@@ -73,6 +73,9 @@ class Table:
         self.night = night
         self.decisions: Counter[str] = Counter()
         self.all, self.new = Distribution([0] * len(labels)), Distribution([0] * len(labels))
+        """The model's answers, whatever people have said since."""
+        self.classes, self.none = [0] * len(labels), 0
+        """How many rows are of each class, and of none, by a person's answer where there is one."""
         self.model_accepts = 0
         """How many of `all` the model accepted, whatever people have said since."""
         self.unreadable_new = 0
@@ -140,6 +143,7 @@ class Table:
         elif outcome.expected not in (None, number):
             self._mismatched(outcome, -confidence)
         self.decisions[decision] += 1
+        self.classes[number] += 1
         label, model = str(outcome.label), str(outcome.model)
         return Row.answered(filename, number, label, confidence, decision, model, expected)
 
@@ -148,6 +152,10 @@ class Table:
         if outcome.expected not in (None, outcome.answer):
             self._mismatched(outcome, _SURER_THAN_ANY_MODEL)
         self.decisions["reviewed"] += 1
+        if outcome.answer is None:
+            self.none += 1
+        else:
+            self.classes[outcome.answer] += 1
         return Row(
             filename=filename,
             prediction="" if outcome.answer is None else str(outcome.answer),

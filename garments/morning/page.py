@@ -108,12 +108,15 @@ class Summary:
     """Accepted or reviewed, and not what the return slip says."""
     slips_without_photo: int
     classes: tuple[int, ...]
-    """Of all photos in the table, as in `Tally`."""
+    """Of all photos in the table, as in `Tally`, but by a person's answer where there is one."""
     confidences: tuple[int, ...]
+    """Of the model's answers, whatever people have said since."""
     tally: Tally
     """Of the photos that are new this night."""
     reviewed: int = 0
     """Those that a person has answered for."""
+    none: int = 0
+    """Of these, those that are none of the classes."""
     vanished: bool = False
     """Whether photos that were there before are all gone, and no night archived them."""
     carried: int = 0
@@ -176,7 +179,10 @@ def render(
         mismatched=_Shown(mismatched, night.mismatched, most),
         review=_Shown(review, night.review, most),
         unreadable=_Shown(unreadable, night.unreadable, most),
-        classes=_bars(night.labels, night.classes),
+        classes=_bars(
+            (*night.labels, *(["none of these"] if night.none else [])),
+            (*night.classes, *([night.none] if night.none else [])),
+        ),
         confidences=_bars(bins, night.confidences)[::-1],
         earlier=earlier,
         mix=Moved(night.labels, night.tally.classes, [tally.classes for tally in earlier]),
