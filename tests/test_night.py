@@ -643,6 +643,27 @@ def test_a_service_that_answers_nonsense_ends_the_night(
     assert not place.output.exists()
 
 
+def test_another_server_that_answers_everything_ends_the_night_at_once(place: Place) -> None:
+    place.add("a.png")
+
+    def welcome(handler: fake.Handler, _: list[bytes]) -> None:
+        fake.send(handler, 200, b"<h1>Welcome!</h1>")
+
+    told = pytest.raises(
+        batch.ServiceError, match=r"127.0.0.1:\d+ is no Garments service: see --url"
+    )
+    with fake_service(golden=welcome) as service, told:
+        place.night(service)
+
+
+def test_one_that_comes_in_its_place_later_has_time_to_go_again(place: Place) -> None:
+    place.add("a.png")
+    with fake_service(otherwise=fake.odd({"label": "x"})) as service:
+        told = "gave no usable answer within 0.5 s: the answer is not of this service; what it had"
+        with pytest.raises(batch.ServiceError, match=told):
+            place.night(service, retry_seconds=0.5)
+
+
 def test_another_version_may_be_less_sure_of_the_picture_that_tests_it(place: Place) -> None:
     place.add("a.png")
     with fake_service(golden=golden(model=NEWER, confidence=0.4)) as service:

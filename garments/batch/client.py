@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import requests
 
 from garments.batch import replies
 from garments.batch.errors import ServiceError, UsageError
+from garments.batch.pauses import LONGEST_PAUSE, growing_pauses
 from garments.batch.read_write_lock import ReadWriteLock
 from garments.batch.replies import Entry
 from garments.settings import Settings, without_secret
@@ -88,7 +88,7 @@ class Client:
         """
         settings, told = self._settings, False
         deadline = time.monotonic() + settings.wait_seconds
-        pauses = _growing_pauses(first=0.1, longest=1.0)
+        pauses = growing_pauses(first=0.1, longest=1.0)
         while True:
             pause = next(pauses)
             left = max(1.0, deadline - time.monotonic())
@@ -175,7 +175,7 @@ class Client:
         if alone and self._fatal and _digest(pictures[0]) in self._fatal:
             return None
         lost = 0
-        pauses = _growing_pauses(first=0.2, longest=replies.LONGEST_PAUSE)
+        pauses = growing_pauses(first=0.2, longest=LONGEST_PAUSE)
         while True:
             pause = next(pauses)
             with self._lock.shared():
@@ -190,9 +190,10 @@ class Client:
                 return tried
             left = self._seconds_left(began)
             if left <= 0:
+                most = self._settings.retry_seconds
                 raise ServiceError(
-                    f"{self._shown} gave no answer in time: {tried.state}; what it had answered is "
-                    "kept: see that it runs, then run the same command again"
+                    f"{self._shown} gave no usable answer within {most:g} s: {tried.state}; what "
+                    "it had answered is kept: see that it runs, then run the same command again"
                 )
             pause = min(left, max(pause, tried.pause))
             self._tell(pause, tried.state)
@@ -227,7 +228,7 @@ class Client:
         """Whether the service answers, before it is over, for a picture that it answered before."""
         if self._proof is None:
             return False
-        for pause in _growing_pauses(first=0.1, longest=1.0):
+        for pause in growing_pauses(first=0.1, longest=1.0):
             tried = self._try([self._proof])
             if not isinstance(tried, _Failed):
                 return isinstance(tried, list)
@@ -237,7 +238,10 @@ class Client:
         return False
 
     def _try(self, pictures: Sequence[bytes]) -> list[Entry] | requests.Response | _Failed:
-        """Send once: answers, a refusal, or what went wrong. Raises ServiceError once stopped."""
+        """Send once: answers, a refusal, or what went wrong.
+
+        Raises ServiceError once stopped, and where the first answer ever is not of this service.
+        """
         if self._stopped.is_set():
             raise ServiceError("the night was ended")
         # The service never sees a photo's own name: a header cannot carry every name there is.
@@ -255,6 +259,10 @@ class Client:
                 self._heard = time.monotonic()
                 self._keep_proof(pictures, answers)
                 return answers
+        except replies.NotOurs as error:
+            if self._heard == -math.inf:  # else a proxy may have answered in its place just now
+                raise ServiceError(f"{self._shown} is no Garments service: see --url") from error
+            return _Failed(replies.reason(error))
         except requests.ReadTimeout as error:
             return _Failed(replies.reason(error), lost=True, late=True)
         except requests.RequestException as error:
@@ -286,15 +294,3 @@ class Client:
 
 def _digest(picture: bytes) -> bytes:
     return hashlib.sha256(picture).digest()
-
-
-def _growing_pauses(first: float, longest: float) -> Iterator[float]:
-    """Seconds to wait before each next try: up to a bound that doubles, by chance.
-
-    After the "full jitter" of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture
-    Blog 2015, but never next to nothing.
-    """
-    bound = first
-    while True:
-        yield random.uniform(first / 2, bound)  # noqa: S311 (spreads load, guards nothing)
-        bound = min(longest, bound * 2)

@@ -8,12 +8,15 @@ import orjson
 import requests
 from urllib3.exceptions import NameResolutionError, ProtocolError, ReadTimeoutError
 
+from garments.batch.pauses import LONGEST_PAUSE
 from garments.routing import MODELS_HEADER, from_header
 
 Entry = dict[str, Any]
 """One picture's entry in the service's `predictions`."""
 
-LONGEST_PAUSE = 30.0  # seconds
+
+class NotOurs(requests.exceptions.InvalidJSONError):
+    """The answer is not of this service."""
 
 
 def was_cut(error: requests.RequestException) -> bool:
@@ -46,7 +49,7 @@ def answers(response: requests.Response, count: int) -> list[Entry]:
         # An answer names its model where that is not the one of the first answer.
         models = [_identity(entry.get("model", body["model"])) for entry in answers]
     except (ValueError, KeyError, TypeError) as error:
-        raise requests.exceptions.InvalidJSONError("the answer is not of this service") from error
+        raise NotOurs("the answer is not of this service") from error
     if names != [str(index) for index in range(count)] or not whole:
         raise requests.exceptions.InvalidJSONError("the answer does not fit the pictures sent")
     choice = response.headers.get(MODELS_HEADER)
