@@ -7,13 +7,13 @@ from tqdm import tqdm
 
 from garments import dataset, generated
 from garments.settings import Settings, SettingsError
-from garments.terminal import hides_progress, place, tell
+from garments.terminal import hides_progress, path, place, tell
 
 
 def main() -> None:
     """Write the pictures; exit with 2 for bad data or settings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--csv", type=Path, help="default: the test set in Data/, made if missing")
+    parser.add_argument("--csv", type=path, help="default: the test set in Data/, made if missing")
     parser.add_argument(
         "--output", type=place, default="images", help="folder; default: %(default)s"
     )

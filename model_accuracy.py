@@ -6,18 +6,18 @@ from pathlib import Path
 from garments import accuracy, report
 from garments.dataset import LABELS
 from garments.predictions import TableError, read_predictions
-from garments.terminal import tell
+from garments.terminal import path, tell
 
 
 def main() -> None:
     """Print the scores and draw the confusion matrix; exit with 2 for an unusable file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("predictions", nargs="?", type=Path, default=Path("predictions.csv"))
-    parser.add_argument("--labels", type=Path, help="CSV of filename,label; default: as in names")
+    parser.add_argument("predictions", nargs="?", type=path, default=Path("predictions.csv"))
+    parser.add_argument("--labels", type=path, help="CSV of filename,label; default: as in names")
     parser.add_argument(
-        "--plot", type=Path, default=Path("confusion_matrix.png"), help="default: %(default)s"
+        "--plot", type=path, default=Path("confusion_matrix.png"), help="default: %(default)s"
     )
-    parser.add_argument("--against", type=Path, help="what another model said of the same files")
+    parser.add_argument("--against", type=path, help="what another model said of the same files")
     given = parser.parse_args()
     try:
         rows = read_predictions(given.predictions, len(LABELS))

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from garments import terminal
 from garments.cells import as_cell, cell_of
 from garments.dataset import LABELS
 from garments.in_place import put_in_place, replacing
@@ -212,9 +213,15 @@ def _told_of_by(table: Path) -> set[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export, and say what; 2 where that cannot be done, and 130 where it was interrupted."""
     parser = argparse.ArgumentParser(prog="garments.export_reviews", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the photos go, in a folder a class")
     parser.add_argument(
-        "--archive", type=Path, action="append", default=[], help="where nights moved photos to"
+        "folder", type=terminal.path, help="where the photos go, in a folder a class"
+    )
+    parser.add_argument(
+        "--archive",
+        type=terminal.path,
+        action="append",
+        default=[],
+        help="where nights moved photos to",
     )
     given = parser.parse_args(arguments)
     try:

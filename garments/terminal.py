@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 
 
 def place(text: str) -> str:
@@ -19,6 +20,11 @@ def place(text: str) -> str:
             "it is empty: name a place, or leave it out; a variable of the command may not be set"
         )
     return text
+
+
+def path(text: str) -> Path:
+    """The same for what can be no URL."""
+    return Path(place(text))
 
 
 def tell(text: str) -> None:

@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "bounds": set(),
     "child": set(),
     "evidence": {"bounds"},
-    "export_reviews": {"cells", "dataset", "in_place", "predictions", "settings", "store"},
+    "export_reviews": {
+        *{"cells", "dataset", "in_place", "predictions", "settings", "store", "terminal"},
+    },
     "prune": {"settings", "store"},
     "terminal": set(),
     "in_place": set(),

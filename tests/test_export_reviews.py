@@ -432,6 +432,15 @@ def test_a_folder_that_leads_in_a_circle_is_refused(
     assert "nothing more was exported: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [[""], ["folder", "--archive", ""]])
+def test_a_place_that_is_not_named_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        export_reviews.main(arguments)
+    assert "it is empty: name a place, or leave it out" in capsys.readouterr().err
+
+
 def test_without_a_database_the_command_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

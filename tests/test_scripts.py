@@ -77,6 +77,7 @@ def test_the_hundred_pictures_are_what_the_command_makes(test_set: Dataset, tmp_
         (["--csv", "Data", "--limit", "1"], "Data cannot be read: Is a directory"),
         (["--limit", "x"], "invalid int value"),
         (["--output", ""], "argument --output: it is empty: name a place, or leave it out"),
+        (["--csv", ""], "argument --csv: it is empty: name a place, or leave it out"),
     ],
 )
 def test_generating_refuses_what_it_cannot_use(arguments: list[str], told: str) -> None:
@@ -206,6 +207,12 @@ def test_accuracy_that_cannot_be_drawn_is_told_all_the_same(
     assert "is drawn in" not in done.stdout
     assert done.returncode == 2
     assert f"No such file or directory: '{tmp_path}/none/m.png'" in done.stderr
+
+
+def test_accuracy_refuses_a_place_that_is_not_named(ten_right: Path) -> None:
+    done = script("model_accuracy.py", ten_right, "--plot", "")
+    assert done.returncode == 2
+    assert "argument --plot: it is empty: name a place, or leave it out" in done.stderr
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from garments.terminal import place
+from garments.terminal import path, place
 
 ENGINES = ("service", "ray")
 _CODES = (
@@ -53,17 +52,13 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     )
     made.add_argument("--url", help="where the service is; default: GARMENTS_SERVICE_URL")
     slips = "return slips: a CSV of filename,expected, which is a class"
-    made.add_argument("--expected", type=_path, help=slips)
+    made.add_argument("--expected", type=path, help=slips)
     made.add_argument(
         "--archive",
-        type=_path,
+        type=path,
         help="folder to move classified photos to; a second run of a day then needs another "
         "--output: the first table alone names what was moved",
     )
     made.add_argument("--model", help="what answers for all photos; default: by the photo")
     made.add_argument("--fresh", action="store_true", help="send photos with known answers too")
     return made
-
-
-def _path(text: str) -> Path:
-    return Path(place(text))
