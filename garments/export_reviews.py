@@ -211,7 +211,10 @@ def _told_of_by(table: Path) -> set[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export, and say what; 2 where that cannot be done, and 130 where it was interrupted."""
+    """Export, and say what; 1 where all is done but cannot be said.
+
+    2 where it cannot be done, and 130 where it was interrupted.
+    """
     parser = argparse.ArgumentParser(prog="garments.export_reviews", description=__doc__)
     parser.add_argument(
         "folder", type=terminal.path, help="where the photos go, in a folder a class"
@@ -237,9 +240,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on", file=sys.stderr)
         return 130
-    print(f"{given.folder}: {told}")
+    lines = [f"{given.folder}: {told}"]
     if told.thumbnails:
-        print("photos that are not where they were are small: name where they are with --archive")
+        lines += [
+            "photos that are not where they were are small: name where they are with --archive"
+        ]
+    try:
+        terminal.tell("\n".join(lines))
+    except OSError as error:
+        print(f"all is exported; {error}", file=sys.stderr)
+        return 1
     return 0
 
 

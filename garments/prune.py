@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from garments.settings import Settings, SettingsError
 from garments.store import Busy, Database, Store, StoreError
 from garments.store.retention import Pruned, prune
+from garments.terminal import tell
 
 _DAYS = 90
 _MOST_DAYS = 36_500
@@ -41,7 +42,8 @@ def _prune(url: str, before: datetime) -> Pruned:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prune, and say what went.
 
-    2 where that cannot be done, 4 while a night is running, and 130 where it was interrupted.
+    1 where it went but that cannot be said, 2 where it cannot be done, 4 while a night is
+    running, and 130 where it was interrupted.
     """
     parser = argparse.ArgumentParser(prog="garments.prune", description=__doc__)
     parser.add_argument(
@@ -59,10 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on", file=sys.stderr)
         return 130
-    print(
-        f"{pruned.dropped:,} answers from before {before:%Y-%m-%d} dropped, {pruned.kept:,} kept; "
-        "what is free now in the database, the next nights use"
-    )
+    try:
+        tell(
+            f"{pruned.dropped:,} answers from before {before:%Y-%m-%d} dropped, {pruned.kept:,} "
+            "kept; what is free now in the database, the next nights use"
+        )
+    except OSError as error:
+        print(f"the database is pruned; {error}", file=sys.stderr)
+        return 1
     return 0
 
 

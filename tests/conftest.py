@@ -142,6 +142,22 @@ def script(
     )
 
 
+def telling_nobody(module: str, *arguments: object, **environment: str) -> tuple[int, str]:
+    """Run a module whose output finds no room: its exit code, and what it says of that."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            cwd=PROJECT,
+            env={**os.environ, **environment},
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    return done.returncode, done.stderr
+
+
 def until(condition: Callable[[], object], within: float = 20, every: float = 0.01) -> None:
     """Return as soon as the condition holds; fail where it does not for so many seconds."""
     deadline = time.monotonic() + within

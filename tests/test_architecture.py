@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "export_reviews": {
         *{"cells", "dataset", "in_place", "predictions", "settings", "store", "terminal"},
     },
-    "prune": {"settings", "store"},
+    "prune": {"settings", "store", "terminal"},
     "terminal": set(),
     "in_place": set(),
     "cells": set(),

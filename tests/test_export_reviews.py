@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from garments.store.queue import rank
 from garments.store.reviews import Decision
 from garments.training.labelled import NONE_OF_TEN
 from garments.training.photos import read_photos
+from tests.conftest import telling_nobody
 from tests.pictures import encoded
 from tests.test_store import answer
 
@@ -385,6 +387,27 @@ def test_the_command_says_what_it_did(
     monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
     assert export_reviews.main([str(folder)]) == 0
     assert capsys.readouterr().out == f"{folder}: 1 photos, 0 thumbnails\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_all_is_exported_though_it_cannot_be_told(shop: Shop) -> None:
+    shop.add("a.jpg", 3)
+    command = ("garments.export_reviews", shop.folder)
+    code, told = telling_nobody(*command, GARMENTS_DATABASE_URL=shop.url)
+    assert (code, told.count("\n")) == (1, 1)
+    assert told.startswith("all is exported; [Errno 28]")
+    assert len(shop.files()) == 2
+
+
+def test_a_folder_is_told_wherever_only_ascii_can_be(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.add("a.jpg", 3)
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", output)
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    assert export_reviews.main([str(shop.folder / "ä")]) == 0
+    assert output.buffer.getvalue().endswith(b"/?: 1 photos, 0 thumbnails\n")
 
 
 def test_the_command_says_how_to_have_archived_photos_whole(

@@ -14,6 +14,7 @@ from garments.store.desk import Desk
 from garments.store.queue import rank
 from garments.store.reviews import Decision
 from garments.store.tables import answers, leases, photos, reviews, runs, skips
+from tests.conftest import telling_nobody
 from tests.test_store import MODEL, answer, digest, photo
 
 NOW = datetime.now(timezone.utc)
@@ -167,6 +168,16 @@ def test_the_command_prunes_and_says_what_went(
     assert prune.main(["--days", "99"]) == 0
     assert capsys.readouterr().out.startswith("1 answers from before ")
     assert shop.kept() == {digest("b")}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_what_went_is_gone_though_it_cannot_be_told(shop: Shop) -> None:
+    shop.night("a")
+    shop.store.forget(shop.here, [b"a"])
+    code, told = telling_nobody("garments.prune", GARMENTS_DATABASE_URL=shop.url)
+    assert (code, told.count("\n")) == (1, 1)
+    assert told.startswith("the database is pruned; [Errno 28]")
+    assert shop.kept() == set()
 
 
 def test_the_command_leaves_a_night_alone(
