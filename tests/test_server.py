@@ -113,7 +113,8 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 def test_a_wrong_setting_is_told() -> None:
     assert "did you mean GARMENTS_WORKERS" in refused(GARMENTS_WORKER="2")
-    assert "GARMENTS_PORT is 0" in refused("--port", "0")
+    assert "GARMENTS_PORT, or --port, is 0: it must be" in refused("--port", "0")
+    assert "GARMENTS_WORKERS, or --workers, is -1: it must be" in refused("--workers", "-1")
 
 
 def test_a_worker_that_dies_is_replaced() -> None:
