@@ -1,22 +1,21 @@
 """Say how accurate predictions.csv is: scores, a table a class, and the confusion matrix."""
 
 import argparse
-from pathlib import Path
 
-from garments import accuracy, report
+from garments import accuracy
 from garments.dataset import LABELS
 from garments.predictions import TableError, read_predictions
+from garments.report import as_text, plot_confusion
 from garments.terminal import path, tell
 
 
 def main() -> None:
     """Print the scores and draw the confusion matrix; exit with 2 for an unusable file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("predictions", nargs="?", type=path, default=Path("predictions.csv"))
+    parser.add_argument("predictions", nargs="?", type=path, default="predictions.csv")
     parser.add_argument("--labels", type=path, help="CSV of filename,label; default: as in names")
-    parser.add_argument(
-        "--plot", type=path, default=Path("confusion_matrix.png"), help="default: %(default)s"
-    )
+    plot = "confusion_matrix.png"
+    parser.add_argument("--plot", type=path, default=plot, help="default: %(default)s")
     parser.add_argument("--against", type=path, help="what another model said of the same files")
     given = parser.parse_args()
     try:
@@ -25,13 +24,15 @@ def main() -> None:
         truth = told or accuracy.labels_in_names(rows, len(LABELS))
         others = given.against and read_predictions(given.against, len(LABELS))
         scores = accuracy.compare(rows, truth, len(LABELS))
-        texts = accuracy.beside(rows, truth), report.as_text(scores, LABELS)
-        tell("\n".join(filter(None, texts)))
+        tell("\n".join(filter(None, (accuracy.beside(rows, truth), as_text(scores, LABELS)))))
         if others is not None:
             tell(f"\n{accuracy.against(rows, others, truth)}")
-        report.plot_confusion(scores.confusion, LABELS, given.plot, (scores.right, scores.count))
+        try:
+            plot_confusion(scores.confusion, LABELS, given.plot, (scores.right, scores.count))
+        except (OSError, ValueError, RuntimeError) as error:  # for its format, too
+            parser.error(f"the plot cannot be written: {error}; name another place with --plot")
         tell(f"\nThe confusion matrix is drawn in {given.plot}.")
-    except (TableError, OSError, ValueError, RuntimeError) as error:  # a plot's format, too
+    except (TableError, OSError, ValueError) as error:
         parser.error(str(error))
 
 

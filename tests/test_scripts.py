@@ -206,7 +206,10 @@ def test_accuracy_that_cannot_be_drawn_is_told_all_the_same(
     assert done.stdout.startswith("accuracy  100.00%  (10 of 10)")
     assert "is drawn in" not in done.stdout
     assert done.returncode == 2
-    assert f"No such file or directory: '{tmp_path}/none/m.png'" in done.stderr
+    told = (
+        f"the plot cannot be written: [Errno 2] No such file or directory: '{tmp_path}/none/m.png'"
+    )
+    assert f"{told}; name another place with --plot" in done.stderr
 
 
 def test_accuracy_refuses_a_place_that_is_not_named(ten_right: Path) -> None:
