@@ -28,6 +28,35 @@ def test_what_a_slip_says_is_remembered(place: Place) -> None:
     assert expected(place) == {"a.png": "Coat"}
 
 
+@pytest.mark.parametrize("name", [" a\u0301.png", "\u00e1.png  ", "\u00e1.png"])
+def test_a_slip_is_of_the_only_photo_whose_name_is_alike(name: str, place: Place) -> None:
+    place.add("a\u0301.png", "b.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, f"{name},Dress", "b.png,Coat"))
+    assert expected(place) == {"a\u0301.png": "Dress", "b.png": "Coat"}
+
+
+@pytest.mark.parametrize(
+    ("photos", "lines"),
+    [
+        (["a\u0301.png", "\u00e1.png"], ["\u00e1.png ,Dress"]),
+        (["\u00e1.png"], ["\u00e1.png ,Dress", "a\u0301.png,Coat"]),
+    ],
+)
+def test_but_of_none_where_several_are(photos: list[str], lines: list[str], place: Place) -> None:
+    place.add(*photos)
+    with fake_service() as service:
+        place.night(service, expected=slips(place, *lines))
+    assert set(expected(place).values()) == {""}
+
+
+def test_the_slip_of_the_very_name_stays_the_photos(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, "a.png,Dress", " a.png,Coat"))
+    assert expected(place) == {"a.png": "Dress"}
+
+
 @pytest.mark.parametrize("column", ["filename", "expected"])
 def test_a_column_that_stands_twice_is_refused(column: str, place: Place) -> None:
     place.add("a.png")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Protocol, TypeVar
@@ -27,6 +29,7 @@ class Findings:
     def __init__(self) -> None:
         # A database without a name is a temporary file that goes with the connection.
         self._scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._scratch.create_function("alike", 1, _alike, deterministic=True)
         self._scratch.executescript("""
             PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
             CREATE TABLE found(name BLOB, size INTEGER, modified INTEGER, changed INTEGER);
@@ -65,6 +68,24 @@ class Findings:
             "SELECT name, class FROM slips WHERE name IN (SELECT name FROM found) ORDER BY name"
         )
 
+    def match_slips(self) -> None:
+        """Let slips that name no file be of the one whose name is alike, if only one is.
+
+        Alike but for blanks at the ends and the Unicode form, and of one slip alone.
+        """
+        if not self.slips_without_photo()[0]:
+            return
+        self._scratch.executescript("""
+            CREATE TABLE pairs(slip BLOB PRIMARY KEY, photo BLOB) WITHOUT ROWID;
+            INSERT INTO pairs SELECT slip, photo
+                FROM (SELECT alike(name) AS both, min(name) AS slip FROM slips
+                    GROUP BY both HAVING count(*) = 1)
+                JOIN (SELECT alike(name) AS both, min(name) AS photo FROM found
+                    GROUP BY both HAVING count(*) = 1) USING (both);
+            UPDATE slips SET name = (SELECT photo FROM pairs WHERE slip = slips.name)
+                WHERE name IN (SELECT slip FROM pairs);
+        """)
+
     def slips_without_photo(self) -> tuple[int, bytes]:
         """How many slips name no file that was found, and the first of these names."""
         count, first = self._scratch.execute(
@@ -81,6 +102,11 @@ class Findings:
     def parted(self) -> Iterator[bytes]:
         """All of that."""
         return (name for (name,) in self._scratch.execute("SELECT name FROM parted"))
+
+
+def _alike(name: bytes) -> bytes:
+    """What names have in common that people take for one."""
+    return os.fsencode(unicodedata.normalize("NFC", os.fsdecode(name)).strip())
 
 
 @contextmanager

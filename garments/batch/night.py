@@ -125,6 +125,7 @@ def run(
         if expected:
             read_slips(expected, card.labels, findings)
         _find(place, directory, enters, findings)
+        findings.match_slips()
         missing, first = findings.slips_without_photo()
         if missing:
             logger.info(
