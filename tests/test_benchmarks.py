@@ -42,7 +42,7 @@ def test_python_puts_load_on_the_service(service: str, boot: bytes) -> None:
     assert 0 < found.p50 <= found.p99 < 500
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not here: install Debian's package wrk")
 @pytest.mark.parametrize(("body", "all_fail"), [(b"", True), (None, False)])
 def test_wrk_counts_answers_and_failures(
     body: bytes | None, all_fail: bool, service: str, boot: bytes

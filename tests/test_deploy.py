@@ -289,7 +289,9 @@ def test_the_proxy_waits_longer_than_a_service_may_work_and_shorter_than_the_cli
     assert int(seconds) + int(again) < Settings.timeout_seconds
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd is not here: install it"
+)
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     paths = []
     for unit in [*DEPLOY.glob("*.service"), *DEPLOY.glob("*.timer")]:

@@ -283,7 +283,7 @@ def test_no_call_is_missed_that_strace_sees(mode: str, shim: Path, root: Path, l
     assert python(program, root, mode, cwd=root, **start) == (0, "")
     assert set(told(log)) >= {("open", "new"), ("rename", "table"), ("sendfile", "folder/copy")}
     if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
+        pytest.skip("strace is not here: install Debian's package strace")
     seen = root.parent / "strace"
     done = subprocess.run(
         ["strace", "-f", "-y", "-s", "0", "-e", "trace=file,desc", "-o", seen]
