@@ -279,7 +279,7 @@ def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
     place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png", "b.png", "c.png")
-    monkeypatch.setattr("garments.store.runs._FORGOTTEN_AT_ONCE", 1)
+    monkeypatch.setattr("garments.store.forgetting._AT_ONCE", 1)
     with fake_service() as service:
         told = slips(place, "a.png,Coat", "b.png,Coat", "c.png,Coat")
         with place.failing_to_remove("c.png", DENIED):
@@ -291,7 +291,7 @@ def test_the_slip_of_an_archived_photo_is_not_that_of_the_next_of_its_name(
 
 @pytest.mark.parametrize("cut_short", [killed_as_it_ends, Place.cut_short])  # after, and before
 def test_nor_is_it_where_the_night_was_killed(
-    cut_short: Callable[..., None], place: Place, archive: Path
+    cut_short: Callable[..., None], place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.add("a.png", "b.png")
     with fake_service() as service:
@@ -299,6 +299,7 @@ def test_nor_is_it_where_the_night_was_killed(
         cut_short(place, service, archive=archive, expected=told)
         assert not files(place.photos)
         place.add("a.png", length=31)
+        monkeypatch.setitem(fake.MODEL, "version", "of the next day")
         place.night(service, archive=archive)
     assert expected(place)["a.png"] == ""
 
@@ -375,6 +376,50 @@ def test_a_second_run_of_a_day_tells_that_the_table_of_archived_photos_is_gone(
         place.night(service, archive=archive)
     (told,) = warned(caplog)
     assert "predictions.csv named 2 photos that an earlier run of today archived" in told
+
+
+@pytest.mark.parametrize("between", [True, False])  # a run that does not archive
+def test_so_does_one_of_another_folder_or_after_one_into_another_table(
+    between: bool, place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, archive=archive)
+        first, place.output = place.output, place.output.with_name("second.csv")
+        if between:
+            place.add("b.png")
+            place.night(service)
+        else:
+            place.photos = folder(place, "more", "c.png")
+        place.output = first
+        place.night(service)
+    (told,) = warned(caplog)
+    assert "predictions.csv named 1 photo that an earlier run of today archived" in told
+
+
+def folder(place: Place, name: str, photo: str) -> Path:
+    """Another folder than that of the place, with one photo."""
+    made = place.photos.with_name(name)
+    made.mkdir()
+    (made / photo).write_bytes(b"a photo of another folder")
+    return made
+
+
+def test_but_not_where_its_photos_are_in_another_folder_or_it_is_of_the_day_before(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, archive=archive)
+        first, place.photos = place.photos, folder(place, "more", "c.png")
+        place.output = place.output.with_name("more.csv")
+        place.night(service)
+        place.photos = first
+        place.night(service, archive=archive)
+        place.output = place.output.with_name("predictions.csv")
+        os.utime(place.output, (0, 0))
+        place.night(service, archive=archive)
+    assert not warned(caplog)
 
 
 def test_but_not_where_it_is_that_of_the_day_before_or_stays(

@@ -162,7 +162,7 @@ def run(
                 seconds=time.monotonic() - clock,
             )
             if archive:
-                findings.part_with(_archived(night, archive))
+                findings.part_with(_archived(night, archive, night.model))
             if night.unended and len(findings):  # where all are gone, their disk may be
                 findings.part_with(carried.gone(findings))
             _note_end(night, table, counts, findings.parted())
@@ -254,21 +254,24 @@ def _archive(night: Night, folder: Path) -> tuple[int, int]:
         return archives.archive(night.directory, to, photos, follow)
 
 
-def _archived(night: Night, folder: Path) -> Iterator[bytes]:
-    """What the archive has: another photo may come under its name, and has another slip."""
+def _archived(night: Night, folder: Path, model: str | None) -> Iterator[bytes]:
+    """What the archive has: another photo may come under its name, and has another slip.
+
+    Of photos that `model` classified, or else the last that archived.
+    """
     to = os.fsencode(os.path.realpath(folder))
-    for photo in night.store.classified(night.directory, night.model):
+    for photo in night.store.classified(night.directory, model):
         if archives.is_moved(night.directory, to, photo):
             yield photo.name
 
 
 def _forget_succeeded(night: Night, folder: Path) -> None:
-    """Forget what a night archived before it was cut short, where others have its names by now."""
-    here = (
-        name
-        for name in _archived(night, folder)
-        if os.path.lexists(os.path.join(night.directory, name))
-    )
+    """Forget what a night archived before it was cut short, where others have its names by now.
+
+    A night that does not archive does not know where to look for it.
+    """
+    moved = _archived(night, folder, None)
+    here = (name for name in moved if os.path.lexists(os.path.join(night.directory, name)))
     night.store.forget(night.directory, here)
 
 

@@ -29,18 +29,28 @@ def archived_rows(output: Path, night: Night, started: datetime) -> int:
     was cut short too, whose rows are carried. Asked when all photos of `night` are recorded. Raises
     StoreError.
     """
-    before = night.store.runs.started(night.new_after)
-    if night.unended or not night.moved or not before:
+    midnight = started.replace(hour=0, minute=0, second=0, microsecond=0)
+    today = night.store.runs.begun_since(midnight, night.run)
+    archiving = any(archived for _, archived in today)
+    if night.unended or not archiving or not _is_since(midnight, output):
         return 0
-    if before.astimezone().date() != started.astimezone().date():
-        return 0
+    others = {folder for folder, _ in today} - {night.directory}
     known = night.store.outcomes(night.directory, night.model)
     stayed = (outcome for outcome in known if outcome.new_in <= night.new_after)
     count = 0
     with suppress(TableError):  # it is none of ours, or somebody has changed it
-        for _, row, same in paired(_classified(output), stayed):
-            count += bool(row and not same)
+        for name, row, same in paired(_classified(output), stayed):
+            elsewhere = (os.path.lexists(os.path.join(folder, name)) for folder in others)
+            count += bool(row and not same and not any(elsewhere))
     return count
+
+
+def _is_since(moment: datetime, file: Path) -> bool:
+    """Whether there is such a file, and it was written at that moment or later."""
+    try:
+        return file.stat().st_mtime >= moment.timestamp()
+    except OSError:
+        return False
 
 
 def _classified(table: Path) -> Iterator[_Named]:

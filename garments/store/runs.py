@@ -12,10 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from garments.store.database import Database
+from garments.store.forgetting import forgetting
 from garments.store.nights import keep_report
-from garments.store.tables import photos, runs
-
-_FORGOTTEN_AT_ONCE = 500  # of which no query can name too many
+from garments.store.tables import runs
 
 
 class Runs:
@@ -48,10 +47,9 @@ class Runs:
         These by name, in the run's directory, with their slips; all of it, or nothing.
         """
         directory = sa.select(runs.c.directory).where(runs.c.id == run).scalar_subquery()
-        here, left = photos.c.directory == directory, iter(gone)
         with self._database.writing() as connection:
-            while some := list(islice(left, _FORGOTTEN_AT_ONCE)):
-                connection.execute(photos.delete().where(here, photos.c.name.in_(some)))
+            for statement in forgetting(directory, gone):
+                connection.execute(statement)
             ended = {"ended": datetime.now(timezone.utc), "model": model, **columns}
             connection.execute(runs.update().where(runs.c.id == run).values(ended))
 
@@ -89,13 +87,15 @@ class Runs:
         with self._database.reading() as connection:
             return connection.scalar(ended) or 0
 
-    def started(self, run: int) -> datetime | None:
-        """When a run began; None if there is no such run."""
+    def begun_since(self, moment: datetime, run: int) -> list[tuple[bytes, bool]]:
+        """The directory of each run from `moment` on, but before `run`, and whether it archived."""
+        query = sa.select(runs.c.directory, sa.func.coalesce(runs.c.archiving, sa.false())).where(
+            runs.c.id < run, runs.c.started >= moment.astimezone(timezone.utc)
+        )
         with self._database.reading() as connection:
-            began: datetime | None = connection.scalar(
-                sa.select(runs.c.started).where(runs.c.id == run)
-            )
-        return began
+            return [
+                (directory, bool(archived)) for directory, archived in connection.execute(query)
+            ]
 
     def archiving(self, since: int, run: int, directory: bytes) -> bool:
         """Whether any run over `directory` from `since` on, but before `run`, began to archive."""

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import orjson
 import sqlalchemy as sa
 
 from garments.store.database import Database
+from garments.store.forgetting import forgetting
 from garments.store.lock import Check, locked
 from garments.store.records import SETTLED, Answer, Known, Outcome, Photo, Stamp
 from garments.store.runs import Runs
@@ -23,7 +23,6 @@ from garments.store.tables import answers, photos, reviews, runs
 _Insert = Callable[[sa.Table], Any]
 
 _PAGE = 5_000  # rows at a time
-_FORGOTTEN_AT_ONCE = 500  # of which no query can name too many
 
 
 class Store:
@@ -107,18 +106,12 @@ class Store:
 
         The last to archive may have read it long before, and need not have asked again.
         """
-        archiving = (
-            sa.select(runs.c.model)
-            .where(runs.c.directory == directory, runs.c.archiving)
-            .order_by(runs.c.id.desc())
-            .limit(1)
-        )
         later = answers.alias()
         last = (
             sa.select(later.c.model)
             .where(later.c.digest == photos.c.digest, later.c.prediction.is_not(None))
             .order_by(
-                (later.c.model == archiving.scalar_subquery()).desc(),
+                (later.c.model == _last_to_archive(directory)).desc(),
                 later.c.run.desc(),
                 later.c.model,
             )
@@ -126,8 +119,11 @@ class Store:
         )
         return self.outcomes(directory, last.scalar_subquery())
 
-    def classified(self, directory: bytes, model: str) -> Iterator[Photo]:
-        """The known photos of `directory` that `model` could read, sorted by name."""
+    def classified(self, directory: bytes, model: str | None) -> Iterator[Photo]:
+        """The known photos of `directory` that `model`, or else the last that archived, could read.
+
+        They are sorted by name.
+        """
         columns = (
             photos.c.size,
             photos.c.modified,
@@ -135,7 +131,8 @@ class Store:
             photos.c.digest,
             answers.c.decision,
         )
-        for name, *stamp, digest, decision in self._paged(directory, model, columns):
+        by = model or _last_to_archive(directory)
+        for name, *stamp, digest, decision in self._paged(directory, by, columns):
             if decision in ("accept", "review"):
                 yield Photo(name, Stamp(*stamp), digest)
 
@@ -202,12 +199,9 @@ class Store:
 
     def forget(self, directory: bytes, names: Iterable[bytes]) -> None:
         """Drop photos that are not in `directory` any more, with their slips; answers stay."""
-        left = iter(names)
-        while some := list(islice(left, _FORGOTTEN_AT_ONCE)):
+        for statement in forgetting(directory, names):
             with self._database.writing() as connection:
-                connection.execute(
-                    photos.delete().where(photos.c.directory == directory, photos.c.name.in_(some))
-                )
+                connection.execute(statement)
 
     def expect(self, run: int, directory: bytes, classes: Iterable[tuple[bytes, int]]) -> None:
         """Keep the class on the return slip of photos, by name.
@@ -258,6 +252,12 @@ _ANSWERED = sa.select(answers.c.digest).where(
     answers.c.model == sa.bindparam("model"),
     answers.c.digest.in_(sa.bindparam("digests", type_=sa.types.NullType(), expanding=True)),
 )
+
+
+def _last_to_archive(directory: bytes) -> sa.ScalarSelect[str]:
+    """The model by whose answers photos of `directory` were last archived."""
+    archiving = sa.select(runs.c.model).where(runs.c.directory == directory, runs.c.archiving)
+    return archiving.order_by(runs.c.id.desc()).limit(1).scalar_subquery()
 
 
 def _keeping_answers(insert: _Insert) -> Any:
