@@ -16,9 +16,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 # Between two dots of a host's name. What is not ASCII there is left to those who look it up.
 _LABEL = re.compile(r"(?:[a-z0-9_-]|[^\x00-\x7f\s]){1,63}")
 
-# Numbers that a command line may give, too.
-_NUMBERED = frozenset({"port", "workers"})
-
 
 class SettingsError(Exception):
     """A setting has an unusable name or value; the text says which and what is allowed."""
@@ -201,8 +198,6 @@ class Settings:
     def __post_init__(self) -> None:
         for entry in fields(self):
             name, value = f"{PREFIX}{entry.name.upper()}", getattr(self, entry.name)
-            if entry.name in _NUMBERED:
-                name += f", or --{entry.name},"
             least, most = entry.metadata["least"], entry.metadata["most"]
             if least is not None and not value >= least:
                 raise SettingsError(f"{name} is {value}: it must be at least {least}")

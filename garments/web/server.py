@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from garments.settings import Settings, SettingsError
+from garments.settings import PREFIX, Settings, SettingsError
 from garments.web.listener import listen
 from garments.web.log import configure
 from garments.web.pages.session import signing_key
@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return serve(Settings.from_environment(**vars(given)))
     except SettingsError as error:
-        print(f"app.py: {error}", file=sys.stderr)
+        told = str(error)
+        for option in vars(given):
+            name = f"{PREFIX}{option.upper()}"
+            told = told.replace(f"{name} is", f"{name}, or --{option}, is")
+        print(f"app.py: {told}", file=sys.stderr)
         return 2
 
 
