@@ -114,6 +114,14 @@ def test_every_link_leads_somewhere(document: Path) -> None:
             assert place in [heading.lower().replace(" ", "-") for heading in headings], link
 
 
+def test_every_test_that_is_named_is_there() -> None:
+    told = "".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    files = (PROJECT / "tests").rglob("*.py")
+    tests = "".join(path.read_text(encoding="utf-8") for path in files)
+    there = {*re.findall(r"^def (test_\w+)", tests, re.MULTILINE)}
+    assert {*re.findall(r"(?:`|::)(test_\w+)`", told)} <= there
+
+
 @pytest.mark.parametrize("name", ["train_model.py", "batch_request.py"])
 def test_every_flag_is_named(name: str) -> None:
     listed = script(name, "--help").stdout.partition("\noptions:\n")[2]
