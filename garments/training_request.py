@@ -42,7 +42,7 @@ class Request:
     @property
     def network(self) -> str:
         """The architecture that is trained."""
-        return self.architecture or ("efficientnet-lite0" if self.photos else "residual")
+        return self.architecture or ("efficientnet-lite1" if self.photos else "residual")
 
     @property
     def trained_seeds(self) -> Sequence[int]:
@@ -57,7 +57,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     folders = "folders of labelled photos to train on; default: Fashion-MNIST"
     add("--photos", type=Path, **several, metavar="DIR", help=folders)
-    default = "the network; default: residual, for photos efficientnet-lite0"
+    default = "the network; default: residual, for photos efficientnet-lite1"
     add("--architecture", choices=(*FOR_CATALOGUE, *FOR_PHOTOS), help=default)
     add("--name", help="folder in model/; default: fashion-mnist, for photos photo")
     seeds = "a network for each, of which the best is kept; default: 0"

@@ -52,7 +52,7 @@ def train_on_photos(
     data_directory: Path,
     dataset_directory: Path | None = None,
     *,
-    architecture: str = "efficientnet-lite0",
+    architecture: str = "efficientnet-lite1",
     seeds: Sequence[int] = (0,),
     epochs: int | None = None,
     quick: bool = False,
