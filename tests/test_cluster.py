@@ -226,8 +226,8 @@ def test_a_job_whose_driver_dies_is_finished_by_the_next(
     photos, output = many(tmp_path / "photos", 12_000), tmp_path / "p.csv"
     process = running(nodes, photos, output, parts=3)
     process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == (130 if number == signal.SIGTERM else -9)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGTERM else -9), told
     assert not output.exists()
     kept = sum(
         len(path.read_bytes().splitlines()) for path in tmp_path.glob("p.csv.parts/*[!.].csv")
