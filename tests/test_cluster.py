@@ -975,6 +975,19 @@ def as_batch(part: Part) -> dict[str, list[object]]:
     return {column: [cell] for column, cell in packed(part).items()}
 
 
+def test_an_interrupt_when_a_part_is_in_its_place_is_an_interrupt_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path) -> None:
+        if path.is_dir():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("garments.in_place.sync", interrupted)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        Parts(str(tmp_path)).write("a", b"a.png\r\n", again=False)
+    assert type(raised.value) in batch.CODES
+
+
 @needs_ray
 @pytest.mark.usefixtures("without_ray")
 def test_a_damaged_part_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

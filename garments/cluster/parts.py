@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from garments.batch.walk import Found
 from garments.cells import cell_of, name_of
 from garments.cluster.places import file_system, put_object
-from garments.in_place import put_in_place
+from garments.in_place import InPlace, put_in_place
 from garments.predictions import Row
 
 SIZE = 512
@@ -94,8 +94,11 @@ class Parts:
         if self._remote:
             put_object(self._store, path, text)
         else:
-            with put_in_place(Path(path)) as partial:
-                partial.write_bytes(text)
+            try:
+                with put_in_place(Path(path)) as partial:
+                    partial.write_bytes(text)
+            except InPlace:  # as it matters to a table, and not to a part
+                raise KeyboardInterrupt from None
         self._names.add(name)
 
     def rows(self, part: str) -> Iterator[Row]:
