@@ -161,3 +161,15 @@ def test_missing_slips_are_told_before_a_million_photos_are_looked_for(
     monkeypatch.setattr("garments.batch.night.walk", lambda *_: pytest.fail("it was walked"))
     with fake_service() as service, pytest.raises(batch.UsageError, match="cannot be read: No"):
         place.night(service, expected=Path("none.csv"))
+
+
+def test_an_interrupt_is_one_also_while_names_are_compared(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: bytes) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("garments.batch.findings._alike", interrupted)
+    with fake_service() as service, pytest.raises(KeyboardInterrupt):
+        place.night(service, expected=slips(place, "gone.png,Dress"))
+    assert not place.output.exists()

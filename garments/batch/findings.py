@@ -29,7 +29,6 @@ class Findings:
     def __init__(self) -> None:
         # A database without a name is a temporary file that goes with the connection.
         self._scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._scratch.create_function("alike", 1, _alike, deterministic=True)
         self._scratch.executescript("""
             PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
             CREATE TABLE found(name BLOB, size INTEGER, modified INTEGER, changed INTEGER);
@@ -76,12 +75,19 @@ class Findings:
         if not self.slips_without_photo()[0]:
             return
         self._scratch.executescript("""
+            CREATE TABLE alike(both BLOB, slip BLOB, photo BLOB);
             CREATE TABLE pairs(slip BLOB PRIMARY KEY, photo BLOB) WITHOUT ROWID;
-            INSERT INTO pairs SELECT slip, photo
-                FROM (SELECT alike(name) AS both, min(name) AS slip FROM slips
-                    GROUP BY both HAVING count(*) = 1)
-                JOIN (SELECT alike(name) AS both, min(name) AS photo FROM found
-                    GROUP BY both HAVING count(*) = 1) USING (both);
+        """)
+        for query in ("SELECT name, NULL FROM slips", "SELECT NULL, name FROM found"):
+            # Not as a function of SQLite's, which would tell an interrupt as a fault of its own.
+            names = self._scratch.execute(query)
+            self._scratch.executemany(
+                "INSERT INTO alike VALUES (?, ?, ?)",
+                ((_alike(slip or photo), slip, photo) for slip, photo in names),
+            )
+        self._scratch.executescript("""
+            INSERT INTO pairs SELECT max(slip), max(photo) FROM alike
+                GROUP BY both HAVING count(slip) = 1 AND count(photo) = 1;
             UPDATE slips SET name = (SELECT photo FROM pairs WHERE slip = slips.name)
                 WHERE name IN (SELECT slip FROM pairs);
         """)
