@@ -18,8 +18,10 @@ from tests.conftest import PROJECT
 def test_what_could_be_installed_is_no_reason_to_skip_where_all_is_to_run(
     reason: str, at_once: str, code: int, tmp_path: Path
 ) -> None:
-    skipped = f"import pytest\n@pytest.mark.skip(reason={reason!r})\ndef test_some(): pass\n"
-    (tmp_path / "test_some.py").write_text(skipped + "def test_another(): pass\n")
+    skipped = (
+        f"import pytest\n@pytest.mark.skip(reason={reason!r})\ndef test_some(): assert False\n"
+    )
+    (tmp_path / "test_some.py").write_text(skipped + "def test_another(): assert True\n")
     alone = [sys.executable, "-m", "pytest", "-c", "/dev/null", "-p", "tests.complete"]
     done = subprocess.run(
         [*alone, "-n", at_once, tmp_path], cwd=PROJECT, check=False, capture_output=True, text=True

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from garments.batch import Counts
 from garments.batch.findings import Findings
 from garments.batch.review_order import rank_of_wrong
 from garments.batch.table import Table
@@ -36,13 +37,18 @@ def store(place: Place) -> Iterator[Store]:
         yield store
 
 
-def test_what_a_person_said_stands_in_the_next_table(place: Place) -> None:
+@pytest.fixture
+def counts(place: Place) -> Counts:
+    """Of a night after people have answered for two of three photos, all taken for pullovers."""
     place.add("a.png", "b.png", "c.png", length=22)  # all for review
     with fake_service() as service:
         place.night(service)
         review(place, "a.png", 9)
         review(place, "b.png", None)
-        counts = place.night(service)
+        return place.night(service)
+
+
+def test_what_a_person_said_stands_in_the_next_table(place: Place, counts: Counts) -> None:
     assert (counts.review, counts.reviewed, counts.posted) == (1, 2, 0)
     assert "1 for review, 2 reviewed, 0 unreadable" in str(counts)
     boot, none, _ = read_predictions(place.output, 10)
@@ -54,13 +60,8 @@ def test_what_a_person_said_stands_in_the_next_table(place: Place) -> None:
     assert "The sum does not come out" not in page
 
 
+@pytest.mark.usefixtures("counts")
 def test_the_report_counts_photos_by_what_people_said(place: Place) -> None:
-    place.add("a.png", "b.png", "c.png", length=22)  # taken for pullovers
-    with fake_service() as service:
-        place.night(service)
-        review(place, "a.png", 9)
-        review(place, "b.png", None)
-        place.night(service)
     classes = report(place).partition("by what people said")[2].partition("</table>")[0]
     counted = re.findall(r'"row">([^<]*)</th><td class="n">(\d+)<', classes)
     assert {label: count for label, count in counted if count != "0"} == {
