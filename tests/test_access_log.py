@@ -200,7 +200,7 @@ def test_a_picture_alone_is_counted_though_it_is_bad(
 def test_pictures_whose_answer_came_too_late_are_counted() -> None:
     record = RequestRecord("POST", "/predict", "127.0.0.1", None)
     record.pictures = 3
-    assert record.as_refused("out_of_time", "/predict").pictures == 3
+    assert record.as_refused("/predict").pictures == 3
 
 
 def test_under_another_server_the_log_tells_how_much_was_sent_too(

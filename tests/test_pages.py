@@ -20,6 +20,7 @@ from garments.preprocess import Limits, to_array
 from garments.settings import Settings
 from garments.web import pages
 from garments.web.pages.session import AGE, COOKIE, signing_key
+from garments.web.problems import REFUSED, out_of_time
 from tests.pictures import as_jpeg, encoded
 
 MakeClient = Callable[..., FlaskClient]
@@ -359,6 +360,19 @@ def test_a_browser_gets_a_fault_as_a_page_and_a_script_as_a_problem(client: Flas
 
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("path", ["/runs", "/review"])
+def test_who_opens_a_page_that_gets_no_turn_is_led_back_to_it(
+    path: str, make_client: MakeClient
+) -> None:
+    late = {REFUSED: out_of_time()}
+    client = make_client(api_token=WORD)
+    page = client.get(path, headers={"Accept": BROWSER}, environ_overrides=late)
+    assert (page.status_code, page.mimetype) == (503, "text/html")
+    assert "<h1>The request took too long</h1>" in page.text
+    assert f'<a href="{path}">Load the page again</a>' in page.text
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/Runs", "/runs/", "/predict/", "/static/no.css"])

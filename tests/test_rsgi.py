@@ -353,6 +353,17 @@ def test_a_page_that_never_gets_its_database_is_told_to_be_stuck() -> None:
 
     world.run(wait_long)
     assert (page.status, page.code) == (503, "out_of_time")
+    assert int(page.fields["Retry-After"]) >= 1
+    assert world.number('garments_rejections_total{reason="out_of_time"}') == 1
+
+
+def test_how_a_page_that_gets_no_turn_is_refused_is_said_by_the_app() -> None:
+    world, page = World(deadline_seconds=0.1), asked(path="/review")
+    page.method = "GET"
+    world.app.register_error_handler(Refusal, lambda why: (f"<h1>{why.code}</h1>", 503))
+    world.run(all_of(page))
+    assert (page.status, page.content) == (503, b"<h1>out_of_time</h1>")
+    assert page.fields["X-Request-ID"]
 
 
 @pytest.mark.parametrize("size", [1, LARGE], ids=["a small request", "a large one"])

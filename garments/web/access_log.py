@@ -60,7 +60,7 @@ class RequestRecord:
         self.pictures = self.received = self.sent = self.status = 0
         self.ended = self.seconds = 0.0
 
-    def as_refused(self, code: str, endpoint: str) -> RequestRecord:
+    def as_refused(self, endpoint: str) -> RequestRecord:
         """A copy for the log, as of a request that is answered without its work.
 
         That may still go on in a thread, and tells this record what comes of it.
@@ -68,7 +68,6 @@ class RequestRecord:
         told = RequestRecord(self.method, self.path, self.client, self.id)
         told.started, told.received, told.waited = self.started, self.received, self.waited
         told.endpoint, told.pictures = endpoint, self.pictures
-        told.reasons.append(code)
         return told
 
 

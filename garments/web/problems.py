@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, current_app, request
+from flask.globals import request_ctx
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
@@ -57,6 +58,8 @@ _HEADERS: Mapping[str, Mapping[str, str]] = {
     "draining": {"Retry-After": "1"},
     "out_of_time": {"Retry-After": "1"},
 }
+REFUSED = "garments.refused"
+"""Where the environ of a request that is not worked on has why: a Refusal."""
 NOWHERE = "POST pictures to /predict; /ready says who answers"
 FAILED = "the failure is in the service's log; try again"
 
@@ -111,6 +114,12 @@ def headers_of(code: str) -> Mapping[str, str]:
 
 def answer_errors_as_problems(app: Flask) -> None:
     """Make every exception that leaves a view a problem answer."""
+
+    @app.before_request
+    def not_worked_on() -> None:
+        refusal: Refusal | None = request_ctx.request.environ.get(REFUSED)
+        if refusal is not None:
+            raise refusal
 
     @app.errorhandler(BadImage)
     @app.errorhandler(Refusal)

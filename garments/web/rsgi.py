@@ -26,7 +26,7 @@ from garments.web.body import Bodies
 from garments.web.headers import put_headers
 from garments.web.lifecycle import Lifecycle
 from garments.web.pages import OF_DATABASE
-from garments.web.problems import FAILED, Refusal, problem
+from garments.web.problems import FAILED, REFUSED, Refusal, problem
 from garments.web.security_headers import HEADERS
 from garments.web.thread import Thread
 from garments.web.uploads import BODY
@@ -84,11 +84,11 @@ class RsgiApp:
         try:
             status, headers, body = await self._answer(scope, protocol, record)
         except Refusal as refusal:
-            record, (status, headers, body) = self._refuse(record, refusal)
+            record, (status, headers, body) = self._refuse(scope, record, refusal)
         except Exception:
             logger.exception("a request failed")
             failure = Refusal("internal_error", FAILED)
-            record, (status, headers, body) = self._refuse(record, failure)
+            record, (status, headers, body) = self._refuse(scope, record, failure)
         if self._lifecycle.leaving:
             headers.append(("Connection", "close"))
         protocol.response_bytes(status, headers, body)
@@ -156,8 +156,15 @@ class RsgiApp:
             if hasattr(answer, "close"):
                 answer.close()
 
-    def _refuse(self, record: RequestRecord, refusal: Refusal) -> tuple[RequestRecord, _Response]:
-        told = record.as_refused(refusal.code, self._access_log.endpoint(record))
+    def _refuse(
+        self, scope: Scope, record: RequestRecord, refusal: Refusal
+    ) -> tuple[RequestRecord, _Response]:
+        told = record.as_refused(self._access_log.endpoint(record))
+        if _asks_database(record.path):  # a person may be waiting, for a page
+            environ = _environ(scope, told)
+            environ[REFUSED] = refusal
+            return told, self._work(environ)
+        told.reasons.append(refusal.code)
         status, headers, body = _problem(record.path, refusal.code, str(refusal))
         return told, (status, [*headers, ("X-Request-ID", record.id)], body)
 
