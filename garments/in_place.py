@@ -137,10 +137,14 @@ def _let_the_same_people_read(new: Path, old: Path, least: int = 0) -> None:
     """As far as this user may, and the file system knows of people; `least` is what it keeps."""
     with suppress(FileNotFoundError):
         status = old.stat()
+        for uid, gid in (-1, status.st_gid), (status.st_uid, -1):  # one may fail without the other
+            with suppress(OSError):
+                os.chown(new, uid, gid)
+        mode = stat.S_IMODE(status.st_mode)
+        if new.stat().st_gid != status.st_gid:  # another group may do what everybody may
+            mode = mode & ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
         with suppress(OSError):
-            os.chown(new, status.st_uid, status.st_gid)
-        with suppress(OSError):
-            new.chmod(stat.S_IMODE(status.st_mode) | least)
+            new.chmod(mode | least)
 
 
 def sync(path: Path | bytes) -> None:

@@ -4,7 +4,9 @@ import io
 import itertools
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -328,6 +330,44 @@ def test_whose_a_table_is_stays(tmp_path: Path) -> None:
     os.chown(path, 65_534, 65_534)
     write_predictions([JUNK], path)
     assert (path.stat().st_uid, path.stat().st_gid) == (65_534, 65_534)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize(
+    ("groups", "mode", "group", "left"),
+    [
+        ([65_534], 0o640, 65_534, 0o640),
+        ([], 0o640, 1234, 0o600),
+        ([], 0o664, 1234, 0o644),
+    ],
+)
+def test_a_table_that_another_user_writes_stays_with_its_group_or_is_for_no_other(
+    groups: list[int], mode: int, group: int, left: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # above it anybody may come in
+        os.chown(folder, 1234, -1)
+        path = Path(folder) / "predictions.csv"
+        write_predictions([BOOT], path)
+        os.chown(path, 4321, 65_534)
+        path.chmod(mode)
+        with another_user(groups):
+            write_predictions([JUNK], path)
+        assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (group, left)
+
+
+@contextmanager
+def another_user(groups: list[int]) -> Iterator[None]:
+    """Be for a while who is neither root nor the owner of anything, in `groups` beside its own."""
+    own = os.getgroups()
+    os.setgroups(groups)
+    os.setegid(1234)
+    os.seteuid(1234)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(own)
 
 
 @pytest.mark.parametrize(
