@@ -807,6 +807,8 @@ def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
         (["images", "--url", "localhost"], {}, "it must be like http://127.0.0.1:5001"),
         (["s3://bucket/x"], {}, "s3://bucket/x is no folder or file here: add --engine ray"),
         (["images", "--output", "s3://b/p.csv"], {}, "s3://b/p.csv is no folder or file here"),
+        (["images", "--output", "p.parquet"], {}, "the table is CSV: have p.parquet end in .csv"),
+        (["images", "--output", "P.XLSX"], {}, "the table is CSV: have P.XLSX end in .csv"),
         (["--no-such-option"], {}, "unrecognized arguments"),
         ([""], {}, "argument directory: it is empty: name a place"),
         (["images", "--output", ""], {}, "argument --output: it is empty: name a place"),
