@@ -1,4 +1,4 @@
-"""The service: `python app.py`, `flask run`, or `app:app` on another WSGI server."""
+"""The service: `.venv/bin/python app.py`, `flask run`, or `app:app` on another WSGI server."""
 
 import signal
 import sys

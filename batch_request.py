@@ -11,7 +11,7 @@ try:
     from garments.batch import CODES, command, explain, run
     from garments.settings import Settings
 except Exception:
-    logger.exception("this program cannot start")
+    logger.exception("this program cannot start: .venv/bin/python has what it needs")
     sys.exit(3)  # 1, which Python would say, means that the night is finished
 gc.freeze()
 gc.enable()

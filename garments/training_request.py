@@ -114,7 +114,9 @@ def check_numbers(seeds: Sequence[int], epochs: int | None, *, for_photos: bool)
 
 
 def how_to_install(request: Request) -> str:
-    """The command that installs what such a training needs."""
+    """What to do where a package is missing that such a training needs."""
     if request.photos or request.backend == "torch":
-        return "make torch installs all that training on photos or with PyTorch needs"
-    return "make .venv/.everything installs what training needs, and so does make train-quick"
+        install = "make torch installs all that training on photos or with PyTorch needs"
+    else:
+        install = "make .venv/.everything installs what training needs"
+    return f"{install}, and .venv/bin/python train_model.py runs with it"
