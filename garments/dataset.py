@@ -99,20 +99,20 @@ def find_idx(data_directory: Path, dataset_directory: Path | None = None) -> Pat
     earlier download left in `data_directory`. Raises DatasetError.
     """
     downloaded = data_directory / "idx"
-    if dataset_directory is not None and not _has_idx(dataset_directory):
+    if dataset_directory is not None and _lacking(dataset_directory):
         raise DatasetError(
-            f"{dataset_directory} lacks {' or '.join(SHA256)}: "
+            f"{dataset_directory} lacks {' and '.join(_lacking(dataset_directory))}: "
             "correct GARMENTS_DATASET_DIR, or unset it to look elsewhere"
         )
     for folder in (dataset_directory, SYSTEM_DIRECTORY, downloaded):
-        if folder is not None and _has_idx(folder):
+        if folder is not None and not _lacking(folder):
             return folder
     download_idx(downloaded)
     return downloaded
 
 
-def _has_idx(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in SHA256)
+def _lacking(folder: Path) -> list[str]:
+    return [name for name in SHA256 if not (folder / name).is_file()]
 
 
 def download_idx(folder: Path, address: str = PUBLIC_ADDRESS) -> None:

@@ -171,7 +171,9 @@ class Settings:
     )
     dataset_dir: Path | None = field(
         default=None,
-        metadata=_about("folder of the four Fashion-MNIST IDX files; unset: the usual places"),
+        metadata=_about(
+            "folder of the four Fashion-MNIST IDX files, as .gz; unset: the usual places"
+        ),
     )
 
     @classmethod
