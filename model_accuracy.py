@@ -12,11 +12,11 @@ from garments.terminal import path, tell
 def main() -> None:
     """Print the scores and draw the confusion matrix; exit with 2 for an unusable file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("predictions", nargs="?", type=path, default="predictions.csv")
-    parser.add_argument("--labels", type=path, help="CSV of filename,label; default: as in names")
-    plot = "confusion_matrix.png"
-    parser.add_argument("--plot", type=path, default=plot, help="default: %(default)s")
-    parser.add_argument("--against", type=path, help="what another model said of the same files")
+    add, default = parser.add_argument, "default: %(default)s"
+    add("predictions", nargs="?", type=path, default="predictions.csv", help=default)
+    add("--labels", type=path, help="CSV of filename and label or expected; default: as in names")
+    add("--plot", type=path, default="confusion_matrix.png", help=default)
+    add("--against", type=path, help="what another model said of the same files")
     given = parser.parse_args()
     try:
         rows = read_predictions(given.predictions, len(LABELS))
