@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 run: $(VENV)/.serving
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null \
-		|| { echo 'port $(PORT) is taken: choose another with make $@ PORT=…'; exit 2; }; \
+		|| { echo 'port $(PORT) is taken, or is no port: choose another with make $@ PORT=…'; exit 2; }; \
 	GARMENTS_REQUEST_LOG=0 $(BIN)/python app.py --port $(PORT) & service=$$!; \
 	trap 'kill $$service 2>/dev/null; wait $$service 2>/dev/null' EXIT; \
 	trap 'exit 130' INT; trap 'exit 143' TERM; \
