@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import io
 import os
 import re
 import stat
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -49,11 +51,14 @@ class Exported:
     """Reviews without a picture: the photo is gone, and had no thumbnail."""
     dropped: int = 0
     """Files of an export before whose answer was taken back, or is another now."""
+    kept: int = 0
+    """Other files of before: of answers that this database never had, or without a new picture."""
 
     def __str__(self) -> str:
         parts = [f"{self.photos:,} photos", f"{self.thumbnails:,} thumbnails"]
         parts += [f"{self.missing:,} without a picture"] if self.missing else []
         parts += [f"{self.dropped:,} of before dropped"] if self.dropped else []
+        parts += [f"{self.kept:,} of before kept"] if self.kept else []
         return ", ".join(parts)
 
 
@@ -63,19 +68,24 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
     Each is the photo itself where it still has the content that was answered for, in the night's
     directory, in one of `archives`, or in `folder` since an export before; else its thumbnail.
     Files that are there already are not written again, and every one appears whole or not at all.
+    One of an export before goes only where its answer was taken back or is another now: no other
+    copy of the photo may be left, and the answer may be of another database.
     Raises ExportError, OSError and StoreError.
     """
     reviews = [*desk.reviews.standing()]
     # Archives are among the places of reviews alone, new folders among those of nights alone.
     _require_outside(folder, {*desk.nights.directories(), *(each.directory for each in reviews)})
     folder.mkdir(parents=True, exist_ok=True)
-    before, known = _files_of_before(folder), _told_of_by(folder / TABLE)
+    table = (folder / TABLE).read_bytes() if (folder / TABLE).is_file() else b""
+    before, known, rows_before = _files_of_before(folder), _told_of_by(table), _rows_of(table)
     # Others may name their files by what they hold, too.
     files = {path for paths in before.values() for path in paths}
     ours = {path for path in files if path.name in known or path.stem in known}
     # Whatever ends this export: the next one drops only what the table says to be an export's own.
-    coming = {(str(Path(_folder_of(each.answer), each.digest.hex())),) for each in reviews}
-    _write_table(folder, sorted(coming | {(str(path.relative_to(folder)),) for path in ours}))
+    coming = {_stem_of(each.answer, each.digest) for each in reviews}
+    names = sorted(coming | {str(path.relative_to(folder)) for path in ours})
+    _write_table(folder, [rows_before.get(name, (name,)) for name in names])
+    taken_back = {_stem_of(answer, digest) for digest, answer in desk.reviews.undone()} - coming
     told, rows = Exported(), list[tuple[str, ...]]()
     for review in reviews:
         places = [*_places_of(review, archives), *before.get(review.digest.hex(), ())]
@@ -85,14 +95,21 @@ def export(desk: Desk, folder: Path, archives: Sequence[Path], most_bytes: int) 
         if content is None:
             told.missing += 1
             continue
-        name = f"{_folder_of(review.answer)}/{review.digest.hex()}{extension}"
+        name = _stem_of(review.answer, review.digest) + extension
         rows.append(_row(name, source, review))
         _keep(folder / name, content)
         told.photos += source == "photo"
         told.thumbnails += source == "thumbnail"
-    for path in ours - {folder / row[0] for row in rows}:
-        path.unlink(missing_ok=True)
-        told.dropped += 1
+    written = {folder / row[0] for row in rows}
+    answered = {path.stem for path in written}
+    for path in sorted(ours - written):
+        name = str(path.relative_to(folder))
+        if path.stem in answered or name.removesuffix(path.suffix) in taken_back:
+            path.unlink(missing_ok=True)
+            told.dropped += 1
+        else:
+            rows.append(rows_before.get(name, (name,)))
+            told.kept += 1
     _write_table(folder, rows)
     return told
 
@@ -133,6 +150,11 @@ def _label_of(number: int | None) -> str:
 def _folder_of(answer: int | None) -> str:
     """A name that training understands, and every file system: `T-shirt_top`."""
     return _NONE_FOLDER if answer is None else LABELS[answer].replace("/", "_")
+
+
+def _stem_of(answer: int | None, digest: bytes) -> str:
+    """The name of a file within the export, without its extension."""
+    return f"{_folder_of(answer)}/{digest.hex()}"
 
 
 def _places_of(review: Review, archives: Iterable[Path]) -> list[Path]:
@@ -199,15 +221,29 @@ def _files_of_before(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _told_of_by(table: Path) -> set[str]:
+def _told_of_by(table: bytes) -> set[str]:
     """The names in the table of an export before, in whatever form people saved it again.
 
     One that was interrupted knew no extensions yet.
     """
-    text = b""
-    with suppress(FileNotFoundError):
-        text = table.read_bytes().replace(b"\0", b"")  # which UTF-16 has beside each letter
+    text = table.replace(b"\0", b"")  # which UTF-16 has beside each letter
     return {name.decode() for name in re.findall(rb"[0-9a-f]{64}(?:\.[a-z]{3,4})?", text)}
+
+
+def _rows_of(table: bytes) -> dict[str, tuple[str, ...]]:
+    """The rows of that table by file, as far as it can be read as one."""
+    try:
+        utf_16 = table.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        text = table.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = table.decode("cp1252", errors="replace")
+    separator = re.search(r"[,;\t]", text)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator[0] if separator else ",")
+    found = {}
+    with suppress(csv.Error):
+        for row in rows:
+            found[row[0] if row else ""] = tuple(row)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

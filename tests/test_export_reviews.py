@@ -258,6 +258,86 @@ def test_what_was_taken_back_is_dropped_and_nothing_else(shop: Shop) -> None:
     assert (shop.photos / "a.jpg").exists()
 
 
+def rows(shop: Shop) -> set[str]:
+    return {*(shop.folder / "reviews.csv").read_text(encoding="utf-8").splitlines()}
+
+
+@pytest.fixture
+def backup(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
+    """A shop with a database of its own, which has no answers yet, and the folder of the other."""
+    (tmp_path / "backup").mkdir()
+    backup = Shop(tmp_path / "backup")
+    backup.folder = shop.folder
+    yield backup
+    backup.store.close()
+
+
+def test_what_another_database_exported_stays_with_its_rows(shop: Shop, backup: Shop) -> None:
+    shop.add("a.jpg", 3)
+    number = shop.add("b.jpg", 4)
+    shop.export()
+    before, told = shop.files(), rows(shop)
+    backup.add("c.jpg", 9)
+    assert backup.export() == "1 photos, 0 thumbnails, 2 of before kept"
+    assert shop.files() > before
+    assert rows(shop) > told
+    shop.desk.reviews.undo(number, "Ana")
+    assert shop.export() == "1 photos, 0 thumbnails, 1 of before dropped, 1 of before kept"
+    assert len(rows(shop)) == len(shop.files()) == 3
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [(",", "cp1252"), (";", "utf-8-sig"), ("\t", "utf-16")]
+)
+def test_rows_of_another_database_stay_though_a_spreadsheet_saved_them_again(
+    shop: Shop, backup: Shop, separator: str, encoding: str
+) -> None:
+    shop.add("a.jpg", 3, who="Jürgen")
+    shop.export()
+    table, told = shop.folder / "reviews.csv", rows(shop)
+    text = table.read_text(encoding="utf-8")
+    table.write_bytes(text.replace(",", separator).encode(encoding))
+    assert backup.export() == "0 photos, 0 thumbnails, 1 of before kept"
+    assert rows(shop) == told
+
+
+def test_rows_of_another_database_stay_when_an_export_is_killed(shop: Shop, backup: Shop) -> None:
+    shop.add("a.jpg", 3)
+    shop.export()
+    told = rows(shop)
+    for name in ("b.jpg", "c.jpg"):
+        backup.add(name, 9)
+    killed_at_the_second_photo(backup)
+    assert rows(shop) > told
+
+
+@pytest.mark.parametrize("line", [b"x" * 200_000, b'"a\0'])
+def test_a_file_whose_row_cannot_be_read_stays_with_its_name(
+    shop: Shop, backup: Shop, line: bytes
+) -> None:
+    shop.add("a.jpg", 3)
+    shop.export()
+    (name,) = shop.files() - {"reviews.csv"}
+    (shop.folder / "reviews.csv").write_bytes(line + b"\n" + name.encode())
+    for _ in range(2):
+        assert backup.export() == "0 photos, 0 thumbnails, 1 of before kept"
+    assert rows(shop) == {",".join(export_reviews.COLUMNS), name}
+
+
+def test_a_file_of_before_stays_though_it_cannot_be_made_anew(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = shop.add("a.jpg", 3)
+    (shop.photos / "a.jpg").unlink()
+    shop.export()
+    before, told = shop.files(), rows(shop)
+    monkeypatch.setattr(shop.desk.queue, "thumbnail", lambda _: None)
+    assert shop.export() == "0 photos, 0 thumbnails, 1 without a picture, 1 of before kept"
+    assert (shop.files(), rows(shop)) == (before, told)
+    shop.desk.reviews.undo(number, "Ana")
+    assert shop.export() == "0 photos, 0 thumbnails, 1 of before dropped"
+
+
 def dies_at_the_second_photo(url: str, folder: Path) -> None:
     keep, kept = export_reviews._keep, []
 

@@ -154,3 +154,9 @@ class Reviews:
         """All decisions that stand, the oldest first, read some at a time."""
         query = sa.select(*_COLUMNS).where(_STANDS)
         return map(Review._make, self._database.paged(query, reviews.c.id, 0, _PAGE))
+
+    def undone(self) -> list[tuple[bytes, int | None]]:
+        """Contents and the answers that were taken back, whatever else was said of them since."""
+        query = sa.select(reviews.c.digest, reviews.c.answer).where(~_STANDS)
+        with self._database.reading() as connection:
+            return [(digest, answer) for digest, answer in connection.execute(query)]
