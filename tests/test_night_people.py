@@ -355,6 +355,16 @@ def test_a_photo_that_is_answered_anew_may_be_of_the_sample_whatever_it_waited_f
     assert waiting(place) == [("a.png", "sample")]
 
 
+def test_a_fresh_night_leaves_the_preview_of_what_a_person_answered_for(place: Place) -> None:
+    draw(place, "a.png")
+    told = slips(place, "a.png,Coat")
+    with fake_service() as service:
+        place.night(service, expected=told)
+        review(place, "a.png", 9)
+        place.night(service, expected=told, fresh=True)
+    assert "data:image/jpeg;base64," in report(place)
+
+
 def test_what_a_person_found_to_be_another_item_is_listed(place: Place) -> None:
     place.add("a.png", length=22)
     told = slips(place, "a.png,Coat")

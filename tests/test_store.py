@@ -168,6 +168,15 @@ def test_a_thumbnail_that_is_drawn_later_is_of_one_model_s_answer(store: Store) 
     assert drawn == [True, False, False, False]
 
 
+def test_a_thumbnail_stays_when_a_later_answer_has_none_and_is_of_no_sample(store: Store) -> None:
+    before = answer(decision="review", thumbnail=b"small")
+    for said in before, answer():
+        store.record(store.runs.begin(HERE), HERE, [photo(b"a.png")], [said])
+    assert store.previews(HERE, [b"a.png"], MODEL)[b"a.png"][1] == b"small"
+    (outcome,) = store.outcomes(HERE, MODEL)
+    assert (outcome.decision, outcome.drawn, outcome.drawn_for_slip) == ("accept", True, True)
+
+
 def test_the_run_that_first_saw_a_content_stays(store: Store) -> None:
     first = store.runs.begin(HERE)
     store.record(first, HERE, [photo(b"a.png"), photo(b"b.png")], [answer()])

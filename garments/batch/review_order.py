@@ -27,7 +27,8 @@ def rank_of(outcome: Outcome, share: float) -> float | None:
     if outcome.decision != "accept" or not outcome.drawn:
         return None
     # First, whatever the slip says: what is of the sample must tell of all that was accepted. One
-    # that has a thumbnail only since it contradicts its slip would tell of those alone.
+    # that has a thumbnail only since it contradicts its slip, or was in doubt before, would tell of
+    # those alone.
     if is_sampled(outcome.digest, share) and not outcome.drawn_for_slip:
         return rank("sample", _drawn_lot(outcome.digest))
     if outcome.expected not in (None, outcome.prediction):

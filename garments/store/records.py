@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
     drawn: bool
     """Whether a thumbnail is kept."""
     drawn_for_slip: bool | None
-    """Whether that is so only since the slip says something else."""
+    """Whether that is so only since the slip says something else, or since an earlier answer."""
     waiting: float | None
     """Its rank in the queue for people, as the last night left it."""
     reviewed: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,12 +15,11 @@ import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.forgetting import forgetting
+from garments.store.keeping import keeping_answers, keeping_photos
 from garments.store.lock import Check, locked
 from garments.store.records import SETTLED, Answer, Known, Outcome, Photo, Stamp
 from garments.store.runs import Runs
 from garments.store.tables import answers, photos, reviews, runs
-
-_Insert = Callable[[sa.Table], Any]
 
 _PAGE = 5_000  # rows at a time
 
@@ -34,8 +33,8 @@ class Store:
         self._check_lock: Check = lambda: None
         self.runs = Runs(self._database)
         prepared, insert = self._database.prepared, self._database.insert
-        self._keep_answers = prepared(_keeping_answers(insert))
-        self._keep_photos = prepared(_keeping_photos(insert))
+        self._keep_answers = prepared(keeping_answers(insert))
+        self._keep_photos = prepared(keeping_photos(insert))
         self._keep_ranks = prepared(
             photos.update()
             .where(
@@ -258,35 +257,6 @@ def _last_to_archive(directory: bytes) -> sa.ScalarSelect[str]:
     """The model by whose answers photos of `directory` were last archived."""
     archiving = sa.select(runs.c.model).where(runs.c.directory == directory, runs.c.archiving)
     return archiving.order_by(runs.c.id.desc()).limit(1).scalar_subquery()
-
-
-def _keeping_answers(insert: _Insert) -> Any:
-    """Insert answers, or replace those of the same model for the same content."""
-    upsert = insert(answers)
-    rest = [column.name for column in answers.c if not column.primary_key]
-    return upsert.values(_bound(answers, but=("drawn_for_slip",))).on_conflict_do_update(
-        index_elements=[answers.c.digest, answers.c.model],
-        set_={name: upsert.excluded[name] for name in rest},
-    )
-
-
-def _keeping_photos(insert: _Insert) -> Any:
-    """Insert photos, or what is new of them; one with the same content stays of its first run."""
-    upsert = insert(photos)
-    rest = ("size", "modified", "changed", "digest", "problem")
-    same = photos.c.digest == upsert.excluded.digest
-    return upsert.values(_bound(photos, but=("expected", "waiting"))).on_conflict_do_update(
-        index_elements=[photos.c.directory, photos.c.name],
-        set_={
-            **{name: upsert.excluded[name] for name in rest},
-            "run": sa.case((same, photos.c.run), else_=upsert.excluded.run),
-            "waiting": sa.case((same, photos.c.waiting)),
-        },
-    )
-
-
-def _bound(table: sa.Table, but: Collection[str] = ()) -> dict[str, sa.BindParameter[Any]]:
-    return {column.name: sa.bindparam(column.name) for column in table.c if column.name not in but}
 
 
 def _columns(run: int, directory: bytes, photo: Photo) -> dict[str, object]:

@@ -105,7 +105,8 @@ answers = Table(
     Column("top", JSON),  # [[label, confidence], …], the likeliest first
     Column("problem", Text),  # why the service could not read it
     Column("thumbnail", LargeBinary),  # JPEG or PNG, of what people may be shown
-    Column("drawn_for_slip", Boolean),  # whether it is kept only since a slip says something else
+    # Whether it is kept only since a slip says something else, or since an earlier answer had it.
+    Column("drawn_for_slip", Boolean),
     Column("answered_by", String(200)),  # name@version of the one of them that did; or `model`
 )
 
