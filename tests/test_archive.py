@@ -14,7 +14,8 @@ import pytest
 
 from garments import batch
 from garments.batch import archive as archives
-from garments.store import Database, Store
+from garments.batch import photo
+from garments.store import Database, Stamp, Store
 from garments.store.runs import Runs
 from garments.store.tables import runs
 from tests import fake_service as fake
@@ -115,6 +116,38 @@ def test_a_photo_that_changed_since_it_was_classified_stays(place: Place, archiv
     with fake_service() as service, pytest.MonkeyPatch.context() as patch:
         patch.setattr("garments.batch.night.write_report", change)
         assert place.night(service, archive=archive).archived == 1
+    assert files(place.photos).keys() == {"a.png"}
+
+
+def test_a_known_photo_that_is_still_being_written_stays(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(path: bytes, stamp: Stamp, settle_seconds: float) -> bytes:
+        raise photo.StillWritten(stamp)
+
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service)
+        (place.photos / "a.png").chmod(0o640)  # its content is the one that is known
+        monkeypatch.setattr(photo, "read", written)
+        counts = place.night(service, archive=archive)
+    assert (counts.left, counts.archived) == (1, 0)
+    assert files(place.photos).keys() == {"a.png"}
+
+
+def test_a_known_photo_that_comes_back_once_the_table_is_written_stays(
+    place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def come_back(*_: object) -> None:
+        away.rename(place.photos / "a.png")
+
+    place.add("a.png")
+    away = place.photos.with_name("away.png")
+    with fake_service() as service:
+        place.night(service)
+        (place.photos / "a.png").rename(away)
+        monkeypatch.setattr("garments.batch.night.write_report", come_back)
+        assert place.night(service, archive=archive).archived == 0
     assert files(place.photos).keys() == {"a.png"}
 
 

@@ -20,7 +20,7 @@ from garments.batch import canary
 from garments.batch.carried import Carried
 from garments.batch.client import Client
 from garments.batch.errors import UsageError
-from garments.batch.findings import Findings, scratch
+from garments.batch.findings import Findings, paired, scratch
 from garments.batch.morning import write_report
 from garments.batch.outputs import check_archive, check_output, outside
 from garments.batch.posting import Poster
@@ -146,7 +146,7 @@ def run(
             tell_replaced(output, replaced)
             seconds = time.monotonic() - clock
             write_report(output, table, findings, carried.count, started, seconds)
-            archived, stuck = _archive(night, archive) if archive else (0, 0)
+            archived, stuck = _archive(night, findings, archive) if archive else (0, 0)
             counts = Counts(
                 found=len(findings),
                 accept=table.decisions["accept"],
@@ -242,10 +242,12 @@ def _note_end(night: Night, table: Table, counts: Counts, gone: Iterable[bytes])
     night.store.runs.finish(night.run, night.model, columns, gone)
 
 
-def _archive(night: Night, folder: Path) -> tuple[int, int]:
+def _archive(night: Night, findings: Findings, folder: Path) -> tuple[int, int]:
     to = os.fsencode(os.path.realpath(folder))
     night.store.check_lock()
-    photos = night.store.classified(night.directory, night.model)
+    known = paired(findings, night.store.classified(night.directory, night.model))
+    # Only what the table names: others may be known too, and be as they were by now.
+    photos = (one for name, found, one in known if found and one and name not in night.left)
     with closing(Database(night.settings.database_url, durable=True)) as database:
         queue = Archived(database, to)
         queue.begin(night.run, night.model)
