@@ -214,7 +214,9 @@ def test_a_photo_that_changed_but_for_its_size_and_time_stays(place: Place, arch
 
 
 @pytest.mark.parametrize(
-    "refusal", [errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK], ids=errno.errorcode.get
+    "refusal",
+    [errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS],
+    ids=errno.errorcode.get,
 )
 def test_where_there_are_no_links_a_photo_is_copied(
     refusal: int, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,9 @@ Moving = Callable[[Mapping[bytes, bytes]], None]
 _PROBE = b".same.part"
 _AT_ONCE = 500  # files whose new names are put on the disk together
 # What file systems say that cannot link there: another one, or one that has no links.
-_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+_NO_LINK = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+)
 
 logger = logging.getLogger(__name__)
 
