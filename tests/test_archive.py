@@ -396,6 +396,24 @@ def test_nor_is_it_after_a_night_cut_short_and_another_that_ended(
     assert [name for name, _ in waiting(place)] == ["doubtful.png"]
 
 
+def test_where_all_photos_are_gone_only_what_the_archive_really_has_is_forgotten(
+    place: Place, archive: Path
+) -> None:
+    place.add("a.png", "b.png")
+    archive.mkdir()
+    (archive / "b.png").write_text("another")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, "a.png,Coat", "b.png,Coat"))
+        (place.photos / "a.png").rename(archive / "a.png")
+        mounted = place.photos.rename(place.photos.with_name("mounted"))
+        place.photos.mkdir()
+        assert place.night(service, archive=archive).found == 0
+        (mounted / "b.png").rename(place.photos / "b.png")
+        place.add("a.png", length=31)
+        place.night(service)
+    assert expected(place) == {"a.png": "", "b.png": "Coat"}
+
+
 def test_a_second_run_of_a_day_tells_that_the_table_of_archived_photos_is_gone(
     place: Place, archive: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

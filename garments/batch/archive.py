@@ -89,19 +89,20 @@ def archive(
     return moved, stuck
 
 
-def is_moved(directory: bytes, to: bytes, photo: Photo) -> bool:
+def is_moved(directory: bytes, to: bytes, photo: Photo, *, by_content: bool = False) -> bool:
     """Whether a photo is in the archive, and not in `directory`, where another may have its name.
 
-    It is one of its size and time there that is taken for it. Here any file of its name is, but
-    where another has that name there: then the archive may have an older one.
+    It is one of its size and time there that is taken for it. Here any file of its name is, unless
+    asked `by_content` or where another has that name there: the archive may have an older one.
     """
     names = (photo.name, marked(photo.name, photo.digest or b""))
     kept = [path for name in names if os.path.lexists(path := os.path.join(to, name))]
     try:
-        found = os.lstat(os.path.join(directory, photo.name))
+        same = stamp_of(os.lstat(os.path.join(directory, photo.name)))[:2] == photo.stamp[:2]
     except FileNotFoundError:
-        return bool(kept)
-    same = stamp_of(found)[:2] == photo.stamp[:2]
+        if not by_content:
+            return bool(kept)
+        same = False
     return not same and any(_digest(path) == photo.digest for path in kept)
 
 

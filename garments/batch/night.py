@@ -162,7 +162,9 @@ def run(
                 seconds=time.monotonic() - clock,
             )
             if archive:
-                findings.part_with(_archived(night, archive, night.model))
+                # Where all are gone, their disk may be, and the archive have others of their names.
+                all_gone = not len(findings)
+                findings.part_with(_archived(night, archive, night.model, by_content=all_gone))
             if night.unended and len(findings):  # where all are gone, their disk may be
                 findings.part_with(carried.gone(findings))
             _note_end(night, table, counts, findings.parted())
@@ -256,14 +258,16 @@ def _archive(night: Night, findings: Findings, folder: Path) -> tuple[int, int]:
         return archives.archive(night.directory, to, photos, follow)
 
 
-def _archived(night: Night, folder: Path, model: str | None) -> Iterator[bytes]:
+def _archived(
+    night: Night, folder: Path, model: str | None, *, by_content: bool = False
+) -> Iterator[bytes]:
     """What the archive has: another photo may come under its name, and has another slip.
 
     Of photos that `model` classified, or else the last that archived.
     """
     to = os.fsencode(os.path.realpath(folder))
     for photo in night.store.classified(night.directory, model):
-        if archives.is_moved(night.directory, to, photo):
+        if archives.is_moved(night.directory, to, photo, by_content=by_content):
             yield photo.name
 
 
