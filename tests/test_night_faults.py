@@ -4,6 +4,7 @@ import errno
 import hashlib
 import itertools
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -229,6 +230,84 @@ def test_where_there_are_no_links_a_photo_is_copied(
     monkeypatch.setattr("garments.batch.archive.os.link", refuse)
     assert move(place, tmp_path / "archive", classified(place, "a.png")) == (1, 0)
     assert (files(tmp_path / "archive"), files(place.photos)) == (before, {})
+
+
+@pytest.fixture
+def elsewhere(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive on another file system than the photos, one that has links of its own."""
+    link = os.link
+
+    def within_one(source: bytes, target: bytes, **how: Any) -> None:
+        if os.path.lexists(target):  # which is asked first
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        if source.startswith(os.fsencode(place.photos)):
+            stay_apart(source, target)
+        link(source, target, **how)
+
+    monkeypatch.setattr("garments.batch.archive.os.link", within_one)
+    return tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_comes_into_the_archive_while_a_photo_is_copied_is_not_overwritten(
+    links: bool, place: Place, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    known, [copy] = classified(place, "a.png"), files(place.photos).values()
+    copied = shutil.copyfileobj
+
+    def meanwhile(old: BinaryIO, new: BinaryIO) -> None:
+        (elsewhere / "a.png").write_bytes(b"another")
+        copied(old, new)
+
+    monkeypatch.setattr("garments.batch.archive.shutil.copyfileobj", meanwhile)
+    if not links:
+        monkeypatch.setattr("garments.batch.archive.os.link", stay_apart)
+    assert move(place, elsewhere, known) == (1, 0)
+    mark = hashlib.sha256(copy).hexdigest()[:12]
+    assert files(elsewhere) == {"a.png": b"another", f"a-{mark}.png": copy}
+
+
+def killed_once_a_copy_has_its_name(place: Place, archive: Path, known: Photo) -> None:
+    """Archive a photo up to where its copy has the name of what is not whole, and its own."""
+    assert known.digest is not None
+    partial = archive / f".{known.digest.hex()}.part"
+    with pytest.MonkeyPatch.context() as patch:
+        killed = failing_at(partial, KeyboardInterrupt(), os.unlink)
+        patch.setattr("garments.batch.archive.os.unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            move(place, archive, known)
+    assert partial.samefile(archive / os.fsdecode(known.name))
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_copy_that_was_cut_short_when_it_had_its_name_is_finished(
+    taken: bool, place: Place, elsewhere: Path
+) -> None:
+    place.add("a.png")
+    before, known = files(place.photos), classified(place, "a.png")
+    killed_once_a_copy_has_its_name(place, elsewhere, known)
+    if not taken:  # somebody has moved it on
+        (elsewhere / "a.png").unlink()
+    assert move(place, elsewhere, known) == (1, 0)
+    assert (files(elsewhere), files(place.photos)) == (before, {})
+
+
+def test_a_copy_that_was_cut_short_then_is_not_written_over_by_that_of_its_twin(
+    place: Place, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png")
+    before = files(place.photos)
+    killed_once_a_copy_has_its_name(place, elsewhere, classified(place, "a.png"))
+    twin = (place.photos / "a.png").rename(place.photos / "twin.png")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("garments.batch.archive.shutil.copyfileobj", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        move(place, elsewhere, classified(place, twin.name))
+    assert files(elsewhere) == before
 
 
 def test_a_photo_keeps_its_time_in_the_archive(place: Place, archive: Path) -> None:

@@ -132,6 +132,7 @@ def _keep(source: bytes, to: bytes, photo: Photo, are_one: Callable[[bytes, byte
                 raise OSError(
                     errno.EEXIST, "the archive is the same folder by another path"
                 ) from None
+            _remove(_partial_of(target, digest))  # of a night that was cut short as it had both
             _check(source, photo)
         return target
     raise FileExistsError(errno.EEXIST, "its names in the archive are taken by other files")
@@ -163,12 +164,12 @@ def _link(source: bytes, target: bytes, photo: Photo) -> None:
 
 
 def _copy(source: bytes, target: bytes, photo: Photo) -> None:
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, "the name is taken")
     digest = photo.digest or b""
-    partial = os.path.join(os.path.dirname(target), b".%b.part" % digest.hex().encode())
+    partial = _partial_of(target, digest)
     try:
-        with open(source, "rb") as old, open(partial, "wb") as new:
+        _remove(partial)  # which of a night that was cut short may be one file with its target
+        _require_free(target)
+        with open(source, "rb") as old, open(partial, "xb") as new:
             shutil.copyfileobj(old, new)
             new.flush()
             os.fsync(new.fileno())
@@ -178,10 +179,35 @@ def _copy(source: bytes, target: bytes, photo: Photo) -> None:
         if _digest(partial) != digest:
             _check(source, photo)
             raise OSError(errno.EIO, "its copy in the archive is not what it should be")
-        os.rename(partial, target)
+        _give_name(partial, target)
     finally:
-        if os.path.lexists(partial):
-            os.unlink(partial)
+        _remove(partial)
+
+
+def _partial_of(target: bytes, digest: bytes) -> bytes:
+    """What a copy with that digest is called before it has its name."""
+    return os.path.join(os.path.dirname(target), b".%b.part" % digest.hex().encode())
+
+
+def _give_name(partial: bytes, target: bytes) -> None:
+    """Have the copy under its name too. Raises FileExistsError where that is taken by now."""
+    try:
+        os.link(partial, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _require_free(target)  # to rename would overwrite it
+        os.rename(partial, target)
+
+
+def _require_free(target: bytes) -> None:
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, "the name is taken")
+
+
+def _remove(partial: bytes) -> None:
+    if os.path.lexists(partial):
+        os.unlink(partial)
 
 
 def _check(source: bytes, photo: Photo) -> None:
