@@ -371,6 +371,23 @@ def test_that_is_a_week_after_the_answer(days: float, there: list[bytes], desk: 
     assert [known.name for known in desk.store.known(b"/there", MODEL)] == there
 
 
+def test_so_does_what_was_answered_in_the_archive_of_a_day_before(desk: Desk) -> None:
+    desk.add("a", "b")
+    Archived(desk.database, b"/2026-11-27").follow(HERE, {b"a": b"a", b"b": b"b"})
+    desk.decide("a")
+    settle(desk.database)
+    Archived(desk.database, b"/2026-11-28").drop_answered()
+    assert [known.name for known in desk.store.known(b"/2026-11-27", MODEL)] == [b"b"]
+
+
+def test_but_not_where_nights_sort_what_others_archive_to(desk: Desk) -> None:
+    desk.add("a")
+    desk.decide("a")
+    settle(desk.database)
+    Archived(desk.database, HERE).drop_answered()
+    assert [known.name for known in desk.store.known(HERE, MODEL)] == [b"a"]
+
+
 def settle(database: Database, days: float = 8) -> None:
     """Make what people have said so old that nobody takes it back any more."""
     with database.writing() as connection:

@@ -61,15 +61,23 @@ class Archived:
             connection.execute(photos.update().where(here).values(waiting=None))
 
     def drop_answered(self) -> None:
-        """Forget those that people have answered for, once that is settled."""
+        """Forget those that people have answered for, once that is settled, whatever the archive.
+
+        Where nights sort a folder that others archive to, its photos are theirs to forget.
+        """
         long_ago = datetime.now(timezone.utc) - SETTLED
         answered = sa.exists().where(
             reviews.c.digest == photos.c.digest,
             reviews.c.undone.is_(None),
             reviews.c.at < long_ago,
         )
+        drop = photos.delete().where(
+            photos.c.waiting.is_not(None),  # as all do here; of these there is an index
+            photos.c.directory.not_in(sa.select(runs.c.directory)),
+            answered,
+        )
         with self._database.writing() as connection:
-            connection.execute(photos.delete().where(photos.c.directory == self._archive, answered))
+            connection.execute(drop)
 
 
 def marked(name: bytes, digest: bytes) -> bytes:
