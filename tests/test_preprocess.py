@@ -352,6 +352,14 @@ def test_half_a_picture_is_unreadable(kind: str, item: np.ndarray) -> None:
     assert refusal(whole[: len(whole) // 2]) == "unreadable_image"
 
 
+def test_whoever_sends_a_whole_file_of_a_kind_that_is_not_read_is_told_the_way_out() -> None:
+    real = hostile.tiff((273, 4, 1), after=bytes(8 * 28 * 28), other={258: 64, 339: 3})
+    told = pytest.raises(BadImage, match="or of a kind that is not read: save it anew as a JPEG")
+    with told as caught:
+        shaped(real)
+    assert caught.value.code == "unreadable_image"
+
+
 def test_the_bound_on_pixels_is_exact() -> None:
     picture = encoded(Image.new("L", (20, 10)))
     assert shaped(picture, pixels=200).shape == (28, 28, 1)

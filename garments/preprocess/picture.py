@@ -126,7 +126,10 @@ def read_picture(
     except TooManyChunks as error:
         raise BadImage("unreadable_image", str(error)) from error
     except Exception as error:
-        detail = "the picture is damaged or incomplete and cannot be decoded"
+        detail = (
+            "the picture is damaged or incomplete, or of a kind that is not read: save it anew as "
+            "a JPEG or a PNG"
+        )
         raise BadImage("unreadable_image", detail) from error
 
 
