@@ -241,6 +241,15 @@ def test_other_pictures_do_not_load_what_reads_heic() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
 
 
+def test_that_a_library_is_not_there_is_no_fault_of_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = encoded(hostile.SHOT, "HEIF")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImportError, match="pillow_heif"):
+        shaped(photo)
+
+
 # What is large
 
 MODES = ["L", "LA", "RGB", "RGBA", "P", "1", "CMYK", "I;16", "I", "F"]

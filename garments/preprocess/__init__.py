@@ -19,7 +19,8 @@ def to_array(
 ) -> npt.NDArray[np.uint8]:
     """Read `data` and shape it as the preprocessing called `name` says: (height, width, channels).
 
-    Raises BadImage, and KeyError for a preprocessing that this version does not know.
+    Raises BadImage, KeyError for a preprocessing that this version does not know, and ImportError
+    where what reads HEIC is not installed.
     """
     shape = PREPROCESSING[name]
     # An item is cut out of its picture first, which therefore needs more pixels than the input.

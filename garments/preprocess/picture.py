@@ -100,7 +100,7 @@ def read_picture(
     below `side` pixels; or, where it is only to be fitted into a `frame` (height, width), no
     smaller than it is there. Of a HEIC its thumbnail is enough, and any other large picture is
     reduced thereafter. What the file asks for is checked before anything is decoded. Raises
-    BadImage.
+    BadImage, and ImportError where what reads HEIC is not installed.
     """
     if not data:
         raise BadImage("empty_image", "the picture has no bytes: was the file still being written?")
@@ -108,7 +108,8 @@ def read_picture(
         detail = f"the file is not a picture of a type that is served ({', '.join(FORMATS)})"
         raise BadImage("unsupported_type", detail)
     # Broken files make Pillow's decoders raise nearly anything (ValueError, struct.error,
-    # IndexError, MemoryError, …); whatever they raise, the picture cannot be read.
+    # IndexError, MemoryError, …); whatever they raise, the picture cannot be read. Only that a
+    # library is not there is no fault of the picture.
     try:
         picture = open_picture(data)
         whole = _unpacked(picture, data)
@@ -119,7 +120,7 @@ def read_picture(
             return _upright(picture)
         with _one_large_picture:
             return _upright(picture)
-    except BadImage:
+    except (BadImage, ImportError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels(limits) from error
