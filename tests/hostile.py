@@ -112,6 +112,27 @@ def tiff(
     return head + struct.pack(number, first) + count + directory + struct.pack(number, 0) + after
 
 
+def tiff_colour_by_colour(picture: Image.Image, order: str) -> bytes:
+    """A TIFF of 16 bits that has all of one colour, then all of the next; "<" or ">" first."""
+    samples = np.asarray(picture).astype(f"{order}u2") * 257
+    height, width, colours = samples.shape
+    pixels = np.moveaxis(samples, -1, 0).astype(f"{order}u2").tobytes()
+    # The depth and the place of each colour, which do not fit into a tag, stand behind the pixels.
+    bits, places = 8 + len(pixels), 8 + len(pixels) + 2 * colours
+    starts = [8 + number * height * width * 2 for number in range(colours)]
+    after = struct.pack(f"{order}{colours}H{colours}I", *[16] * colours, *starts)
+    one = {256: width, 257: height, 259: 1, 262: 5 if picture.mode == "CMYK" else 2}
+    tags = {tag: (1, value) for tag, value in (one | {277: colours, 284: 2}).items()}
+    tags |= {258: (colours, bits), 273: (colours, places)}
+    kinds = {258: 3}  # SHORT; all others are LONG
+    directory = struct.pack(f"{order}H", len(tags)) + b"".join(
+        struct.pack(f"{order}HHII", tag, kinds.get(tag, 4), *tags[tag]) for tag in sorted(tags)
+    )
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    head = magic + struct.pack(f"{order}I", places + 4 * colours)
+    return head + pixels + after + directory + bytes(4)
+
+
 @functools.cache
 def of_one_tile(side: int, told_twice: bool = False) -> bytes:
     """A black TIFF of 28×28 pixels, stored as a corner of a larger tile.

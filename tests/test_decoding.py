@@ -12,7 +12,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from garments.engine import Engine
-from garments.preprocess import BadImage, picture
+from garments.preprocess import BadImage, Limits, picture
 from garments.preprocess.frames import count_frames
 from garments.preprocess.scans import count_scans
 from garments.preprocess.size import size_of
@@ -239,6 +239,26 @@ def test_other_pictures_do_not_load_what_reads_heic() -> None:
         assert "EPS" not in Image.OPEN, "more decoders than are served were loaded"
     """
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
+
+
+@pytest.mark.parametrize("size", [(40, 30), (2520, 2115)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_of_16_bits_that_is_stored_colour_by_colour_is_read(
+    order: str, mode: str, size: tuple[int, int]
+) -> None:
+    shot = hostile.SHOT.resize(size)
+    shot.putpixel((0, 0), (10, 200, 90))
+    data = hostile.tiff_colour_by_colour(shot.convert(mode), order)
+    expected = picture.read_picture(encoded(shot, compress_level=1), Limits())
+    found = picture.read_picture(data, Limits())
+    assert found.mode == "RGB"
+    assert (np.asarray(found) == np.asarray(expected)).all()
+
+
+def test_one_whose_colours_pillow_does_not_know_apart_is_refused() -> None:
+    data = hostile.tiff_colour_by_colour(hostile.SHOT.convert("CMYK"), "<")
+    assert refusal(data) == "unreadable_image"
 
 
 def test_that_a_library_is_not_there_is_no_fault_of_the_picture(

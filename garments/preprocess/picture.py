@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 # The plugins by name, so that Pillow never goes looking for more of them.
-from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, TiffTags, WebPImagePlugin  # noqa: F401
+from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from garments.preprocess.chunks import TooManyChunks, as_file
 from garments.preprocess.frames import count_frames
 from garments.preprocess.heic import largest_part
+from garments.preprocess.misread import is_negative, prepare
 from garments.preprocess.scans import count_scans
 from garments.preprocess.tiff import largest_tile
 
@@ -45,7 +46,6 @@ _BESIDE = 2**20
 _LONGEST_SIDE = 65_535
 _one_large_picture = threading.Lock()
 
-_PHOTOMETRIC = 262  # the tag of a TIFF that says what its samples mean; 0: that 0 is white
 # Where Pillow looks for an orientation, in `info`; a TIFF has it among its own tags.
 _EXIF = ("exif", "Raw profile type exif")
 _WITH_ORIENTATION = (*_EXIF, "XML:com.adobe.xmp", "xmp")
@@ -211,13 +211,11 @@ def _too_many_pixels(limits: Limits) -> BadImage:
 def _upright(picture: Image.Image) -> Image.Image:
     """Decode and turn by the EXIF orientation; keep an alpha that shows, drop other oddities."""
     if picture.format == "TIFF":
-        # Pillow would read further directories when it loads, and make something of each value.
-        for tag in TiffTags.TAGS_V2_GROUPS:
-            picture.getexif().pop(tag, None)
+        prepare(picture)
     picture.load()
     turn = _turn(picture)
     top = _top(picture)
-    negative = _is_negative(picture)
+    negative = is_negative(picture)
     if _area(picture) > _LARGE:
         picture = _reduced(picture, max(picture.size) // (4 * WORKING_SIDE), top)
     else:
@@ -278,13 +276,6 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 (the parser raises as many things as the decoders)
         return None
-
-
-def _is_negative(picture: Image.Image) -> bool:
-    """Whether 0 is white and Pillow leaves that be: in a TIFF of more than eight bits."""
-    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
-        return False
-    return picture.mode.startswith(("I", "F")) and picture.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def _top(picture: Image.Image) -> float:
