@@ -112,6 +112,15 @@ def tiff(
     return head + struct.pack(number, first) + count + directory + struct.pack(number, 0) + after
 
 
+def bmp_with_alpha(picture: Image.Image) -> bytes:
+    """A BMP of an RGBA picture, as what copies and pastes writes it: with a mask for each band."""
+    pixels = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes("raw", "BGRA")
+    header = struct.pack("<IiiHHII", 124, *picture.size, 1, 32, 3, len(pixels)).ljust(40, b"\0")
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = (header + masks).ljust(124, b"\0")
+    return b"BM" + struct.pack("<IHHI", 138 + len(pixels), 0, 0, 138) + header + pixels
+
+
 def tiff_colour_by_colour(picture: Image.Image, order: str) -> bytes:
     """A TIFF of 16 bits that has all of one colour, then all of the next; "<" or ">" first."""
     samples = np.asarray(picture).astype(f"{order}u2") * 257

@@ -261,6 +261,21 @@ def test_one_whose_colours_pillow_does_not_know_apart_is_refused() -> None:
     assert refusal(data) == "unreadable_image"
 
 
+@pytest.mark.parametrize("size", [(40, 30), (2520, 2115)])
+def test_a_bmp_is_opaque_where_its_alpha_is_0_everywhere_and_nowhere_else(
+    size: tuple[int, int],
+) -> None:
+    shot = hostile.SHOT.resize(size)
+    clear = shot.copy()
+    clear.putalpha(0)
+    found = picture.read_picture(hostile.bmp_with_alpha(clear), Limits())
+    expected = picture.read_picture(encoded(shot, "BMP"), Limits())
+    assert found.mode == "RGB"
+    assert (np.asarray(found) == np.asarray(expected)).all()
+    clear.putpixel((0, 0), (10, 200, 90, 255))
+    assert picture.read_picture(hostile.bmp_with_alpha(clear), Limits()).mode == "RGBA"
+
+
 def test_that_a_library_is_not_there_is_no_fault_of_the_picture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

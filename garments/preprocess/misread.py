@@ -34,3 +34,9 @@ def is_negative(picture: Image.Image) -> bool:
     if not isinstance(picture, TiffImagePlugin.TiffImageFile):
         return False
     return picture.mode.startswith(("I", "F")) and picture.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_0
+
+
+def make_visible(picture: Image.Image) -> None:
+    """Make a BMP opaque that would not be seen at all: what wrote it left that byte at 0."""
+    if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (0, 0):
+        picture.putalpha(255)

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, WebPImagePlugin  #
 from garments.preprocess.chunks import TooManyChunks, as_file
 from garments.preprocess.frames import count_frames
 from garments.preprocess.heic import largest_part
-from garments.preprocess.misread import is_negative, prepare
+from garments.preprocess.misread import is_negative, make_visible, prepare
 from garments.preprocess.scans import count_scans
 from garments.preprocess.tiff import largest_tile
 
@@ -213,6 +213,8 @@ def _upright(picture: Image.Image) -> Image.Image:
     if picture.format == "TIFF":
         prepare(picture)
     picture.load()
+    if picture.format == "BMP":
+        make_visible(picture)
     turn = _turn(picture)
     top = _top(picture)
     negative = is_negative(picture)
