@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "morning": {"bounds"},
     "batch": {
         *{"card", "cells", "in_place", "morning", "predictions"},
-        *{"routing", "settings", "store", "terminal"},
+        *{"preprocess", "routing", "settings", "store", "terminal"},
     },
     "cluster": {
         "answering",
@@ -157,6 +157,12 @@ def test_a_room_imports_only_the_rooms_it_may(path: Path) -> None:
 def test_a_library_stays_in_its_room(path: Path) -> None:
     for name in imports(path):
         assert room_of(path) in ONLY_IN.get(name.split(".")[0], {room_of(path)}), name
+
+
+@each([path for path in modules() if room_of(path) == "batch"])
+def test_the_nightly_client_reads_pictures_for_its_previews_alone(path: Path) -> None:
+    reads = any(name.startswith("garments.preprocess") for name in imports(path))
+    assert reads == (path.stem == "thumbnail")
 
 
 @each(modules())

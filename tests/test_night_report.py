@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import io
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from garments import batch
 from garments.batch.thumbnail import thumbnail
-from garments.preprocess import Limits, read_picture
+from garments.preprocess import Limits, on_white, read_picture
 from garments.store import Busy, Database, Store
 from garments.store.nights import Nights
 from tests import fake_service as fake
+from tests import hostile
 from tests.fake_service import fake_service
 from tests.pictures import encoded
 from tests.places import Place, files, report, slips
@@ -213,6 +215,35 @@ def test_a_thumbnail_of_many_bits_looks_as_the_model_sees_it(
     shown = np.asarray(Image.open(io.BytesIO(small)).resize((64, 48)).convert("L"), float)
     seen = np.asarray(read_picture(content, Limits()).resize((64, 48)).convert("L"), float)
     assert np.abs(shown - seen).max() < 8
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "RGB", "RGBA", "P", "CMYK", "LAB", "I;16", "I;16B", "I", "F"]
+)
+def test_a_thumbnail_of_a_large_picture_of_any_mode_shows_what_the_model_sees(mode: str) -> None:
+    shot = hostile.SHOT.resize((1680, 1410))
+    if mode == "LAB":
+        picture = Image.frombytes(mode, shot.size, shot.tobytes())
+    elif mode.startswith("I;16"):
+        samples = np.asarray(shot.convert("L")).astype(np.uint16) * 257
+        order = ">u2" if mode.endswith("B") else "<u2"
+        picture = Image.frombytes(mode, shot.size, samples.astype(order).tobytes())
+    else:
+        picture = shot.convert("L").convert(mode) if mode in ("I", "F") else shot.convert(mode)
+    content = encoded(picture, "TIFF")
+    small = thumbnail(content)
+    assert small is not None
+    shown = np.asarray(Image.open(io.BytesIO(small)).convert("L").resize((64, 48)), float)
+    seen = on_white(read_picture(content, Limits())).convert("L").resize((64, 48))
+    assert np.abs(shown - np.asarray(seen)).mean() < 2
+
+
+@pytest.mark.parametrize("name", hostile.of_many_values(100))
+def test_a_million_values_that_nobody_needs_do_not_hold_up_a_thumbnail(name: str) -> None:
+    data = hostile.of_many_values()[name]
+    started = time.thread_time()
+    assert thumbnail(data) is not None
+    assert time.thread_time() - started < 0.5
 
 
 def test_a_heic_has_a_thumbnail_that_every_browser_shows() -> None:

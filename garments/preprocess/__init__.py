@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from garments.preprocess.item import fashion_mnist
+from garments.preprocess.item import fashion_mnist, on_white
 from garments.preprocess.photo import photo
 from garments.preprocess.picture import FORMATS, BadImage, Limits, read_picture
 
-__all__ = ["FORMATS", "PREPROCESSING", "BadImage", "Limits", "read_picture", "to_array"]
+__all__ = ["FORMATS", "PREPROCESSING", "BadImage", "Limits", "on_white", "read_picture", "to_array"]
 
 PREPROCESSING = {"fashion-mnist": fashion_mnist, "photo": photo}
 
