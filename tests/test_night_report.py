@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from garments import batch
-from garments.batch.thumbnail import thumbnail
+from garments.batch.thumbnail import _MOST, _MOST_PIXELS, thumbnail
 from garments.preprocess import Limits, on_white, read_picture
+from garments.settings import Settings
 from garments.store import Busy, Database, Store
 from garments.store.nights import Nights
 from tests import fake_service as fake
@@ -272,6 +274,12 @@ def test_of_a_picture_of_very_many_pixels_no_thumbnail_is_drawn(
     monkeypatch.setattr("garments.batch.thumbnail._MOST_PIXELS", most)
     small = thumbnail(encoded(Image.effect_noise((100, 100), 50)))
     assert (small is not None) == drawn
+
+
+def test_of_all_that_the_service_can_be_set_to_read_a_thumbnail_is_drawn() -> None:
+    most = {field.name: field.metadata["most"] for field in fields(Settings)}
+    assert most["max_pixels"] == _MOST_PIXELS
+    assert most["max_frames"] == most["max_scans"] == _MOST
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # how they begin
 _NOTES = re.compile(rb"\xff[\xe1-\xef\xfe]")  # where a JPEG says more than how it looks
 _LOOKS = (b"IHDR", b"PLTE", b"sRGB", b"gAMA", b"cHRM", b"sBIT", b"pHYs", b"IDAT", b"IEND")
 _WITH_ALPHA = (b"\4", b"\6")  # of the colour types of PNG
-_MOST_PIXELS = 50_000_000
-_MOST = 10**6  # frames, or scans: as many as the service can be set to read
+# As many as the service can be set to read.
+_MOST_PIXELS = 89_000_000
+_MOST = 10**6  # frames, or scans
 
 
 def thumbnail(content: bytes) -> bytes | None:
