@@ -18,6 +18,7 @@ from garments.engine import Engine
 from garments.network import ARCHITECTURES, with_probabilities
 from garments.preprocess import Limits, to_array
 from garments.preprocess.photo import photo as as_served
+from garments.routing import model_for
 from garments.training import (
     RECIPES,
     TrainingError,
@@ -38,7 +39,7 @@ from garments.training.photo_fit import PhotoFit, trained_on
 from garments.training.photo_results import PAGE, tables
 from garments.training.photos import Photo, read_photos, targets_of
 from garments.training.scenes import catalogue_shot, photographed
-from garments.training.shown import Photos, check_photos
+from garments.training.shown import Photos, checked
 from garments.training_request import Request
 from tests.conftest import PROJECT, SHARED
 from tests.pictures import BAG, DRESS, TROUSER, shaped, take, write_table
@@ -228,9 +229,9 @@ def test_what_cannot_be_decoded_is_named_before_anything_is_trained(tmp_path: Pa
         (tmp_path / name).write_bytes(b"no photo")
     (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:600])
     photos = [Photo(tmp_path / name, frozenset({3}), "7", name) for name in ["whole.jpg", *names]]
-    check_photos(photos[:1])
+    checked(photos[:1])
     with pytest.raises(DatasetError) as error:
-        check_photos(photos)
+        checked(photos)
     told = str(error.value)
     assert told.startswith("12 photos cannot be trained on, remove or replace them: ")
     assert told.endswith(" (and 2 more)")
@@ -246,9 +247,25 @@ def test_a_photo_that_is_too_large_is_told_with_no_setting_that_training_does_no
     photos = [Photo(take(tmp_path / "a.png"), frozenset({3}), "7", "")]
     told = r"a\.png.*: the picture has more than 4,799 pixels: make it smaller$"
     with pytest.raises(DatasetError, match=told):
-        check_photos(photos)
+        checked(photos)
     with pytest.raises(DatasetError, match=told):
         Photos(photos, (80, 60)).plain(np.arange(1))
+
+
+def test_what_the_service_has_the_other_model_answer_for_is_not_trained_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes = [(28, 28), (20, 28), (29, 28), (28, 29), (60, 80)]
+    photos = []
+    for size in sizes:
+        path = tmp_path / f"{size}.png"
+        Image.new("RGB", size, "navy").save(path)
+        photos.append(Photo(path, frozenset({3}), "7", path.name))
+    served = [p for p, size in zip(photos, sizes, strict=True) if model_for(size, False, True)]
+    assert checked(photos) == served == photos[2:]
+    assert "2 pictures of at most 28×28 pixels are left out" in caplog.text
+    with pytest.raises(DatasetError, match="no photo among the 2 pictures, .*: give larger ones"):
+        checked(photos[:2])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from garments.training.preflight import check
 from garments.training.recipe import SPLIT_SEED, VALIDATION, recipe_of
 from garments.training.replacing import WHOLE, keep_what_accepts, replacing_folder
 from garments.training.scenes import Size
-from garments.training.shown import Photos, check_photos
+from garments.training.shown import Photos, checked
 from garments.training_request import BACKENDS
 
 # Height and width in pixels, upright as phones are held.
@@ -75,8 +75,7 @@ def train_on_photos(
     recipe = recipe_of(architecture, quick=quick, epochs=epochs)
     if recipe.pretrained:
         pretrained.check(architecture)
-    photos = read_photos(photo_folders)
-    check_photos(photos)
+    photos = checked(read_photos(photo_folders))
     parts = out_of_fold.grouped_folds(photos, folds)
     new = f"one trained on these {len(photos):,} photos"
     way_out = "give more labelled photos, together with the folders that it was trained on"

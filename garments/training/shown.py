@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from garments.dataset import LABELS, Dataset, DatasetError
+from garments.dataset import LABELS, SIDE, Dataset, DatasetError
 from garments.preprocess import BadImage, Limits, read_picture, to_array
 from garments.preprocess.photo import in_colour
+from garments.preprocess.size import size_of
 from garments.training.batches import Rows, altering
 from garments.training.kinds import CLASSES_ALONE, Kind, kind_of, kind_targets
 from garments.training.learner import Floats
@@ -20,6 +22,8 @@ from garments.training.scenes import Size, catalogue_shot, photographed
 # As large as a camera makes them; whoever trains vouches for the files.
 LIMITS = Limits(pixels=89_000_000)
 _TOLD = 10  # faults that one message names
+
+log = logging.getLogger(__name__)
 
 
 class Photos:
@@ -102,12 +106,22 @@ class Photos:
         return found
 
 
-def check_photos(photos: Sequence[Photo]) -> None:
-    """Find what cannot be decoded before anything is trained. Raises DatasetError for all of it."""
-    faults = []
+def checked(photos: Sequence[Photo]) -> list[Photo]:
+    """Those that are served as photos; of the others, as small as Fashion-MNIST, it is told.
+
+    Finds what cannot be decoded before anything is trained. Raises DatasetError for all of it, and
+    where no photo is left.
+    """
+    found, faults, small = [], [], []
     for photo in photos:
         try:
-            read_picture(photo.path.read_bytes(), LIMITS, side=1)
+            data = photo.path.read_bytes()
+            size = size_of(data)
+            if size and max(size) <= SIDE:
+                small.append(photo.path)
+                continue
+            read_picture(data, LIMITS, side=1)
+            found.append(photo)
         except (BadImage, OSError) as error:
             faults.append(f"{photo.path}: {_told(error)}")
     if faults:
@@ -117,6 +131,21 @@ def check_photos(photos: Sequence[Photo]) -> None:
             + "; ".join(faults[:_TOLD])
             + more
         )
+    if small and not found:
+        raise DatasetError(
+            f"there is no photo among the {len(small):,} pictures, the first {small[0]}: give "
+            f"larger ones, those of at most {SIDE}×{SIDE} are for the model of Fashion-MNIST"
+        )
+    if small:
+        log.warning(
+            "%d pictures of at most %d×%d pixels are left out, since they are for the model of "
+            "Fashion-MNIST, the first %s",
+            len(small),
+            SIDE,
+            SIDE,
+            small[0],
+        )
+    return found
 
 
 def _told(error: BadImage | OSError) -> str:
