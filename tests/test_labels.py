@@ -110,6 +110,20 @@ def test_a_small_copy_that_is_named_by_its_photo_corrects_it(tmp_path: Path) -> 
     assert found.accepted == {6}
 
 
+def test_each_of_two_photos_whose_small_copies_are_alike_is_corrected(tmp_path: Path) -> None:
+    shot = Image.new("RGB", (60, 80), "navy")
+    for number, label in enumerate(("Shirt", "Coat")):
+        photo = tmp_path / "photos" / "Dress" / "anna" / f"{number}.png"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        photo.write_bytes(encoded(shot, compress_level=number))
+        digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+        copy = tmp_path / "corrected" / label / f"{digest}.png"
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(encoded(shot.resize((30, 40))))
+    found = read_photos([tmp_path / "photos", tmp_path / "corrected"])
+    assert {photo.path.name: set(photo.accepted) for photo in found} == {"0.png": {6}, "1.png": {4}}
+
+
 def test_a_photo_and_its_small_copies_are_one_photo_in_any_order(tmp_path: Path) -> None:
     photo = take(tmp_path / "photos" / "Dress" / "anna" / "a.png")
     digest = hashlib.sha256(photo.read_bytes()).hexdigest()

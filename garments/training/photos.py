@@ -67,7 +67,10 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
                 photo = _relabelled(found[digest], row)
             else:
                 content = _digest(row.path)
-                digest = shown_by.setdefault(content, _named_by(row.path) or content)
+                named = _named_by(row.path)
+                shown = shown_by.setdefault(content, named or content)
+                # Small copies of two photos may be the same file.
+                digest = named if named in found else shown
                 photo = _photo(row, digest, content, found.get(digest))
             at_place.add(digest)
             found[digest] = photo
