@@ -186,6 +186,15 @@ def test_another_spelling_makes_no_other_contributor(spelling: str, tmp_path: Pa
     assert {photo.sender for photo in read_photos([tmp_path / "folders"])} == {"anna", "zoë"}
 
 
+def test_a_contributor_may_be_a_folder_whose_name_is_not_in_utf_8(tmp_path: Path) -> None:
+    names = ("M\udcfcller", "M\udcf6ller")
+    learnt_from = set()
+    for number, name in enumerate(names):
+        take(tmp_path / str(number) / "Coat" / name / "a.png")
+        learnt_from.add(digest_of(read_photos([tmp_path / str(number)])))
+    assert len(learnt_from) == 2
+
+
 def test_corrections_that_hold_no_photo_are_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -145,7 +145,8 @@ def digest_of(photos: Sequence[Photo]) -> str:
         f"{p.content or p.digest} {sorted(p.accepted)} {p.source_label} {p.sender}\n"
         for p in photos
     )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    # A contributor may be a folder whose name is not in UTF-8.
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def targets_of(photos: Sequence[Photo]) -> npt.NDArray[np.float32]:
