@@ -281,6 +281,21 @@ def test_a_photo_in_two_classes_of_a_folder_is_refused(tmp_path: Path) -> None:
         read_photos([tmp_path])
 
 
+def test_two_labels_are_told_by_the_places_that_have_them(tmp_path: Path) -> None:
+    photo = take(tmp_path / "photos" / "Dress" / "a.png")
+    digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+    for label in ("Coat", "Shirt"):
+        take(tmp_path / "copies" / label / f"{digest}.png", on="black")
+    (tmp_path / "table").mkdir()
+    write_table(tmp_path / "table", *(("Dress/a.png", "", label, "") for label in "02"))
+    for folder, told in {
+        "copies": r"copies/Shirt/.*\.png and .*copies/Coat/.*\.png are one photo with two labels",
+        "table": r"^photos\.csv lists .*table/Dress/a\.png twice, with two labels: keep one",
+    }.items():
+        with pytest.raises(DatasetError, match=told):
+            read_photos([tmp_path / "photos", tmp_path / folder])
+
+
 def test_a_photo_by_two_contributors_is_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

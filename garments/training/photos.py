@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from garments.dataset import DatasetError
-from garments.training.labelled import LAYOUTS, NONE_OF_TEN, Labelled, labelled
+from garments.training.labelled import LAYOUTS, NONE_OF_TEN, TABLE, Labelled, labelled
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -58,7 +58,7 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
     for folder in folders:
         rows = labelled(folder)
         labels_alone = not any(row.path.exists() for row in rows)
-        before, here = len(found), dict[str, Photo]()
+        before, here = len(found), dict[str, tuple[Photo, Path]]()
         for row in rows:
             place = row.path.relative_to(folder) if row.path.is_relative_to(folder) else row.path
             at_place = digests.setdefault(place, set())
@@ -74,7 +74,7 @@ def read_photos(folders: Sequence[Path]) -> list[Photo]:
                 photo = _photo(row, digest, content, found.get(digest))
             at_place.add(digest)
             found[digest] = photo
-            _hold_together(here.setdefault(digest, photo), photo, row.path)
+            _hold_together(*here.setdefault(digest, (photo, row.path)), photo, row.path)
         if len(found) == before == 0:
             raise DatasetError(f"{folder} holds no photo: {LAYOUTS}")
         if not rows:
@@ -126,17 +126,13 @@ def _relabelled(known: Photo, row: Labelled) -> Photo:
     )
 
 
-def _hold_together(first: Photo, again: Photo, path: Path) -> None:
+def _hold_together(first: Photo, at: Path, again: Photo, path: Path) -> None:
     """Refuse two labels in one folder for one photo, and tell of two contributors."""
+    one = f"{path} and {at} are one photo" if path != at else f"{TABLE} lists {path} twice,"
     if again.accepted != first.accepted:
-        raise DatasetError(f"{path} and {first.path} are one photo with two labels: keep one")
+        raise DatasetError(f"{one} with two labels: keep one")
     if again.sender != first.sender and not first.is_by_nobody_known:
-        log.warning(
-            "%s and %s are one photo by two contributors: it counts as by %s",
-            path,
-            first.path,
-            again.sender,
-        )
+        log.warning("%s by two contributors: it counts as by %s", one, again.sender)
 
 
 def digest_of(photos: Sequence[Photo]) -> str:
