@@ -42,7 +42,7 @@ from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, checked
 from garments.training_request import Request
 from tests.conftest import PROJECT, SHARED
-from tests.pictures import BAG, DRESS, TROUSER, shaped, take, write_table
+from tests.pictures import BAG, DRESS, TROUSER, encoded, shaped, take, write_table
 
 pytestmark = pytest.mark.slow
 
@@ -229,15 +229,30 @@ def test_what_cannot_be_decoded_is_named_before_anything_is_trained(tmp_path: Pa
         (tmp_path / name).write_bytes(b"no photo")
     (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:600])
     photos = [Photo(tmp_path / name, frozenset({3}), "7", name) for name in ["whole.jpg", *names]]
-    checked(photos[:1])
+    checked(photos[:1], (32, 24))
     with pytest.raises(DatasetError) as error:
-        checked(photos)
+        checked(photos, (32, 24))
     told = str(error.value)
     assert told.startswith("12 photos cannot be trained on, remove or replace them: ")
     assert told.endswith(" (and 2 more)")
     assert "cut.jpg: the picture is damaged" in told
     assert "text.jpg: the file is not a picture" in told
     assert "whole.jpg" not in told
+
+
+def test_the_check_decodes_a_heic_as_finely_as_training_does(tmp_path: Path) -> None:
+    shot = Image.effect_noise((600, 800), 80).convert("RGB")
+    whole = encoded(shot, "HEIF", thumbnails=[128])
+    begins = whole.index(b"mdat") + 4  # the photo itself, and behind it its thumbnail
+    (tmp_path / "a.heic").write_bytes(whole[:begins] + b"\xff" * 32 + whole[begins + 32 :])
+    photos = [Photo(tmp_path / "a.heic", frozenset({3}), "7", "a")]
+    coarse, fine = (64, 48), (224, 168)
+    assert checked(photos, coarse) == photos
+    Photos(photos, coarse).altered(np.arange(1), RECIPE, 0, 0, 0)
+    with pytest.raises(DatasetError, match=r"a\.heic cannot be trained on: the picture is damaged"):
+        Photos(photos, fine).altered(np.arange(1), RECIPE, 0, 0, 0)
+    with pytest.raises(DatasetError, match=r"a\.heic: the picture is damaged"):
+        checked(photos, fine)
 
 
 def test_a_photo_that_is_too_large_is_told_with_no_setting_that_training_does_not_read(
@@ -247,7 +262,7 @@ def test_a_photo_that_is_too_large_is_told_with_no_setting_that_training_does_no
     photos = [Photo(take(tmp_path / "a.png"), frozenset({3}), "7", "")]
     told = r"a\.png.*: the picture has more than 4,799 pixels: make it smaller$"
     with pytest.raises(DatasetError, match=told):
-        checked(photos)
+        checked(photos, (32, 24))
     with pytest.raises(DatasetError, match=told):
         Photos(photos, (80, 60)).plain(np.arange(1))
 
@@ -262,10 +277,10 @@ def test_what_the_service_has_the_other_model_answer_for_is_not_trained_on(
         Image.new("RGB", size, "navy").save(path)
         photos.append(Photo(path, frozenset({3}), "7", path.name))
     served = [p for p, size in zip(photos, sizes, strict=True) if model_for(size, False, True)]
-    assert checked(photos) == served == photos[2:]
+    assert checked(photos, (32, 24)) == served == photos[2:]
     assert "2 pictures of at most 28×28 pixels are left out" in caplog.text
     with pytest.raises(DatasetError, match="no photo among the 2 pictures, .*: give larger ones"):
-        checked(photos[:2])
+        checked(photos[:2], (32, 24))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def train_on_photos(
     recipe = recipe_of(architecture, quick=quick, epochs=epochs)
     if recipe.pretrained:
         pretrained.check(architecture)
-    photos = checked(read_photos(photo_folders))
+    photos = checked(read_photos(photo_folders), size)
     parts = out_of_fold.grouped_folds(photos, folds)
     new = f"one trained on these {len(photos):,} photos"
     way_out = "give more labelled photos, together with the folders that it was trained on"

@@ -106,21 +106,22 @@ class Photos:
         return found
 
 
-def checked(photos: Sequence[Photo]) -> list[Photo]:
+def checked(photos: Sequence[Photo], size: Size) -> list[Photo]:
     """Those that are served as photos; of the others, as small as Fashion-MNIST, it is told.
 
-    Finds what cannot be decoded before anything is trained. Raises DatasetError for all of it, and
-    where no photo is left.
+    Finds what cannot be decoded for `size` before anything is trained. Raises DatasetError for all
+    of it, and where no photo is left.
     """
     found, faults, small = [], [], []
     for photo in photos:
         try:
             data = photo.path.read_bytes()
-            size = size_of(data)
-            if size and max(size) <= SIDE:
+            stored = size_of(data)
+            if stored and max(stored) <= SIDE:
                 small.append(photo.path)
                 continue
-            read_picture(data, LIMITS, side=1)
+            # As finely as it is altered: of a HEIC less may be a thumbnail alone.
+            read_picture(data, LIMITS, side=max(size))
             found.append(photo)
         except (BadImage, OSError) as error:
             faults.append(f"{photo.path}: {_told(error)}")
