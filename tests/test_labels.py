@@ -352,6 +352,17 @@ def test_a_table_that_is_not_regular_is_refused_with_its_line(
         read_photos([tmp_path])
 
 
+@pytest.mark.parametrize(("encoding", "line"), [("iso-8859-1", 3_002), ("utf-16", 1)])
+def test_a_table_that_is_not_in_utf_8_is_refused_with_its_line_and_the_way_out(
+    encoding: str, line: int, tmp_path: Path
+) -> None:
+    table = HEAD + "a.png,3,7\n" * 3_000 + "a.png,3,Zoë\n"
+    (tmp_path / "photos.csv").write_text(table, encoding=encoding)
+    told = rf"photos\.csv, line {line}: invalid .*: save it as CSV in UTF-8$"
+    with pytest.raises(DatasetError, match=told):
+        read_photos([tmp_path])
+
+
 def test_a_table_may_have_blank_lines_short_ones_and_columns_of_its_own(tmp_path: Path) -> None:
     for name in "ab":
         take(tmp_path / f"{name}.png", on=f"rgb({ord(name)}, 0, 0)")

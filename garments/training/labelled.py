@@ -78,7 +78,12 @@ def _rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     yield reader.line_num, _by_column(f"{path}, line {reader.line_num}", head, row)
     except csv.Error as error:
         raise DatasetError(f"{path}, line {reader.line_num}: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        # Of the lines that are decoded with the one at fault, none was read.
+        line = reader.line_num + error.object[: error.start].count(b"\n") + 1
+        told = f"{path}, line {line}: {error.reason}: save it as CSV in UTF-8"
+        raise DatasetError(told) from error
+    except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     if head is None:
         _checked(path, [])
