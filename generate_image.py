@@ -11,21 +11,18 @@ from garments.terminal import hides_progress, path, place, tell
 
 
 def main() -> None:
-    """Write the pictures; exit with 2 for bad data or settings."""
+    """Write the pictures; exit with 2 for bad data or settings, 1 if that cannot be told."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=path, help="default: the test set in Data/, made if missing")
-    parser.add_argument(
-        "--output", type=place, default="images", help="folder; default: %(default)s"
-    )
+    parser.add_argument("--output", type=place, default="images", help="folder; default: images")
     parser.add_argument("--limit", type=int, help="write only this many rows")
     parser.add_argument("--per-class", type=int, help="write only this many a class")
     given = parser.parse_args()
     try:
-        pictures = (
-            dataset.read_csv(given.csv)
-            if given.csv
-            else dataset.load("test", Path("Data"), Settings.from_environment().dataset_dir)
-        )
+        if given.csv:
+            pictures = dataset.read_csv(given.csv)
+        else:
+            pictures = dataset.load("test", Path("Data"), Settings.from_environment().dataset_dir)
         rows = generated.first_rows(pictures, given.limit, given.per_class)
         shown = tqdm(rows, unit="image", disable=hides_progress())
         generated.write_images(pictures, shown, Path(given.output))
@@ -33,7 +30,10 @@ def main() -> None:
         parser.exit(130, "interrupted: the same command writes all pictures anew\n")
     except (dataset.DatasetError, SettingsError, OSError) as error:
         parser.error(str(error))
-    tell(f"{len(rows):,} pictures are in {given.output}")
+    try:
+        tell(f"{len(rows):,} pictures are in {given.output}")
+    except OSError as error:
+        parser.exit(1, f"all pictures are written; {error}\n")
 
 
 if __name__ == "__main__":

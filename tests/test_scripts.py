@@ -14,7 +14,7 @@ import model_accuracy
 from garments import dataset, generated
 from garments.dataset import Dataset
 from garments.training_request import BACKENDS, FOR_CATALOGUE, FOR_PHOTOS
-from tests.conftest import IMAGES, PROJECT, hundred, script
+from tests.conftest import IMAGES, PROJECT, hundred, script, telling_nobody
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,17 @@ def test_generating_for_a_reader_that_is_gone_ends_without_a_word(tmp_path: Path
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == -signal.SIGPIPE
+    assert (tmp_path / "image_0_label_9.png").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_all_pictures_are_written_though_it_cannot_be_told(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text(f"{','.join(dataset.HEADER)}\n9{',0' * 784}\n")
+    arguments = ("--csv", tmp_path / "one.csv", "--output", tmp_path)
+    code, told = telling_nobody("generate_image", *arguments)
+    assert code == 1
+    assert told.splitlines()[-1].startswith("all pictures are written; [Errno 28]")
+    assert "Traceback" not in told
     assert (tmp_path / "image_0_label_9.png").exists()
 
 
