@@ -1,8 +1,10 @@
 """Training, on little data where it can be; importing it takes TensorFlow some seconds."""
 
+import errno
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -521,6 +523,28 @@ def test_a_folder_that_cannot_be_replaced_stays(made: bool, tmp_path: Path) -> N
         replace()
     assert [path.name for path in folder.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_new_model_that_a_crash_may_lose_is_told_to_be_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, fsync = old_model(tmp_path), os.fsync
+
+    def failing(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), tmp_path.stat()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    def replace() -> None:
+        with replacing_folder(folder) as place:
+            (place / WHOLE).mkdir()
+            (place / WHOLE / "new").touch()
+
+    monkeypatch.setattr(os, "fsync", failing)
+    told = rf"^the new model is in {folder}, but a crash .* lose it \(.*Input/output error\): mend"
+    with pytest.raises(training.TrainingError, match=told):
+        replace()
+    assert [path.name for path in folder.iterdir()] == ["new"]
 
 
 def test_one_that_waits_for_another_and_is_interrupted_harms_nothing(

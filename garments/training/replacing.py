@@ -25,7 +25,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
     Other processes that replace a folder beside it wait. Where the block raises, or makes no
     such folder, the old one stays. Of a link it is the folder behind it that is replaced.
-    Raises TrainingError where something cannot be written or read, in the block too.
+    Raises TrainingError where something cannot be written or read, in the block too; its text
+    says where the new folder has its place nevertheless.
     """
     folder = folder.resolve()
     partial, old = folder.with_name(f".{folder.name}.part"), _old_of(folder)
@@ -39,7 +40,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
                 if folder.exists():
                     folder.rename(old)
                 (partial / WHOLE).rename(folder)
-                os.fsync(parent)
+                _sync_names(parent, folder)
             finally:
                 _clear(folder, partial, old)
     except OSError as error:
@@ -107,6 +108,17 @@ def _alone_in(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _sync_names(parent: int, folder: Path) -> None:
+    """Have a crash of the machine keep the new model, which is in its place by now."""
+    try:
+        os.fsync(parent)
+    except OSError as error:
+        raise TrainingError(
+            f"the new model is in {folder}, but a crash of the machine may still lose it "
+            f"({error}): mend that, and the same command makes it again of what was trained"
+        ) from error
 
 
 def _sync(folder: Path) -> None:
