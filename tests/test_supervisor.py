@@ -150,3 +150,12 @@ def test_a_service_that_drains_takes_no_new_models(supervisor: Supervisor) -> No
     supervisor._waker.send(b"\1")
     supervisor._step()
     assert supervisor._next is None
+
+
+def test_nor_does_one_that_closes_while_they_are_loaded(
+    supervisor: Supervisor, worker: Worker
+) -> None:
+    supervisor._next = Generation({}, [worker])
+    supervisor._close()
+    assert supervisor._next is None
+    assert killed(worker)

@@ -244,11 +244,9 @@ class Supervisor:
             self._refuse(f"a worker cannot be started: {error}")
 
     def _refuse(self, reason: str) -> None:
-        """Give the next generation up."""
+        """Give the next generation up, and say why."""
         logger.error("the new models are refused, and the old ones stay: %s", reason)
-        if self._next:
-            self._abandon(self._next.workers)
-        self._next = None
+        self._abandon()
 
     def _switch(self, generation: Generation) -> None:
         """Let the next generation serve, and this one finish."""
@@ -264,17 +262,18 @@ class Supervisor:
         names = [model[0].name for model in generation.found.values() if isinstance(model, tuple)]
         logger.info("new models are served: %s", ", ".join(names))
 
-    def _abandon(self, workers: list[Worker]) -> None:
-        for worker in workers:
+    def _abandon(self) -> None:
+        """Give the next generation up, if there is one."""
+        coming = self._next.workers if self._next else []
+        for worker in coming:
             worker.kill()
-        self._leaving += workers
+        self._leaving += coming
+        self._next = None
 
     def _drain(self) -> None:
         """Tell that the service is about to stop, and go on for a while."""
         self._draining = True
-        if self._next:
-            self._abandon(self._next.workers)
-            self._next = None
+        self._abandon()
         for worker in self._now.workers:
             if worker.loaded:
                 worker.tell(DRAIN)
@@ -298,3 +297,4 @@ class Supervisor:
                 worker.kill()
         self._leaving += self._now.workers
         self._now.workers = []
+        self._abandon()
