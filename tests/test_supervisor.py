@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,4 +159,32 @@ def test_nor_does_one_that_closes_while_they_are_loaded(
     supervisor._next = Generation({}, [worker])
     supervisor._close()
     assert supervisor._next is None
+    assert killed(worker)
+
+
+@pytest.fixture
+def stopping(supervisor: Supervisor, worker: Worker) -> Supervisor:
+    """One that has closed, and whose only worker still finishes."""
+    worker.loaded = supervisor._served = True
+    supervisor._now.workers.append(worker)
+    supervisor._listeners.append(socket.create_server(("127.0.0.1", 0)))
+    supervisor._close()
+    return supervisor
+
+
+def test_a_service_that_stops_sleeps_until_something_is_due(
+    stopping: Supervisor, worker: Worker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("garments.web.supervisor.wait", lambda _, left: slept.append(left) or [])
+    worker.kill_at = clock.now + 30
+    stopping._step()
+    assert slept == [30]
+
+
+def test_a_worker_that_hangs_while_the_service_stops_is_killed(
+    stopping: Supervisor, worker: Worker, clock: Clock
+) -> None:
+    worker.heard_at = clock.now - stopping._patience - 1
+    stopping._step()
     assert killed(worker)

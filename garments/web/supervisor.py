@@ -119,7 +119,7 @@ class Supervisor:
         times += [worker.heard_at + self._patience for worker in workers]
         if self._next:
             times.append(self._next.load_by)
-        if len(self._now.workers) < len(self._listeners):
+        if not self._closed and len(self._now.workers) < len(self._listeners):
             times.append(self._start_at)
         wake_at = min(times)
         left = max(0.0, wake_at - time.monotonic())
