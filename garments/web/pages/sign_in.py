@@ -137,6 +137,7 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
                 session.clear()  # whatever was signed before cannot be used again
                 session[_WHO] = name
                 session[_SIGNED_IN] = bool(token)
+                form_token()  # a page that put it in later would have the cookie begin anew
                 return redirect(_onward(), 303)
         page = form(name, faults | _cookie_fault())
         return (page, 422) if faults else page
