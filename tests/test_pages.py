@@ -139,6 +139,15 @@ def test_a_sign_in_that_was_open_for_too_long_is_shown_again_as_it_was(
     assert closed.get("/").status_code == 200
 
 
+def test_the_second_of_two_clicks_on_sign_in_goes_on_like_the_first(closed: FlaskClient) -> None:
+    before = {"csrf_token": form_token(closed)}
+    for _ in range(2):
+        answer = sign_in(closed, "/runs/7", **before)
+        assert (answer.status_code, answer.headers.get("Location")) == (303, "/runs/7")
+    assert sign_in(closed, name="Ben", **before).status_code == 403
+    assert "Ann" in closed.get("/").text
+
+
 @pytest.mark.parametrize("told", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}])
 def test_another_site_cannot_have_a_sign_in_shown_as_it_likes(
     told: dict[str, str], client: FlaskClient

@@ -104,6 +104,8 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
                 # Its session has ended, or another tab has begun one. It lets nobody in, and what
                 # was filled in is not lost.
                 require_own_site(request)
+                if who() and _given_name() == who():  # the second click of two
+                    return redirect(_onward(), 303)
                 faults = {"form": _LATE} | _cookie_fault()
                 return make_response(form(_given_name(), faults), 403)
             if request.endpoint == "pages.sign_out":
