@@ -376,6 +376,17 @@ def test_a_night_of_few_new_photos_flattens_no_other(desk: Desk, person: NewPers
     assert f"fewer than {LEAST_PHOTOS} new photos are left out" in page
 
 
+def test_a_night_between_nights_without_shares_is_drawn_as_a_point(
+    desk: Desk, person: NewPerson
+) -> None:
+    for new in (LEAST_PHOTOS, 1, LEAST_PHOTOS, LEAST_PHOTOS, 1, LEAST_PHOTOS, 1):
+        night(desk, classes=[new, *[0] * 9])
+    page = person("Ana").get("/runs")
+    trouser = page[page.index(">Trouser</title>") :].partition("</svg>")[0]
+    assert (trouser.count("<polyline"), trouser.count('class="alone"')) == (1, 2)
+    assert 'class="end"' not in trouser  # the last night has none
+
+
 @pytest.mark.parametrize(
     ("values", "latest", "range_"),
     [

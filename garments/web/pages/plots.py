@@ -8,6 +8,8 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 240.0, 64.0
 _EDGE = 4.0  # so that no line is cut
 
+_Point = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -55,21 +57,30 @@ class Plot:
     @property
     def lines(self) -> list[str]:
         """The points of each unbroken line, as SVG has them."""
-        lines: list[list[str]] = [[]]
+        lines = [line for line in self._unbroken() if len(line) > 1]
+        return [" ".join(f"{x:.1f},{y:.1f}" for x, y in line) for line in lines]
+
+    @property
+    def alone(self) -> list[_Point]:
+        """Where a value is drawn that no line reaches, between nights that have none."""
+        return [line[0] for line in self._unbroken() if len(line) == 1]
+
+    @property
+    def end(self) -> _Point | None:
+        """Where the value of the last night is drawn, if it has one."""
+        points = self._points()
+        return points[-1] if points else None
+
+    def _unbroken(self) -> list[list[_Point]]:
+        lines: list[list[_Point]] = [[]]
         for point in self._points():
             if point is None:
                 lines.append([])
             else:
-                lines[-1].append(f"{point[0]:.1f},{point[1]:.1f}")
-        return [" ".join(line) for line in lines if line]
+                lines[-1].append(point)
+        return lines
 
-    @property
-    def end(self) -> tuple[float, float] | None:
-        """Where the last value is drawn."""
-        known = [point for point in self._points() if point is not None]
-        return known[-1] if known else None
-
-    def _points(self) -> list[tuple[float, float] | None]:
+    def _points(self) -> list[_Point | None]:
         low = self.least if self.least is not None else min([*self.known, 0.0])
         high = self.most if self.most is not None else max(self.known, default=1.0)
         span, steps = (high - low) or 1.0, max(len(self.values) - 1, 1)
