@@ -312,6 +312,21 @@ def test_a_database_that_fails_is_told_and_nothing_of_the_inside(
     assert "leases" not in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("page", "again"),
+    [("/runs?of=0123456789ab", "/runs?of=0123456789ab"), ("/runs?of=//x", "/runs")],
+)
+def test_a_page_that_fails_leads_to_itself_again(
+    page: str, again: str, person: NewPerson, desk: Desk
+) -> None:
+    ana = person("Ana")
+    with desk.database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE runs")
+    told = ana.client.get(page, headers={"Accept": "text/html"})
+    assert told.status_code == 503
+    assert f'<a href="{again}">Load the page again</a>' in told.text
+
+
 # Nights
 
 
@@ -522,6 +537,12 @@ def test_a_report_is_shown_under_a_policy_of_its_own(desk: Desk, person: NewPers
     assert "sandbox" in policy
     for unknown in (run + 1, 2**60):
         assert client.get(f"/runs/{unknown}/report").status_code == 404
+
+
+def test_a_report_that_is_not_kept_leads_to_the_first_page(desk: Desk, person: NewPerson) -> None:
+    told = person("Ana").client.get("/runs/7/report", headers={"Accept": "text/html"})
+    assert "the report of this night is not kept" in told.text.lower()
+    assert '<a href="/">Go to the first page</a>' in told.text
 
 
 def test_names_are_shown_and_never_run(desk: Desk, person: NewPerson) -> None:

@@ -7,7 +7,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from garments.web.access import is_by_a_person, is_page_wanted
 from garments.web.access_log import refused
-from garments.web.pages.sign_in import confined
+from garments.web.pages.sign_in import confined, own_address
 from garments.web.problems import PROBLEMS, Refusal, problem, rejected
 
 
@@ -22,8 +22,8 @@ def answer_errors_as_pages(pages: Blueprint) -> None:
         refused(refusal.code)
         if not is_page_wanted(request):
             return problem(request.path, refusal.code, str(refusal))
-        again = request.path if request.method == "GET" else "/"
-        return _page(refusal.code, str(refusal), again)
+        may_do_better = request.method == "GET" and refusal.code != "not_found"
+        return _page(refusal.code, str(refusal), own_address() if may_do_better else None)
 
     @pages.app_errorhandler(NotFound)
     def nowhere(error: NotFound) -> Response:
@@ -45,7 +45,7 @@ def answer_errors_as_pages(pages: Blueprint) -> None:
 
 
 def _page(code: str, detail: str, again: str | None = None) -> Response:
-    """The page of an error; `again` is the path of a page that may do better next time."""
+    """The page of an error; `again` is the address of a page that may do better next time."""
     status, title = PROBLEMS[code]
     page = render_template("fault.html", title=title, detail=detail, again=again)
     return make_response(page, status)

@@ -74,6 +74,12 @@ def needs_name(view: Callable[_View, AnyResponse | str]) -> Callable[_View, AnyR
     return asking
 
 
+def own_address() -> str:
+    """What leads to the page of this request again; an odd query is left behind."""
+    address = f"{request.path}?{request.query_string.decode('latin-1')}"
+    return address if _OWN_PATH.fullmatch(address) else request.path
+
+
 def confined(response: Response) -> Response:
     """A page that may load and run only what the service itself has."""
     response.headers.setdefault("Content-Security-Policy", _POLICY)
@@ -168,6 +174,4 @@ def _to_sign_in(what: str) -> AnyResponse:
     """Send a person to the sign-in; a form, whose content would be lost, is refused."""
     if request.method not in ("GET", "HEAD"):
         raise Refusal("signed_out", f"nothing was done: {what}, at /sign-in")
-    onward = f"{request.path}?{request.query_string.decode('latin-1')}"
-    onward = onward if _OWN_PATH.fullmatch(onward) else request.path
-    return redirect(url_for("pages.sign_in", next=onward), 303)
+    return redirect(url_for("pages.sign_in", next=own_address()), 303)
