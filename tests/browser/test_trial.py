@@ -196,6 +196,7 @@ def test_what_is_too_much_is_told_before_it_is_sent(both_models: Path, person: N
         page.goto(url)
         choose(page, file("large.png", bytes(100_001)))
         expect(cards(page)).to_contain_text("Too large")
+        expect(cards(page)).to_contain_text("It has 98 KiB: at most 97 KiB are taken")
         assert f"{url}/look" not in sent
         choose(page, *[file(f"{n}.png", BOOT["buffer"]) for n in range(30)])
         expect(cards(page)).to_have_count(25)

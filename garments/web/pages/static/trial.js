@@ -91,8 +91,9 @@ class Card {
     this.answer.replaceChildren(element("p", { class: "soft" }, "Looking at it…"));
     this.root.setAttribute("aria-busy", "true");
     if (this.file.size > mostBytes) {
-      const most = Math.floor(mostBytes / 2 ** 20);
-      this.fail("Too large", `it has ${Math.ceil(this.file.size / 2 ** 20)} MiB: at most ${most} MiB are taken`);
+      const [unit, bytes] = mostBytes < 2 ** 20 ? ["KiB", 2 ** 10] : ["MiB", 2 ** 20];
+      const most = Math.floor(mostBytes / bytes);
+      this.fail("Too large", `it has ${Math.ceil(this.file.size / bytes)} ${unit}: at most ${most} ${unit} are taken`);
       return;
     }
     waiting.push(this);
