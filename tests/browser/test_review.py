@@ -253,6 +253,27 @@ def test_what_was_decided_before_the_window_was_closed_can_be_taken_back(
     assert shop.standing() == []
 
 
+def test_two_clicks_take_back_one_answer_of_before_the_window_was_closed(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    first, second = press(ann.page, "4"), press(ann.page, "5")
+    saved(ann.page)
+    ann.page.close()
+    page = ann.context.new_page()
+    page.goto(f"{shop.url}/review")
+    seen(page)
+    late: list[Route] = []
+    page.route("**/review/undo", lambda route: late.append(route), times=1)
+    page.locator("#undo").dblclick()
+    while not late:
+        page.wait_for_timeout(20)
+    late[0].continue_()
+    expect(page.locator("#name")).to_have_text(second)
+    saved(page)
+    assert shop.standing() == [(first, 4, "Ann")]
+
+
 def test_whoever_signs_out_lets_others_have_the_photos(shop: Shop, reviewer) -> None:
     ann = reviewer().page
     name = photo(ann)

@@ -104,9 +104,11 @@ class Review {
     if (last.item) {
       this.items.unshift(last.item);
       this.show("Taken back. ");
+      this.sayLast("Taken back", name);
+    } else {
+      this.since = performance.now(); // nobody has seen yet which photo that brings back
+      at("last").textContent = "Taken back";
     }
-    if (last.item) this.sayLast("Taken back", name);
-    else at("last").textContent = "Taken back";
   }
 
   sayLast(what, name) {
