@@ -22,8 +22,9 @@ from garments.web.models import Models, read_folders
 from garments.web.problems import PROBLEMS
 from garments.web.uploads import BODY
 from tests.conftest import IMAGES, MODEL
-from tests.hostile import text
+from tests.hostile import BOOT, animated, text, with_scans
 from tests.pictures import encoded
+from tests.test_pages import look
 
 MakeClient = Callable[..., FlaskClient]
 TENSOR = (
@@ -234,6 +235,25 @@ def test_one_bad_picture_is_the_status_of_the_answer(
     assert_problem(client.post("/predict", **form(("f", data, "x.png"))), status, code)
     assert_problem(client.post("/predict", **as_json(text(data))), status, code)
     assert_problem(client.post("/process_batch", **as_json(text(data))), status, code)
+
+
+@pytest.mark.parametrize(
+    ("setting", "most", "data"),
+    [
+        ("max_pixels", 28 * 28 - 1, BOOT),
+        ("max_frames", 1, animated("GIF", 2)),
+        ("max_scans", 1, with_scans(12)),
+    ],
+)
+def test_the_settings_bound_a_picture_wherever_it_is_sent(
+    setting: str, most: int, data: bytes, make_client: MakeClient
+) -> None:
+    client, code = make_client(**{setting: most}), setting.replace("max", "too_many")
+    assert_problem(client.post("/predict", data=data, content_type="image/png"), 413, code)
+    assert_problem(client.post("/process_batch", **as_json(text(data))), 413, code)
+    assert look(client, data).json["error"]["code"] == code
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "data": [text(data)]}
+    assert client.post(INFER, json={"inputs": [tensor]}).status_code == 413
 
 
 @pytest.mark.parametrize(
