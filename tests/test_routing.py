@@ -298,14 +298,15 @@ def test_a_night_may_name_the_model(both_models: Path, real: Place) -> None:
 
 def test_a_model_for_photos_may_take_pictures_of_any_size(real: Place, tmp_path: Path) -> None:
     folder = tmp_path / "models"
-    shutil.copytree(MODEL, folder / MODEL.name)
-    shutil.copytree(MODEL, folder / "second")
-    replace(read_card(MODEL), name="second").write(folder / "second")
-    named = {"model_dir": folder, "photo_model": "second"}
-    with serving(GARMENTS_MODEL_DIR=str(folder), GARMENTS_PHOTO_MODEL="second") as (url, _):
+    for name in ("first", "second"):
+        shutil.copytree(MODEL, folder / name)
+        replace(read_card(MODEL), name=name).write(folder / name)
+    named = {"model_dir": folder, "model": "first", "photo_model": "second"}
+    told = {f"GARMENTS_{name.upper()}": str(value) for name, value in named.items()}
+    with serving(**told) as (url, _):
         settings = replace(real.settings, service_url=url, **named)
         assert batch.run(real.photos, real.output, settings).posted == 2
-    assert names(real) == ["fashion-mnist", "second"]
+    assert names(real) == ["first", "second"]
 
 
 def test_the_models_of_a_service_are_named_together_in_one_order() -> None:

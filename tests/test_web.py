@@ -163,6 +163,9 @@ def test_a_model_is_chosen_by_name(make_client: MakeClient, tmp_path: Path, boot
     client = make_client(model_dir=tmp_path)
     response = client.post("/predict?model=other", data=boot, content_type="image/png")
     assert response.json["model"]["name"] == "other"
+    by_default = make_client(model_dir=tmp_path, model="other")
+    response = by_default.post("/predict", data=boot, content_type="image/png")
+    assert response.json["model"]["name"] == "other"
     assert [model["name"] for model in client.get("/ready").json["models"]] == [
         "fashion-mnist",
         "other",
@@ -498,13 +501,14 @@ def test_with_the_token_all_answers(scheme: str, make_client: MakeClient, boot: 
 def test_without_a_model_the_service_lives_but_is_not_ready(
     make_client: MakeClient, tmp_path: Path, boot: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = make_client(model_dir=tmp_path)
+    client = make_client(model_dir=tmp_path, model="other")
     assert client.get("/health").status_code == 200
     assert_problem(client.get("/ready"), 503, "not_ready")
     response = client.post("/predict", data=boot, content_type="image/png")
     detail = assert_problem(response, 503, "not_ready")
     assert int(response.headers["Retry-After"]) >= 1
     assert str(tmp_path) not in detail
+    assert "the model other is not served" in caplog.text
     assert "make one with train_model.py" in caplog.text
 
 
