@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import time
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -75,6 +76,19 @@ def test_the_report_compares_new_photos_with_the_nights_before(place: Place) -> 
             place.add(*(f"{night}-{number}.png" for number in range(200)), length=length)
             place.night(service)
     assert "chi-squared" in report(place)
+
+
+def test_the_report_holds_a_night_against_the_last_30(place: Place) -> None:
+    place.add(*(f"{number}.png" for number in range(50)))
+    counts = {"posted": 1000, "classes": [100] * 10, "confidences": [50] * 20}
+    with closing(Store(place.settings.database_url)) as store:
+        store.open()
+        for _ in range(31):
+            run = store.runs.begin(os.fsencode(os.path.realpath(place.photos)))
+            store.runs.finish(run, "model@1", counts)
+    with fake_service() as service:
+        place.night(service)
+    assert "Before: 30 nights" in report(place)
 
 
 def test_what_an_interrupted_night_had_sent_is_new_to_the_next(place: Place) -> None:

@@ -170,6 +170,17 @@ def test_the_command_prunes_and_says_what_went(
     assert shop.kept() == {digest("b")}
 
 
+def test_the_command_keeps_an_answer_for_90_days_if_nobody_says_for_how_many(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GARMENTS_DATABASE_URL", shop.url)
+    for days in (89, 91):
+        shop.night(f"{days} days", started=NOW - timedelta(days=days))
+    shop.store.forget(shop.here, [b"89 days", b"91 days"])
+    assert prune.main([]) == 0
+    assert shop.kept() == {digest("89 days")}
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_what_went_is_gone_though_it_cannot_be_told(shop: Shop) -> None:
     shop.night("a")

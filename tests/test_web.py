@@ -200,6 +200,11 @@ def test_process_batch_answers_numbers_for_older_clients(client: FlaskClient, bo
     assert response.json["predictions"][0] == 9
 
 
+def test_process_batch_heeds_no_parameter(client: FlaskClient, boot: bytes) -> None:
+    response = client.post("/process_batch?model=none&top=x", **as_json(text(boot)))
+    assert response.json == {"predictions": [9]}
+
+
 def test_process_batch_leaves_the_place_of_a_bad_picture_empty(
     client: FlaskClient, boot: bytes
 ) -> None:
