@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from garments.batch.replies import answers, retry_after
 from garments.batch.walk import EXTENSIONS, Found, tell_left_out, walk
 from garments.predictions import read_predictions
 from garments.settings import Settings
-from garments.store import Known, Stamp
+from garments.store import Known, Stamp, Store
 from tests import fake_service as fake
 from tests.conftest import PROJECT, free_port, script, until
 from tests.fake_service import fake_service
@@ -782,6 +783,23 @@ def test_code_0_and_the_counts_in_the_last_line(photos: Path, tmp_path: Path) ->
 
 
 @scripts
+def test_what_a_night_is_asked_for_is_done(photos: Path, tmp_path: Path) -> None:
+    asked = []
+
+    def note(handler: fake.Handler, pictures: list[bytes]) -> None:
+        asked.append((handler.path, len(pictures)))
+        fake.answer(handler, pictures)
+
+    with fake_service(otherwise=note) as service:
+        plain = (photos, "--output", tmp_path / "p.csv", "--url", service.url)
+        assert client(*plain).returncode == 0
+        chosen = ("--fresh", "--model", "fashion-mnist", "--archive", tmp_path / "archive")
+        assert client(*plain, *chosen).returncode == 0
+    assert asked == [("/predict", 10), ("/predict?model=fashion-mnist", 10)]
+    assert len([*tmp_path.glob("archive/**/*.png")]) == 10
+
+
+@scripts
 def test_code_1_where_some_are_unreadable(photos: Path, tmp_path: Path) -> None:
     with fake_service([fake.status(415, "no picture")]) as service:
         done = client(
@@ -855,6 +873,42 @@ def test_a_system_that_tells_of_no_mounts_is_no_hindrance(
 def test_an_error_without_words_is_not_told_as_an_interrupt() -> None:
     assert batch.explain(MemoryError(), "p.csv") == "MemoryError(); p.csv was not written"
     assert batch.explain(KeyboardInterrupt(), "p.csv") == "interrupted; p.csv was not written"
+
+
+def no_database(folder: Path) -> None:
+    (folder / "script.db").write_text("no database" * 100)
+
+
+def no_room_for_the_report(folder: Path) -> None:
+    (folder / ".report.html.part").mkdir()
+
+
+def a_database_that_forgets(folder: Path) -> None:
+    with closing(Store(f"sqlite:///{folder}/script.db")) as store:
+        store.open()
+    with closing(sqlite3.connect(folder / "script.db")) as database:
+        forget = "AFTER INSERT ON answers BEGIN DELETE FROM answers; END"
+        database.execute(f"CREATE TRIGGER forget {forget}")
+
+
+@scripts
+@pytest.mark.parametrize(
+    ("spoil", "code", "told"),
+    [
+        (no_database, 2, "file is not a database"),
+        (no_room_for_the_report, 2, "p.csv is written; then: Is a directory"),
+        (a_database_that_forgets, 3, "'0.png' was found, but has no answer"),
+    ],
+)
+def test_a_code_says_whether_it_helps_to_run_it_again(
+    spoil: Callable[[Path], None], code: int, told: str, photos: Path, tmp_path: Path
+) -> None:
+    spoil(tmp_path)
+    with fake_service() as service:
+        done = client(photos, "--output", tmp_path / "p.csv", "--url", service.url)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @scripts
