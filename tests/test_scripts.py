@@ -169,6 +169,21 @@ def test_the_plot_says_what_the_text_says_whatever_has_no_class(
     assert titles == ["8 of 10 right"]
 
 
+def test_accuracy_is_told_against_that_of_another_table(
+    ten_right: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    worse = ten_right.read_text().replace("label_0.png,0", "label_0.png,6")
+    (tmp_path / "other.csv").write_text(worse)
+    arguments = (ten_right, "--against", tmp_path / "other.csv", "--plot", tmp_path / "m.png")
+    monkeypatch.setattr("sys.argv", ["model_accuracy.py", *map(str, arguments)])
+    model_accuracy.main()
+    told = "right where the other is wrong  1\nwrong where the other is right  0\n"
+    assert told in capsys.readouterr().out
+
+
 def test_accuracy_is_told_wherever_only_ascii_can_be(tmp_path: Path) -> None:
     lines = ["filename,prediction,label,confidence,decision,model,expected,error"]
     lines += ["image_0_label_0.png,0,x,0.9,accept,m@1,,"]  # of the other classes there is no file
