@@ -153,6 +153,15 @@ def test_a_room_imports_only_the_rooms_it_may(path: Path) -> None:
     assert rooms <= MAY_IMPORT[room_of(path)] | {room_of(path)}
 
 
+def test_of_settings_the_engine_has_no_setting() -> None:
+    nodes = ast.walk(ast.parse((PACKAGE / "engine.py").read_text(encoding="utf-8")))
+    imported = [
+        ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    of_settings = [one for one in imported if "settings" in one]
+    assert of_settings == ["from garments.settings import tell_library"]
+
+
 @each(modules())
 def test_a_library_stays_in_its_room(path: Path) -> None:
     for name in imports(path):
