@@ -38,6 +38,7 @@ from garments.store import Busy, Stamp
 from tests import hostile
 from tests.conftest import IMAGES, MODEL, PROJECT, free_port, hundred, script, serving, until
 from tests.namespaces import loopback, machines
+from tests.pictures import encoded
 from tests.ray_nodes import SECRET, Cluster
 from tests.ray_nodes import cluster as ray_cluster
 from tests.s3 import CREDENTIALS, Bucket, Interrupted, bucket
@@ -573,6 +574,25 @@ def test_a_process_that_has_done_its_work_is_not_ended_by_a_signal(
     assert (tmp_path / "ended").exists()
 
 
+def _gives_a_part_twice(connection: Connection, _: object) -> None:
+    for some in iter(connection.recv, None):
+        for part in some:
+            for error in ("first", "again"):
+                rows = as_text([Row("a.png", error=error)])
+                connection.send((part["part"], rows, False, ""))
+        connection.send(None)
+
+
+def test_a_part_that_a_lost_worker_has_given_already_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.cluster.driver_process._run", _gives_a_part_twice)
+    parts = Parts(str(tmp_path / "parts"))
+    part = Part("a", [Found(b"a.png", Stamp(1, 2, 3))])
+    assert driver_process.sort(tmp_path, [part], parts) == 1
+    assert [row.error for row in parts.rows("a")] == ["first"]
+
+
 @needs_ray
 @pytest.mark.parametrize(
     "step", ["garments.cluster.parts.Parts.keep", "garments.batch.findings.Findings.close"]
@@ -904,6 +924,16 @@ def test_a_store_that_fails_is_no_row(
             stored.rows(photos)
 
 
+def test_an_object_that_is_no_longer_as_it_was_listed_is_a_row_and_is_tried_again(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Place, "_read_object", lambda *_: hostile.BOOT)
+    stored = Sorter(replace(work, place=Place("s3://photos/returns")))
+    listed = ("a.png", Stamp(len(hostile.BOOT) - 1, 2, 0))
+    row = Row("a.png", error="the file changed while the job ran: run it again")
+    assert stored.rows([listed]) == ([row], True)
+
+
 def test_a_picture_that_makes_the_model_fail_harms_no_other(
     work: Work, boot: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1021,6 +1051,40 @@ def test_a_model_whose_card_says_otherwise_makes_all_parts_anew(
     assert [cluster.run(str(photos), str(output), settings).sorted for _ in "12"] == [3, 0]
     replace(read_model(model)[0], **{entry: value}).write(model)  # type: ignore[arg-type]
     assert cluster.run(str(photos), str(output), settings).sorted == 3
+
+
+@needs_ray
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize(
+    ("bound", "told"),
+    [
+        ({"max_pixels": 783}, "more than 783 pixels"),
+        ({"max_request_bytes": 100}, "more than 100 bytes"),
+    ],
+)
+def test_another_bound_of_the_settings_holds_and_makes_all_parts_anew(
+    bound: dict[str, int], told: str, tmp_path: Path
+) -> None:
+    photos, output = many(tmp_path / "photos", 3), tmp_path / "p.csv"
+    settings = Settings(settle_seconds=0)
+    assert cluster.run(str(photos), str(output), settings).unreadable == 0
+    counts = cluster.run(str(photos), str(output), replace(settings, **bound))
+    assert (counts.sorted, counts.unreadable) == (3, 3)
+    assert output.read_text().count(told) == 3
+
+
+@needs_ray
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize("name", ["fashion-mnist", "photo"])
+def test_a_model_that_is_named_answers_for_all_photos_of_a_job(
+    name: str, both_models: Path, tmp_path: Path
+) -> None:
+    photos, output = many(tmp_path / "photos", 1), tmp_path / "p.csv"
+    (photos / "large.png").write_bytes(encoded(hostile.SHOT))
+    settings = Settings(settle_seconds=0, model_dir=both_models)
+    cluster.run(str(photos), str(output), settings, model=name)
+    rows = read_predictions(output, 10)
+    assert [row.model.partition("@")[0] for row in rows] == [name, name]
 
 
 @needs_ray
