@@ -53,7 +53,7 @@ def main() -> None:
             (place / "photos").mkdir(parents=True)
             for number in range(files):
                 os.link(pictures[number % len(pictures)], place / "photos" / f"{number}.png")
-            for title in ("first night", "nothing new"):
+            for title in ("first night, of 100 contents", "nothing new"):
                 seconds, memory = night(place / "photos", url, place)
                 print(f"{files:,} files, {title}: {seconds:.1f} s, {memory:.0f} MiB at most")
             with (place / "p.csv").open("rb") as table:
