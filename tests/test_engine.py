@@ -269,7 +269,7 @@ def test_the_committed_model_keeps_its_bounds(engine: Engine) -> None:
 
 
 @pytest.mark.figures
-def test_one_core_answers_thousands_of_pictures_a_second(engine: Engine, sample: Dataset) -> None:
+def test_one_core_answers_hundreds_of_pictures_a_second(engine: Engine, sample: Dataset) -> None:
     for size in (1, 64):
         pictures = sample.images[:size, ..., None]
         seconds = []

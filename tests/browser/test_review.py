@@ -428,7 +428,7 @@ def encoded_again(content: bytes, number: int) -> bytes:
 
 
 @pytest.mark.figures
-def test_a_hundred_reviews_by_keyboard(
+def test_a_hundred_reviews_by_keyboard_take_less_than_half_a_minute(
     shop: Shop, hundred_to_review: None, reviewer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = reviewer().page
