@@ -135,6 +135,13 @@ async def ask_until(
     connection.close()
 
 
+async def ask_as_twelve(stop: threading.Event, question: Question, tally: Tally) -> None:
+    """Ask until `stop` on eight connections that are kept, and four times at once on new ones."""
+    kept = [ask_until(stop, question, tally, pause=0.01) for _ in range(8)]
+    fresh = [ask_until(stop, question, tally, pause=0.02, keep=False) for _ in range(4)]
+    await asyncio.gather(*kept, *fresh)
+
+
 async def ask_for(seconds: float, question: Question, connections: int = 1) -> Tally:
     """Ask for so long on so many connections, each as soon as the last answer is there."""
     tally, stop = Tally(), threading.Event()

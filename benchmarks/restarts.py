@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from benchmarks.clients import Question, Tally, ask_until
+from benchmarks.clients import Question, Tally, ask_as_twelve
 from benchmarks.ending import run
 from benchmarks.service import family, free_port, running
 from benchmarks.turn import classes
@@ -73,11 +73,9 @@ def under_load(act: Callable[[Service], None], times: int) -> Tally:
 
 
 async def ask(stop: threading.Event, url: str) -> Tally:
-    """Ask on eight connections that are kept, and four times at once on one for each request."""
-    tally, question = Tally(), Question.of(url, [PICTURE.read_bytes()])
-    kept = [ask_until(stop, question, tally, pause=0.01) for _ in range(8)]
-    fresh = [ask_until(stop, question, tally, pause=0.02, keep=False) for _ in range(4)]
-    await asyncio.gather(*kept, *fresh)
+    """Ask about the picture as twelve clients, until `stop`."""
+    tally = Tally()
+    await ask_as_twelve(stop, Question.of(url, [PICTURE.read_bytes()]), tally)
     return tally
 
 

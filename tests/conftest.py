@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from PIL import Image
 
+from benchmarks.service import free_port
 from garments import dataset
 from garments.engine import Engine
 from garments.settings import Settings
@@ -164,12 +164,6 @@ def until(condition: Callable[[], object], within: float = 20, every: float = 0.
     while not condition():
         assert time.monotonic() < deadline, "it has not come to that"
         time.sleep(every)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

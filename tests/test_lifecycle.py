@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from benchmarks.clients import Question, Tally, ask_at, ask_for, ask_until
+from benchmarks.clients import Question, Tally, ask_as_twelve, ask_at, ask_for
 from garments.card import version_of
 from garments.settings import PROJECT, Settings, SettingsError
 from garments.web import listener
@@ -34,9 +34,7 @@ def under_load(question: Question, act: Callable[[], Awaitable[None]]) -> Tally:
 
     async def go() -> Tally:
         tally, stop = Tally(), threading.Event()
-        kept = [ask_until(stop, question, tally, pause=0.01) for _ in range(8)]
-        fresh = [ask_until(stop, question, tally, pause=0.02, keep=False) for _ in range(4)]
-        asking = asyncio.gather(*kept, *fresh)
+        asking = asyncio.create_task(ask_as_twelve(stop, question, tally))
         await asyncio.sleep(0.3)
         await act()
         await asyncio.sleep(0.3)
