@@ -267,6 +267,13 @@ def test_a_photo_that_is_too_large_is_told_with_no_setting_that_training_does_no
         Photos(photos, (80, 60)).plain(np.arange(1))
 
 
+def test_a_photo_with_too_long_a_side_is_told_so(tmp_path: Path) -> None:
+    Image.new("L", (70_000, 30)).save(tmp_path / "a.png")
+    photos = [Photo(tmp_path / "a.png", frozenset({3}), "7", "")]
+    with pytest.raises(DatasetError, match=r"a\.png.*: the picture has a side of more than 65,535"):
+        checked(photos, (28, 28))
+
+
 def test_what_the_service_has_the_other_model_answer_for_is_not_trained_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -151,6 +151,6 @@ def checked(photos: Sequence[Photo], size: Size) -> list[Photo]:
 
 def _told(error: BadImage | OSError) -> str:
     # The service's advice is to raise its own limit, which is not this one.
-    if isinstance(error, BadImage) and error.code == "too_many_pixels":
+    if "GARMENTS_MAX_PIXELS" in str(error):
         return f"the picture has more than {LIMITS.pixels:,} pixels: make it smaller"
     return str(error)
