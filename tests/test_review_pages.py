@@ -300,6 +300,19 @@ def test_a_photo_is_sent_as_what_it_is(desk: Desk, person: NewPerson) -> None:
         assert client.get(f"/review/photo/{odd}").status_code == 404
 
 
+def test_a_backup_of_an_older_version_serves_once_a_page_has_found_it(
+    person: NewPerson, desk: Desk
+) -> None:
+    ana = person("Ana")
+    assert ana.client.get("/runs").status_code == 200
+    with desk.database.writing() as connection:
+        for column in ("runs.model_answers", "runs.model_accepts", "answers.drawn_for_slip"):
+            table, _, name = column.partition(".")
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0004'")
+    assert [ana.client.get("/runs").status_code for _ in range(2)] == [503, 200]
+
+
 def test_a_database_that_fails_is_told_and_nothing_of_the_inside(
     person: NewPerson, desk: Desk
 ) -> None:

@@ -37,6 +37,8 @@ class Records:
             yield self._open()
         except StoreError as error:
             logger.error("a page cannot be shown: %s", error)
+            # A backup of an older version may be in its place: opened anew, it is migrated.
+            self._desk = None
             detail = "the database cannot be used; the service's log says why"
             raise Refusal("no_database", detail) from error
 
