@@ -108,6 +108,15 @@ def test_photos_go_with_a_directory_that_is_gone(shop: Shop) -> None:
     assert shop.known(shop.here) == {b"c"}
 
 
+def test_photos_stay_where_another_machine_ran_the_last_night(shop: Shop) -> None:
+    shop.night("a", directory=b"/another machine's")
+    last = shop.night("b", directory=b"/another machine's")
+    with shop.database.writing() as connection:
+        connection.execute(runs.update().where(runs.c.id == last).values(host="another"))
+    assert shop.prune() == (0, 2)
+    assert shop.known(b"/another machine's") == {b"a", b"b"}
+
+
 def test_photos_stay_where_a_night_has_run_since(shop: Shop) -> None:
     shop.night("a", directory=b"/another machine's")
     shop.night("b", directory=b"/another machine's", started=NOW)

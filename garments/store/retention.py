@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from datetime import datetime
 from typing import NamedTuple
 
@@ -24,10 +25,10 @@ class Pruned(NamedTuple):
 def prune(database: Database, before: datetime) -> Pruned:
     """Drop what was answered `before`, of contents that no photo has and no review is of.
 
-    With a directory that is gone go its photos, if no night has run over it since, but for those
-    that wait for people. Should a photo come back, a night sends it again. No night may run
-    meanwhile; each of several transactions is whole or not at all, and between them others can
-    write. Raises StoreError.
+    With a directory that is gone go its photos, if no night has run over it since and the last one
+    ran on this machine, but for those that wait for people. Should a photo come back, a night sends
+    it again. No night may run meanwhile; each of several transactions is whole or not at all, and
+    between them others can write. Raises StoreError.
     """
     dropped = 0
     _drop_photos_of_gone_directories(database, before)
@@ -41,10 +42,14 @@ def prune(database: Database, before: datetime) -> Pruned:
 
 
 def _drop_photos_of_gone_directories(database: Database, before: datetime) -> None:
-    unused = (
-        sa.select(runs.c.directory)
+    last = (
+        sa.select(sa.func.max(runs.c.id))
         .group_by(runs.c.directory)
         .having(sa.func.max(runs.c.started) < before)
+    )
+    # What another machine sorts is not to be seen from here, and not gone for that.
+    unused = sa.select(runs.c.directory).where(
+        runs.c.id.in_(last), runs.c.host == socket.gethostname()
     )
     settled = sa.select(reviews.c.digest).where(reviews.c.undone.is_(None), reviews.c.at < before)
     waits = photos.c.waiting.is_not(None) & photos.c.digest.not_in(settled)
