@@ -1,6 +1,7 @@
 """What the database may forget, and what it must not."""
 
 import os
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from garments import prune
 from garments.store import Busy, Database, Store, retention
 from garments.store.desk import Desk
-from garments.store.queue import rank
+from garments.store.queue import LEASE_SECONDS, rank
 from garments.store.reviews import Decision
 from garments.store.tables import answers, leases, photos, reviews, runs, skips
 from tests.conftest import telling_nobody
@@ -148,17 +149,25 @@ def test_a_photo_that_waited_goes_once_an_answer_has_stood_for_long(
     assert shop.known(b"/gone") == ({b"a"} if stays else set())
 
 
-def test_what_tabs_had_and_people_skipped_goes_with_what_is_as_old(shop: Shop) -> None:
+def test_what_people_skipped_goes_with_what_is_as_old(shop: Shop) -> None:
     with shop.database.writing() as connection:
         for name, then in (("old", LONG_AGO), ("new", NOW)):
-            lease = {"digest": digest(name), "tab": "tab", "until": then.timestamp()}
-            connection.execute(leases.insert().values(lease))
             skip = {"digest": digest(name), "who": "Ana", "at": then}
             connection.execute(skips.insert().values(skip))
     shop.prune()
     with shop.database.reading() as connection:
-        for table in (leases, skips):
-            assert [*connection.scalars(sa.select(table.c.digest))] == [digest("new")]
+        assert [*connection.scalars(sa.select(skips.c.digest))] == [digest("new")]
+
+
+def test_what_tabs_have_no_more_goes(shop: Shop) -> None:
+    ends = {"over": -1, "held": LEASE_SECONDS, "of a clock that was ahead": 86_400}
+    with shop.database.writing() as connection:
+        for name, seconds in ends.items():
+            lease = {"digest": digest(name), "tab": "tab", "until": time.time() + seconds}
+            connection.execute(leases.insert().values(lease))
+    shop.prune()
+    with shop.database.reading() as connection:
+        assert [*connection.scalars(sa.select(leases.c.digest))] == [digest("held")]
 
 
 def test_a_photo_that_comes_back_is_sent_again(shop: Shop) -> None:

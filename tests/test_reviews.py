@@ -176,6 +176,24 @@ def test_a_tab_that_is_never_heard_of_again_keeps_nothing(desk: Desk) -> None:
     assert desk.taken("one") == []
 
 
+def test_a_clock_that_was_ahead_keeps_nothing_from_anyone(desk: Desk) -> None:
+    desk.add("a", "b")
+    right = desk.now
+    desk.now += 30 * 86_400
+    assert desk.taken("one") == ["a"]
+    assert desk.taken("two") == ["b"]
+    desk.now = right
+    assert desk.taken("two") == ["a"]
+    assert desk.taken("one") == ["b"]
+
+
+def test_a_service_whose_clock_is_a_little_behind_leaves_others_what_they_have(desk: Desk) -> None:
+    desk.add("a")
+    assert desk.taken("one") == ["a"]
+    desk.now -= 60
+    assert desk.taken("two") == []
+
+
 def test_whoever_asks_for_more_keeps_what_they_have(desk: Desk) -> None:
     desk.add("a")
     for _ in range(5):

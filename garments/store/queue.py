@@ -20,6 +20,7 @@ something else than the return slip says; or it is one of a random sample."""
 LEASE_SECONDS = 300.0
 _WIDTH = 2.0  # ranks of a kind go from 0 to 1, and each kind has so much room
 _SPARE = 20
+_SKEW = 60.0  # seconds that the clocks of several services may differ by
 _KEY = 0x7175657565  # "queue": advisory locks of PostgreSQL are numbers
 
 _STANDING = sa.exists().where(reviews.c.digest == photos.c.digest, reviews.c.undone.is_(None))
@@ -66,6 +67,11 @@ def kind_of(rank: float) -> str:
     return KINDS[min(int(rank // _WIDTH), len(KINDS) - 1)]
 
 
+def live(now: float) -> sa.ColumnElement[bool]:
+    """That a lease holds; a longer one than any is given is of a clock that was ahead."""
+    return (leases.c.until > now) & (leases.c.until <= now + LEASE_SECONDS + _SKEW)
+
+
 class Queue:
     """The photos that wait, the first first; every method raises StoreError.
 
@@ -89,8 +95,7 @@ class Queue:
         passed over comes when there is nothing else.
         """
         skipped = sa.exists().where(skips.c.digest == photos.c.digest, skips.c.who == who)
-        live = leases.c.until > self._clock()
-        query = sa.select(leases.c.digest).where(leases.c.tab == tab, live)
+        query = sa.select(leases.c.digest).where(leases.c.tab == tab, live(self._clock()))
         with self._database.writing() as connection:
             self._wait_for_others(connection)
             held = connection.scalars(query).all()
@@ -129,7 +134,7 @@ class Queue:
     ) -> list[Any]:
         now = self._clock()
         others = sa.exists().where(
-            leases.c.digest == photos.c.digest, leases.c.until > now, leases.c.tab != tab
+            leases.c.digest == photos.c.digest, live(now), leases.c.tab != tab
         )
         query = (
             sa.select(
@@ -169,7 +174,7 @@ class Queue:
         upsert = upsert.on_conflict_do_update(
             index_elements=[leases.c.digest],
             set_={"tab": upsert.excluded.tab, "until": upsert.excluded.until},
-            where=(leases.c.until <= now) | (leases.c.tab == tab),
+            where=~live(now) | (leases.c.tab == tab),
         )
         if connection.execute(upsert.returning(leases.c.digest)).first() is None:
             return False

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from garments.store.database import Database
+from garments.store.queue import live
 from garments.store.tables import answers, leases, photos, reviews, runs, skips
 
 _PARTS = 16  # of all contents, by the first of their digest's hexadecimal digits
@@ -35,7 +37,7 @@ def prune(database: Database, before: datetime) -> Pruned:
     for part in range(_PARTS):
         dropped += _drop_answers(database, before, part)
     with database.writing() as connection:
-        connection.execute(leases.delete().where(leases.c.until < before.timestamp()))
+        connection.execute(leases.delete().where(~live(time.time())))
         connection.execute(skips.delete().where(skips.c.at < before))
         kept = connection.scalar(sa.select(sa.func.count()).select_from(answers))
     return Pruned(dropped, kept or 0)
