@@ -2,11 +2,13 @@
 
 import http.server
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from email.parser import BytesParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,11 +185,13 @@ def fake_service(
     otherwise: Behaviour = answer,
     port: int = 0,
     models: Sequence[object] = (),
+    certificate: tuple[Path, Path] | None = None,
 ) -> Iterator[FakeService]:
     """Serve on loopback: each POST takes the next behaviour, then all take `otherwise`.
 
     `ready` gives the statuses of the first GETs of /ready, which names `models`, or how these are
     answered. A real picture is the one that tests the service: it gets `golden` and does not count.
+    With a `certificate` and its key it speaks HTTPS.
     """
     waiting, readiness = list(behaviours), list(ready)
     lock = threading.Lock()
@@ -245,6 +249,11 @@ def fake_service(
 
     with Quiet(("127.0.0.1", port), Scripted) as server:
         fake = FakeService(f"http://127.0.0.1:{server.server_port}")
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(*certificate)
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            fake.url = f"https://127.0.0.1:{server.server_port}"
         server.daemon_threads = True
         # To be shut down it waits for the next poll.
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()

@@ -703,6 +703,17 @@ def test_why_a_service_cannot_be_reached_is_told(
             night(photos, url, wait_seconds=0.1)
 
 
+def test_a_certificate_is_trusted_once_the_machine_trusts_it(
+    photos: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_service(certificate=certificate) as service:
+        with pytest.raises(batch.ServiceError, match="a certificate that this machine does not tr"):
+            night(photos, service.url, wait_seconds=0.1)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        counts, _ = night(photos, service.url)
+    assert (counts.found, counts.accept, counts.review) == (10, 5, 5)
+
+
 def test_a_service_has_all_of_its_time_whatever_it_wishes_for(
     photos: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,7 +30,6 @@ from tests.databases import postgresql
 
 DEPLOY = PROJECT / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-OPENSSL = shutil.which("openssl")
 needs_nginx = pytest.mark.skipif(
     NGINX is None, reason="nginx is not here: install Debian's package nginx"
 )
@@ -266,19 +265,15 @@ def test_only_what_is_not_kept_is_sent_to_the_other_service_too(
 
 
 @needs_nginx
-@pytest.mark.skipif(OPENSSL is None, reason="openssl is not here: install Debian's package openssl")
 def test_a_cookie_that_is_given_over_https_is_for_https_alone(
-    instances: list[Instance], tmp_path: Path
+    instances: list[Instance], certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
     instances[1].end(signal.SIGTERM)  # without a token each has a key of its own for its cookies
-    key, certificate, port = tmp_path / "key.pem", tmp_path / "certificate.pem", free_port()
-    made = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
-    made += ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    tls = f"listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};"
+    (own, key), port = certificate, free_port()
+    tls = f"listen 127.0.0.1:{port} ssl; ssl_certificate {own}; ssl_certificate_key {key};"
     with nginx(tmp_path, free_port(), port_of(instances[0]), tls) as plain:
         for url, secure in ((plain, False), (f"https://127.0.0.1:{port}", True)):
-            page = requests.get(f"{url}/sign-in", verify=str(certificate), timeout=10)
+            page = requests.get(f"{url}/sign-in", verify=str(own), timeout=10)
             assert ("Secure" in page.headers["Set-Cookie"]) is secure
 
 

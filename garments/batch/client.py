@@ -17,6 +17,7 @@ from garments.batch.errors import ServiceError, UsageError
 from garments.batch.pauses import LONGEST_PAUSE, growing_pauses
 from garments.batch.read_write_lock import ReadWriteLock
 from garments.batch.replies import Entry
+from garments.batch.trust import MachinesTrust
 from garments.settings import Settings, without_secret
 
 # What an overloaded or restarting service, or a proxy before it, answers: that passes.
@@ -285,6 +286,8 @@ class Client:
         if session is None:
             session = requests.Session()
             session.trust_env = False  # the settings are the only reader of the environment
+            if self._url.lower().startswith("https:"):  # plain HTTP need not read the store
+                session.mount("https://", MachinesTrust())
             if self._settings.api_token:
                 session.headers["Authorization"] = f"Bearer {self._settings.api_token}"
             self._local.session = session
