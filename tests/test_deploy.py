@@ -74,7 +74,7 @@ def nginx(folder: Path, port: int, behind: int, listens: str = "") -> Iterator[s
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     places = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;\n"
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log warn; worker_processes 1;\n"
         f"events {{}}\nhttp {{ access_log {folder}/access.log; {places}\n{text}\n}}\n"
     )
     command = [NGINX, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
@@ -185,6 +185,17 @@ def test_the_proxy_keeps_an_id_takes_what_the_service_takes_and_hides_numbers(
         assert answer.json()["code"] == "unsupported_type"
         answer = requests.post(f"{url}/predict", bytes(most + 1), headers=picture, timeout=30)
         assert answer.status_code == 413
+
+
+@needs_nginx
+def test_the_proxy_writes_no_picture_to_its_disk(instances: list[Instance], tmp_path: Path) -> None:
+    with nginx(tmp_path, free_port(), port_of(instances[0])) as url:
+        picture = {"Content-Type": "image/png"}
+        largest = bytes(Settings.max_request_bytes)
+        answer = requests.post(f"{url}/predict", largest, headers=picture, timeout=30)
+        assert answer.json()["code"] == "unsupported_type"
+    # It warns where it makes a file of a request.
+    assert "temporary file" not in (tmp_path / "error.log").read_text()
 
 
 def sign_in(browser: requests.Session, url: str) -> requests.Response:
