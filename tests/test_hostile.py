@@ -270,6 +270,18 @@ def test_a_request_that_is_no_http_is_refused(name: str, live: Service) -> None:
     assert re.match(rb"HTTP/1\.1 4\d\d ", exchange(live.url, RAW[name]))
 
 
+@pytest.mark.parametrize("picture", [hostile.BOOT, b""], ids=["a picture", "nothing"])
+def test_what_came_of_a_body_in_chunks_that_breaks_off_is_not_classified(
+    picture: bytes, live: Service
+) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    chunks = b"%x\r\n%s\r\n" % (len(picture), picture) if picture else b""
+    sent = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
+    assert b"the body broke off" in exchange(live.url, sent + b"no chunk\r\n")
+    if picture:
+        assert b'"accept"' in exchange(live.url, sent + b"0\r\n\r\n")
+
+
 COOKIE = "garments_session=x; city=Malmö"
 
 
