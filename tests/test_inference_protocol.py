@@ -273,6 +273,17 @@ def test_a_request_of_another_form_is_refused(body: bytes, client: FlaskClient) 
     assert_error(client.post(INFER, data=body, content_type="application/json"), 400)
 
 
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [([2], [["a", "b"]]), ([2, 1], [["a", "b"], []]), ([2, 1], [["a"], "b"]), ([1], [["a"]])],
+)
+def test_files_that_are_nested_otherwise_than_their_shape_says_are_refused(
+    shape: list[int], data: list[object], client: FlaskClient
+) -> None:
+    given = {"name": "images", "datatype": "BYTES", "shape": shape, "data": data}
+    assert_error(post(client, given), 400)
+
+
 def test_everything_below_v2_has_the_error_body_of_the_protocol(
     make_client: Callable[..., FlaskClient], tmp_path: Path
 ) -> None:

@@ -184,7 +184,8 @@ def _answers(
         pictures = _pixels(engine.card, shape, data)
         brought(len(pictures))
         return ask(engine, pictures, classes)
-    flat = [text for one in data for text in (one if isinstance(one, list) else [one])]
+    nested = shape[1:] == [1] and all(isinstance(row, list) and len(row) == 1 for row in data)
+    flat = [row[0] for row in data] if nested else data
     if len(flat) != shape[0] or shape[1:] not in ([], [1]):
         raise _malformed(f"{IMAGES} has {len(flat)} files, which is not its shape [n] or [n, 1]")
     uploads = [Upload(None, from_base64(text)) for text in flat]
