@@ -575,6 +575,13 @@ def test_the_small_body_of_whoever_is_refused_is_read_so_that_the_connection_sta
     assert (stranger.status, stranger.code, stranger.read) == (401, "unauthorized", 10)
 
 
+@pytest.mark.parametrize("path", ["/v2/models/photo/infer", "//v2/models/photo/infer"])
+def test_what_is_refused_below_v2_has_that_protocols_body(path: str) -> None:
+    world, slow = World(body_seconds=0.1), asked(*[b"."] * 200, path=path)
+    world.run(all_of(slow))
+    assert (slow.status, list(json.loads(slow.content))) == (408, ["error"])
+
+
 def test_a_body_that_breaks_off_is_told() -> None:
     world, one = World(), asked(b"x" * 70_000)
     one.body = [b"x" * 60_000, b""]

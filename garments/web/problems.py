@@ -97,7 +97,8 @@ def problem(
     status, title = PROBLEMS[code]
     body: dict[str, Any] = {"title": title, "status": status, "detail": detail, "code": code}
     kind = "application/problem+json"
-    if path == "/v2" or path.startswith("/v2/"):  # that protocol has a body of its own
+    # That protocol has a body of its own. Flask takes several slashes at the beginning for one.
+    if f"/{path.lstrip('/')}/".startswith("/v2/"):
         body, kind = {"error": detail}, "application/json"
     return Response(
         json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n",
