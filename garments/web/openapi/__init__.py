@@ -143,7 +143,8 @@ def _answers(names: Sequence[str], default: Card, settings: Settings) -> Schema:
         "type": "object",
         "description": (
             "Files in the order that answers shall have, in fields of any name; and at most "
-            f"{settings.max_form_fields:,} fields beside the files, which are passed over"
+            f"{settings.max_form_fields:,} fields beside the files, which are passed over, except "
+            "`model` and `top`, which `/predict` takes in its address alone"
         ),
         "minProperties": 1,
         "properties": {"image": files},
