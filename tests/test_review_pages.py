@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
@@ -323,6 +325,28 @@ def test_a_database_that_fails_is_told_and_nothing_of_the_inside(
     status, problem = ana.ask("next")
     assert (status, problem["code"]) == (503, "no_database")
     assert "leases" not in problem["detail"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_table_that_somebody_locks_is_told_before_the_worker_counts_as_stuck(
+    database_url: str, make_client: Callable[..., FlaskClient]
+) -> None:
+    desk = Desk(database_url)
+    desk.add("a")
+    # An address may have options of its own.
+    url = f"{database_url}?options=-c%20application_name%3Dpages"
+    app = make_client(database_url=url, deadline_seconds=2).application
+    ana = Person(app.test_client(), "Ana")
+    with psycopg.connect(database_url) as other:
+        other.execute("SET idle_in_transaction_session_timeout = '8s'")  # or it might never end
+        other.execute("LOCK TABLE leases")
+        began = time.monotonic()
+        status, problem = ana.ask("next")
+        assert time.monotonic() - began < 2
+        other.rollback()
+    assert (status, problem["code"]) == (503, "no_database")
+    assert ana.ask("next")[0] == 200
+    desk.close()
 
 
 @pytest.mark.parametrize(

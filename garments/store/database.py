@@ -37,11 +37,14 @@ class Database:
     Every method raises StoreError where the database fails.
     """
 
-    def __init__(self, url: str, *, durable: bool = False, pooled: bool = True) -> None:
+    def __init__(
+        self, url: str, *, durable: bool = False, pooled: bool = True, seconds: float | None = None
+    ) -> None:
         """Prepare to connect. Raises StoreError for a URL that names no such database.
 
         A `durable` one is on the disk with every commit, whatever happens to the machine; one that
-        is not `pooled` holds no connection between two transactions.
+        is not `pooled` holds no connection between two transactions. PostgreSQL has `seconds` for
+        a statement, as long as it likes without.
         """
         try:
             self.url = _parsed(url)
@@ -52,8 +55,11 @@ class Database:
             self.on_sqlite = self.url.get_backend_name() == "sqlite"
             if self.on_sqlite and self.file.name in ("", ":memory:"):
                 raise ValueError("it names no file")
-            bound = {"timeout": _BUSY_SECONDS}, {"connect_timeout": _CONNECT_SECONDS}
-            options: dict[str, Any] = bound[0] if self.on_sqlite else bound[1]
+            options = {"connect_timeout": _CONNECT_SECONDS}
+            if self.on_sqlite:
+                options = {"timeout": _BUSY_SECONDS}
+            elif seconds is not None:
+                options["tcp_user_timeout"] = _milliseconds(seconds)
             self._engine = sa.create_engine(
                 self.url,
                 connect_args=options,
@@ -72,6 +78,8 @@ class Database:
             if durable:
                 sa.event.listen(self._engine, "connect", _sync_always)
             sa.event.listen(self._engine, "begin", _begin)
+        elif seconds is not None:
+            sa.event.listen(self._engine, "connect", _bounded(seconds))
 
     def __str__(self) -> str:
         if self.on_sqlite:
@@ -251,6 +259,19 @@ def _configure(connection: sqlite3.Connection, _: object) -> None:
 
 def _sync_always(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _bounded(seconds: float) -> Callable[[Any, object], None]:
+    def bound(connection: Any, _: object) -> None:
+        # Not among the options of the connection: the URL may have options of its own.
+        connection.execute(f"SET statement_timeout = {_milliseconds(seconds)}")
+        connection.commit()
+
+    return bound
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(round(seconds * 1000), 1)  # PostgreSQL takes 0 for no bound at all
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -11,13 +11,13 @@ from garments.store.reviews import Reviews
 class Desk:
     """The queue, the reviews and the nights; every method of theirs raises StoreError."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float | None = None) -> None:
         """Prepare for the database of `url`; nothing is opened before `open`.
 
         What is kept is on the disk, and no connection is held between two questions: they come
-        seldom, and a server may have started anew in between.
+        seldom, and a server may have started anew in between. `seconds` is as for a `Database`.
         """
-        self.database = Database(url, durable=True, pooled=False)
+        self.database = Database(url, durable=True, pooled=False, seconds=seconds)
         self.queue = Queue(self.database)
         self.reviews = Reviews(self.database)
         self.nights = Nights(self.database)

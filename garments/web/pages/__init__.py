@@ -30,7 +30,7 @@ def register(app: Flask, settings: Settings, models: Models) -> None:
     sign_in.add_to(pages, settings)
     answer_errors_as_pages(pages)
     trial.add_to(pages, settings, models)
-    records = Records(settings.database_url)
+    records = Records(settings.database_url, settings.deadline_seconds)
     review.add_to(pages, records, models)
     runs.add_to(pages, records, models)
     app.register_blueprint(pages)

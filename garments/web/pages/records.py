@@ -17,10 +17,15 @@ logger = logging.getLogger(__name__)
 
 
 class Records:
-    """The store at `url`; safe to use from several threads."""
+    """The store at `url`; safe to use from several threads.
 
-    def __init__(self, url: str) -> None:
+    A page is answered within some `seconds`, or the worker counts as stuck.
+    """
+
+    def __init__(self, url: str, seconds: float) -> None:
         self._url = url
+        # Before the statement it connects, which may take a while too.
+        self._seconds = seconds / 2
         self._lock = Lock()
         self._desk: Desk | None = None
 
@@ -59,7 +64,7 @@ class Records:
         from garments.store.desk import Desk
 
         with self._lock:
-            desk = self._desk or Desk(self._url)
+            desk = self._desk or Desk(self._url, self._seconds)
             if not desk.database.exists():  # any more: to ask it would make an empty one
                 self._desk = None
             elif self._desk is None:
