@@ -395,6 +395,22 @@ def test_who_holds_the_lock_of_another_database_of_the_server_is_not_told(
         server.execute("DROP DATABASE another")
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_server_finds_out_within_a_minute_that_the_machine_of_a_night_is_gone(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Database(database_url)
+    connection = base.connect()
+    monkeypatch.setattr(base, "connect", lambda: connection)
+    with locked(base, "night 1"):  # over TCP, where a server tells what its socket has
+        idle, interval, count = (
+            int(connection.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar_one())
+            for name in ("idle", "interval", "count")
+        )
+    assert 0 < idle + interval * count <= 60
+    base.close()
+
+
 def test_what_fails_while_the_lock_is_held_is_not_put_down_to_it(store: Store) -> None:
     with pytest.raises(OSError, match="of the disk"), store.locked():
         raise OSError("of the disk")
