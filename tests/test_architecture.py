@@ -52,9 +52,10 @@ MAY_IMPORT = {
     },
     "store": set(),
     "morning": {"bounds"},
+    "thumbnail": {"preprocess"},
     "batch": {
         *{"card", "cells", "in_place", "morning", "predictions"},
-        *{"preprocess", "routing", "settings", "store", "terminal"},
+        *{"routing", "settings", "store", "terminal", "thumbnail"},
     },
     "cluster": {
         "answering",
@@ -166,12 +167,6 @@ def test_of_settings_the_engine_has_no_setting() -> None:
 def test_a_library_stays_in_its_room(path: Path) -> None:
     for name in imports(path):
         assert room_of(path) in ONLY_IN.get(name.split(".")[0], {room_of(path)}), name
-
-
-@each([path for path in modules() if room_of(path) == "batch"])
-def test_the_nightly_client_reads_pictures_for_its_previews_alone(path: Path) -> None:
-    reads = any(name.startswith("garments.preprocess") for name in imports(path))
-    assert reads == (path.stem == "thumbnail")
 
 
 @each(modules())

@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from garments import export_reviews
-from garments.batch.thumbnail import thumbnail
 from garments.cells import name_of
 from garments.export_reviews import ExportError, export
 from garments.store import Photo, Stamp, Store
 from garments.store.desk import Desk
 from garments.store.queue import rank
 from garments.store.reviews import Decision
+from garments.thumbnail import thumbnail
 from garments.training.labelled import NONE_OF_TEN
 from garments.training.photos import read_photos
 from tests.conftest import telling_nobody

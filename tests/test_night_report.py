@@ -16,11 +16,11 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from garments import batch
-from garments.batch.thumbnail import _MOST, _MOST_PIXELS, thumbnail
 from garments.preprocess import Limits, on_white, read_picture
 from garments.settings import Settings
 from garments.store import Busy, Database, Store
 from garments.store.nights import Nights
+from garments.thumbnail import _MOST, _MOST_PIXELS, thumbnail
 from tests import fake_service as fake
 from tests import hostile
 from tests.fake_service import fake_service
@@ -285,7 +285,7 @@ def test_a_large_file_is_never_its_own_thumbnail(form: str) -> None:
 def test_of_a_picture_of_very_many_pixels_no_thumbnail_is_drawn(
     most: int, drawn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("garments.batch.thumbnail._MOST_PIXELS", most)
+    monkeypatch.setattr("garments.thumbnail._MOST_PIXELS", most)
     small = thumbnail(encoded(Image.effect_noise((100, 100), 50)))
     assert (small is not None) == drawn
 

@@ -14,7 +14,6 @@ from garments.batch.findings import Findings
 from garments.batch.review_order import rank_of_wrong
 from garments.batch.state import Night
 from garments.batch.table import Least, Table
-from garments.batch.thumbnail import thumbnail
 from garments.batch.walk import stamp_of
 from garments.cells import cell_of
 from garments.in_place import replacing
@@ -22,6 +21,7 @@ from garments.morning import page
 from garments.morning.drift import LEAST_PHOTOS
 from garments.store import Outcome
 from garments.store.nights import Packer
+from garments.thumbnail import thumbnail
 
 REPORT = "report.html"
 NIGHTS = 30  # that a night is held against

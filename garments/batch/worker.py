@@ -13,9 +13,9 @@ from garments.batch.answers import as_answer, is_of_a_limit, told_by
 from garments.batch.client import Client
 from garments.batch.review_order import is_sampled
 from garments.batch.state import Night
-from garments.batch.thumbnail import thumbnail
 from garments.batch.walk import Found
 from garments.store import Answer, Photo
+from garments.thumbnail import thumbnail
 
 
 @dataclass

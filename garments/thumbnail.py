@@ -1,4 +1,4 @@
-"""Draw a small copy of a photo, for people to look at."""
+"""Draw a small copy of a photo, for people to look at: of what the model sees of it."""
 
 from __future__ import annotations
 
