@@ -8,7 +8,6 @@ from typing import Any
 from garments.terminal import path, place
 
 ENGINES = ("service", "ray")
-_PARQUET = ", or add --engine ray, which writes .parquet too"
 _CODES = (
     "It ends with 0 when every image is classified, 1 when some are unreadable or not archived, "
     "2 for what cannot be used, 3 when what classifies cannot be reached or fails, 4 when another "
@@ -27,7 +26,10 @@ def given(description: str | None) -> dict[str, Any]:
     if urls and found["engine"] != "ray":
         made.error(f"{urls[0]} is no folder or file here: add --engine ray, which reads s3:// URLs")
     if found["engine"] != "ray" and found["output"].lower().endswith((".parquet", ".xlsx")):
-        made.error(f"the table is CSV: have {found['output']} end in .csv{_PARQUET}")
+        made.error(
+            f"the table is CSV: have {found['output']} end in .csv, or add --engine ray, which "
+            "writes .parquet too"
+        )
     return found
 
 
