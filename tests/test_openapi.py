@@ -1,5 +1,6 @@
 """What openapi.json says and what the live service does are the same."""
 
+import base64
 import json
 import os
 import shutil
@@ -7,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import requests
 from flask.testing import FlaskClient
 
 from garments.web.problems import PROBLEMS
+from tests import hostile
 from tests.conftest import MODEL, PROJECT, serving
 
 WORD = "sesame"
@@ -87,6 +90,18 @@ def test_what_an_endpoint_cannot_answer_is_not_described(client: FlaskClient) ->
     assert "401" in paths["/ready"]["get"]["responses"]
     assert "404" in paths["/predict"]["post"]["responses"]
     assert "404" not in paths["/process_batch"]["post"]["responses"]
+
+
+@pytest.mark.parametrize("others", [{}, {"top": 1}, {"model": "fashion-mnist"}], ids=str)
+def test_what_predict_takes_in_its_address_alone_is_not_described_in_its_body(
+    others: dict[str, object], client: FlaskClient
+) -> None:
+    told = client.get("/openapi.json").json
+    content = told["paths"]["/predict"]["post"]["requestBody"]["content"]
+    schema = content["application/json"]["schema"] | {"components": told["components"]}
+    body = {"images": [base64.b64encode(hostile.BOOT).decode()], **others}
+    taken = client.post("/predict", json=body).status_code == 200
+    assert jsonschema_rs.is_valid(schema, body) == taken == (not others)
 
 
 def test_the_description_tells_the_settings(client: FlaskClient, make_client) -> None:

@@ -150,11 +150,12 @@ def _answers(names: Sequence[str], default: Card, settings: Settings) -> Schema:
         "properties": {"image": files},
     }
     limits = f"At most {settings.max_request_bytes:,} bytes and {settings.max_images:,} pictures"
+    in_address = {"anyOf": [{"required": ["model"]}, {"required": ["top"]}]}
     bodies: Schema = {
         **{f"image/{kind.lower()}": {} for kind in FORMATS},
         "application/octet-stream": {},
         "multipart/form-data": {"schema": form},
-        "application/json": {"schema": reference("Pictures")},
+        **as_json({"allOf": [reference("Pictures"), {"not": in_address}]}),
     }
     top = {"type": "integer", "minimum": 1, "maximum": len(default.labels), "default": 3}
     model = {"enum": list(names)}
