@@ -6,6 +6,7 @@ own. So whatever needs it is in this folder, and it ends with the folder's last 
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
+    Request,
     expect,
     sync_playwright,
 )
@@ -33,6 +35,7 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+_WAIT_SECONDS = 2.0
 expect.set_options(timeout=5_000)
 
 
@@ -88,12 +91,26 @@ class Person:
         # it longer than a key does.
         self.page.on("filechooser", lambda _: None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self._asked: set[Request] = set()
+        context.on("request", lambda asked: self._asked.add(asked))
+        context.on("requestfinished", lambda asked: self._asked.discard(asked))
+        context.on("requestfailed", lambda asked: self._asked.discard(asked))
 
     def _heard(self, message: ConsoleMessage) -> None:
         # A breach of the policy is told as an error too.
         provoked = any(part in message.text for part in self.provoked)
         if message.type in ("error", "warning") and not provoked:
             self.complaints.append(message.text)
+
+    def leave(self) -> None:
+        """Close the browser when all that its pages have asked is answered.
+
+        What came later to the service would take photos from the next test, which nobody then has.
+        """
+        until = time.monotonic() + _WAIT_SECONDS  # what a test holds back is never answered
+        while self._asked and self.context.pages and time.monotonic() < until:
+            self.context.pages[0].wait_for_timeout(10)
+        self.context.close()
 
     def sign_in(self, url: str, name: str = "Ann", token: str = "") -> None:
         """Give a name, and a token if there is one to give."""
@@ -121,8 +138,8 @@ def person(chromium: Browser) -> Iterator[NewPerson]:
                 reduced_motion="reduce",
                 has_touch=touch,
             )
-            stack.callback(context.close)
             people.append(Person(context))
+            stack.callback(people[-1].leave)
             return people[-1]
 
         yield make
