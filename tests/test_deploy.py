@@ -25,6 +25,7 @@ from PIL import Image
 from benchmarks.service import family
 from garments.predictions import read_predictions
 from garments.settings import Settings
+from garments.web.worker import HEAD_MILLISECONDS
 from tests.conftest import PROJECT, free_port, hundred, script, serving, wait_until_ready
 from tests.databases import postgresql
 
@@ -293,6 +294,11 @@ def test_the_proxy_waits_longer_than_a_service_may_work_and_shorter_than_the_cli
     (again,) = re.findall(r"proxy_next_upstream_timeout (\d+)s;", configuration())
     assert Settings.deadline_seconds < int(seconds)
     assert int(seconds) + int(again) < Settings.timeout_seconds
+
+
+def test_the_proxy_gives_an_idle_connection_up_before_a_service_does() -> None:
+    (seconds,) = re.findall(r"keepalive_timeout (\d+)s;", configuration())
+    assert int(seconds) * 1000 < HEAD_MILLISECONDS
 
 
 @pytest.mark.skipif(

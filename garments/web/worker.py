@@ -39,7 +39,7 @@ ALIVE = "alive"
 _SECONDS_BETWEEN_SIGNS = 0.5
 
 # What a connection may take to send the head of its first or next request, in milliseconds.
-_HEAD_MILLISECONDS = 10_000
+HEAD_MILLISECONDS = 10_000
 # Bytes that a head may have.
 _LONGEST_HEAD = 64 * 2**10
 # Connections that a worker holds open, if the system allows so many files and some more. What is
@@ -61,7 +61,7 @@ class _Server(Server):
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(
-                header_read_timeout=_HEAD_MILLISECONDS, max_buffer_size=_LONGEST_HEAD
+                header_read_timeout=HEAD_MILLISECONDS, max_buffer_size=_LONGEST_HEAD
             ),
             websockets=False,
             backpressure=_room_for_connections(),
