@@ -154,6 +154,12 @@ def test_a_room_imports_only_the_rooms_it_may(path: Path) -> None:
     assert rooms <= MAY_IMPORT[room_of(path)] | {room_of(path)}
 
 
+def test_of_the_night_only_the_preview_is_drawn_from_what_the_model_sees() -> None:
+    assert not {"engine", "preprocess"} & MAY_IMPORT["batch"]
+    drawing = [room for room in MAY_IMPORT["batch"] if "preprocess" in MAY_IMPORT[room]]
+    assert drawing == ["thumbnail"]
+
+
 def test_of_settings_the_engine_has_no_setting() -> None:
     nodes = ast.walk(ast.parse((PACKAGE / "engine.py").read_text(encoding="utf-8")))
     imported = [

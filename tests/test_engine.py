@@ -14,6 +14,7 @@ import pytest
 from garments.card import CardError, read_card, version_of
 from garments.dataset import Dataset
 from garments.engine import Engine, EngineError, Graph
+from garments.report import expected_calibration_error
 from tests.conftest import MODEL, PROJECT
 
 
@@ -239,8 +240,10 @@ def test_the_card_has_the_scores_of_what_is_served(engine: Engine, test_set: Dat
     found = engine.probabilities(test_set.images[..., None])
     right = found.argmax(axis=1) == test_set.labels
     accepted = found.max(axis=1) >= engine.card.accept_threshold
+    error = expected_calibration_error(found.max(axis=1), right)
     scores = engine.card.scores
     assert right.mean() == pytest.approx(scores["accuracy"], abs=5e-4)
+    assert error == pytest.approx(scores["expected_calibration_error"], abs=5e-4)
     assert accepted.mean() == pytest.approx(scores["accepted"], abs=5e-4)
     assert right[accepted].mean() == pytest.approx(scores["accepted_accuracy"], abs=5e-4)
 
@@ -252,7 +255,7 @@ def test_of_the_answers_at_nine_tenths_nine_in_ten_are_right(
     found = engine.probabilities(test_set.images[..., None])
     confidence, right = found.max(axis=1), found.argmax(axis=1) == test_set.labels
     near = (confidence > 0.85) & (confidence < 0.95)
-    share, error = right[near].mean(), engine.card.scores["expected_calibration_error"]
+    share, error = right[near].mean(), expected_calibration_error(confidence, right)
     print(
         f"\nof {near.sum():,} answers near 0.9 are {share:.1%} right; calibration error {error:.2%}"
     )
@@ -263,6 +266,9 @@ def test_the_committed_model_keeps_its_bounds(engine: Engine) -> None:
     card = engine.card
     assert card.scores["count"] == 10_000
     assert card.scores["accuracy"] >= 0.952
+    assert card.scores["expected_calibration_error"] <= 0.007
+    assert card.scores["accepted"] >= 0.87
+    assert card.scores["accepted_accuracy"] >= 0.989
     assert card.parameters <= 300_000
     assert card.multiply_accumulates <= 20_000_000
     assert max(card.scores["accuracy"] - kept for kept in card.scores["altered"].values()) <= 0.03

@@ -689,6 +689,13 @@ def test_the_card_tells_every_fold_and_both_precisions_and_labels(card: Card) ->
     assert list(card.validation["per_class"]) == list(LABELS)
 
 
+def test_on_people_never_seen_the_served_model_keeps_its_bounds(card: Card) -> None:
+    assert card.validation["accuracy"] >= 0.92
+    assert card.validation["accepted"] >= 0.8
+    assert card.validation["accepted_accuracy"] >= 0.97
+    assert card.validation["none_accepted"] <= 0.08
+
+
 def test_the_served_model_knows_catalogue_shots_of_what_photos_lack(sample: Dataset) -> None:
     engine = Engine(PHOTO)
     size = (engine.card.height, engine.card.width)

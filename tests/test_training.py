@@ -21,6 +21,7 @@ from garments.bounds import error_bound
 from garments.card import Card, read_card, version_of
 from garments.dataset import Dataset, DatasetError
 from garments.engine import Engine, Graph
+from garments.report import mcnemar
 from garments.training import fit, preflight, run
 from garments.training.augment import augment, blurred, warped
 from garments.training.calibrate import (
@@ -720,14 +721,16 @@ def test_a_full_temporary_folder_is_told_before_integers_are_made(
 def test_integers_cost_next_to_nothing(test_set: Dataset, tmp_path: Path) -> None:
     pictures = test_set.images[..., None]
     furthest, changed, ahead = strayed(MODEL, tmp_path, pictures)
-    rights = [
-        (Graph(path).probabilities(pictures).argmax(axis=1) == test_set.labels).mean()
+    floats, integers = (
+        Graph(path).probabilities(pictures).argmax(axis=1) == test_set.labels
         for path in (tmp_path / "float.onnx", MODEL / "model.onnx")
-    ]
+    )
+    lost, won, p = mcnemar(floats, integers)
     print(
         f"\nKeras and ONNX Runtime differ by at most {furthest:.1e} in floats; right are "
-        f"{rights[0]:.2%} in floats and {rights[1]:.2%} in integers; {changed.sum()} answers change"
+        f"{floats.mean():.2%} in floats and {integers.mean():.2%} in integers; {changed.sum()} "
+        f"answers change, {lost} of them to wrong and {won} to right (McNemar's p = {p:.2g})"
     )
     assert furthest < 1e-4
     assert not changed[ahead > 0.3].any()
-    assert abs(rights[0] - rights[1]) < 0.002
+    assert abs(floats.mean() - integers.mean()) < 0.002
