@@ -1,5 +1,7 @@
 """Which model answers, in the service and in a night."""
 
+import copy
+import itertools
 import shutil
 import time
 from collections.abc import Callable
@@ -15,10 +17,15 @@ from PIL import Image
 from garments import batch
 from garments.batch.answers import updated
 from garments.card import read_card
+from garments.engine import Engine
 from garments.predictions import read_predictions
 from garments.preprocess.size import size_of
 from garments.routing import from_header, in_header, model_for
 from garments.web.deadline import UNTIL
+from garments.web.models import Candidates
+from garments.web.problems import Refusal
+from garments.web.routing import engines_for
+from garments.web.uploads import Upload
 from tests import fake_service as fake
 from tests.conftest import IMAGES, MODEL, PROJECT, serving
 from tests.fake_service import fake_service
@@ -142,6 +149,40 @@ def test_a_request_for_two_models_whose_time_is_up_is_refused_as_a_whole(
     too_late = {UNTIL: time.monotonic() - 1}
     sent = as_json(text(BOOT), text(photo))
     assert_problem(client.post("/predict", **sent, environ_overrides=too_late), 503, "out_of_time")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The pictures whose size is asked for; each gets that of a photo."""
+    asked: list[bytes] = []
+
+    def measure(data: bytes) -> tuple[int, int]:
+        asked.append(data)
+        return 4000, 3000
+
+    monkeypatch.setattr("garments.web.routing.size_of", measure)
+    return asked
+
+
+@pytest.mark.parametrize("path", ["/predict", "/process_batch"])
+def test_of_a_request_whose_time_is_up_no_picture_is_measured(
+    path: str, client: FlaskClient, photo: bytes, measured: list[bytes]
+) -> None:
+    too_late = {UNTIL: time.monotonic() - 1}
+    sent = as_json(*[text(photo)] * 3)
+    assert_problem(client.post(path, **sent, environ_overrides=too_late), 503, "out_of_time")
+    assert measured == []
+
+
+def test_a_request_whose_time_is_up_is_given_up_between_two_pictures_to_measure(
+    engine: Engine, measured: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(1)  # a second more for each picture
+    monkeypatch.setattr("garments.web.routing.time.monotonic", lambda: next(clock))
+    with pytest.raises(Refusal) as refused:
+        engines_for(Candidates(engine, copy.copy(engine)), [Upload(None, BOOT)] * 5, until=3)
+    assert refused.value.code == "out_of_time"
+    assert len(measured) == 3
 
 
 def test_the_older_interface_chooses_too(client: FlaskClient, photo: bytes) -> None:

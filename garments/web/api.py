@@ -70,8 +70,9 @@ def register(
         candidates = models.candidates(query.get("model"))
         top = _top(query.get("top", "3"), candidates.photo)
         uploads = _uploads(asked, _PARAMETERS)
-        engines = engines_for(candidates, uploads)
-        results = classify_each(engines, uploads, limits=limits, top=top, until=time_limit(asked))
+        until = time_limit(asked)
+        engines = engines_for(candidates, uploads, until=until)
+        results = classify_each(engines, uploads, limits=limits, top=top, until=until)
         answered([engine.card for engine in engines], results)
         able = [e for e, r in zip(engines, results, strict=True) if isinstance(r, Answer)]
         first = (able or engines)[0]
@@ -92,8 +93,9 @@ def register(
         if request.mimetype != "application/json":
             raise Refusal("unsupported_media_type", "send JSON with Content-Type: application/json")
         uploads = _uploads(request)
-        engines = engines_for(candidates, uploads)
-        results = classify_each(engines, uploads, limits=limits, until=time_limit(request))
+        until = time_limit(request)
+        engines = engines_for(candidates, uploads, until=until)
+        results = classify_each(engines, uploads, limits=limits, until=until)
         answered([engine.card for engine in engines], results)
         errors = [
             {"index": place, **_row(result)["error"]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,16 +14,21 @@ from garments.preprocess.size import size_of
 from garments.routing import in_header, model_for, together
 from garments.web.classify import Result, classify
 from garments.web.models import Candidates
-from garments.web.problems import Refusal
+from garments.web.problems import Refusal, out_of_time
 from garments.web.uploads import Upload
 
 
-def engines_for(candidates: Candidates, uploads: Sequence[Upload]) -> list[Engine]:
-    """The engine for each upload; that for photos where an upload cannot be read."""
+def engines_for(
+    candidates: Candidates, uploads: Sequence[Upload], *, until: float = math.inf
+) -> list[Engine]:
+    """The engine for each upload; that for photos where an upload cannot be read.
+
+    Raises Refusal once `time.monotonic()` is past `until`.
+    """
     small, photo = candidates
     if small is photo:
         return [small] * len(uploads)
-    return [model_for(_size(upload), small, photo) for upload in uploads]
+    return [model_for(size, small, photo) for size in _sizes(uploads, until)]
 
 
 @lru_cache(maxsize=8)  # there are few candidates, and many requests
@@ -51,5 +58,9 @@ def classify_each(engines: Sequence[Engine], uploads: Sequence[Upload], **how: A
     return [results[place] for place in range(len(uploads))]
 
 
-def _size(upload: Upload) -> tuple[int, int] | None:
-    return None if isinstance(upload.content, Refusal) else size_of(upload.content)
+def _sizes(uploads: Sequence[Upload], until: float) -> Iterator[tuple[int, int] | None]:
+    for upload in uploads:
+        # Pillow may unpack 60 MB of texts before it tells the size of a PNG of 60 KB.
+        if time.monotonic() > until:
+            raise out_of_time()
+        yield None if isinstance(upload.content, Refusal) else size_of(upload.content)
