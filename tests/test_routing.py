@@ -21,6 +21,7 @@ from garments.engine import Engine
 from garments.predictions import read_predictions
 from garments.preprocess.size import size_of
 from garments.routing import from_header, in_header, model_for
+from garments.web.batching import TooMuch
 from garments.web.deadline import UNTIL
 from garments.web.models import Candidates
 from garments.web.problems import Refusal
@@ -29,9 +30,10 @@ from garments.web.uploads import Upload
 from tests import fake_service as fake
 from tests.conftest import IMAGES, MODEL, PROJECT, serving
 from tests.fake_service import fake_service
-from tests.hostile import BOOT, text
+from tests.hostile import BOOT, chunk, text
 from tests.pictures import as_jpeg, encoded
 from tests.places import Place
+from tests.test_classify import in_the_loop
 from tests.test_web import MakeClient, as_json, assert_problem, form
 
 PHOTO = PROJECT / "model" / "photo"
@@ -183,6 +185,25 @@ def test_a_request_whose_time_is_up_is_given_up_between_two_pictures_to_measure(
         engines_for(Candidates(engine, copy.copy(engine)), [Upload(None, BOOT)] * 5, until=3)
     assert refused.value.code == "out_of_time"
     assert len(measured) == 3
+
+
+PNG = 8  # bytes that each PNG begins with
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [BOOT[:PNG] + chunk(b"tEXt", b"k\0v") + BOOT[PNG:], encoded(Image.new("L", (28, 28)), "GIF")],
+    ids=["a PNG that begins with a text", "another format"],
+)
+def test_where_others_wait_no_picture_is_opened_to_be_measured(
+    picture: bytes, engine: Engine, measured: list[bytes]
+) -> None:
+    both, uploads = Candidates(engine, copy.copy(engine)), [Upload(None, picture)]
+    with pytest.raises(TooMuch):
+        in_the_loop(lambda: engines_for(both, uploads))
+    in_the_loop(lambda: engines_for(both, [Upload(None, BOOT)]))  # whose head tells all
+    assert measured == [BOOT]
+    assert engines_for(both, uploads) == [both.photo]
 
 
 def test_the_older_interface_chooses_too(client: FlaskClient, photo: bytes) -> None:

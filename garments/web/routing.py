@@ -10,8 +10,9 @@ from typing import Any
 
 from garments.engine import Engine
 from garments.preprocess import BadImage
-from garments.preprocess.size import size_of
+from garments.preprocess.size import pixels_of_png, size_of
 from garments.routing import in_header, model_for, together
+from garments.web.batching import TooMuch, others_wait
 from garments.web.classify import Result, classify
 from garments.web.models import Candidates
 from garments.web.problems import Refusal, out_of_time
@@ -23,7 +24,8 @@ def engines_for(
 ) -> list[Engine]:
     """The engine for each upload; that for photos where an upload cannot be read.
 
-    Raises Refusal once `time.monotonic()` is past `until`.
+    Raises Refusal once `time.monotonic()` is past `until`, and TooMuch if others wait in the event
+    loop and a file is more work than to look at the head of a PNG.
     """
     small, photo = candidates
     if small is photo:
@@ -63,4 +65,10 @@ def _sizes(uploads: Sequence[Upload], until: float) -> Iterator[tuple[int, int] 
         # Pillow may unpack 60 MB of texts before it tells the size of a PNG of 60 KB.
         if time.monotonic() > until:
             raise out_of_time()
-        yield None if isinstance(upload.content, Refusal) else size_of(upload.content)
+        if isinstance(upload.content, Refusal):
+            yield None
+            continue
+        # What Pillow is needed for, `classify` would hand to a thread too.
+        if others_wait() and pixels_of_png(upload.content) is None:
+            raise TooMuch
+        yield size_of(upload.content)
