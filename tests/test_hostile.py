@@ -282,6 +282,25 @@ def test_what_came_of_a_body_in_chunks_that_breaks_off_is_not_classified(
         assert b'"accept"' in exchange(live.url, sent + b"0\r\n\r\n")
 
 
+def test_a_body_in_chunks_may_have_the_trailers_that_its_head_announces(live: Service) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    head += b"Transfer-Encoding: chunked\r\n"
+    chunks = b"\r\n%x\r\n%s\r\n0\r\n" % (len(hostile.BOOT), hostile.BOOT)
+    trailers = b"X-Sum: 1\r\n\r\n"
+    announced = head + b"Trailer: X-Sum\r\n" + chunks
+    assert b'"accept"' in exchange(live.url, announced + trailers)
+    assert b'"accept"' in exchange(live.url, announced + b"\r\n")
+    told = b"or has trailers that no Trailer header announces"
+    assert told in exchange(live.url, head + chunks + trailers)
+
+
+def test_a_picture_that_breaks_off_before_its_trailers_is_not_classified(live: Service) -> None:
+    sent = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    sent += b"Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+    sent += b"%x\r\n%s\r\n" % (200, hostile.BOOT[:200])
+    assert b'"code":"unreadable_image"' in exchange(live.url, sent + b"no chunk\r\n")
+
+
 COOKIE = "garments_session=x; city=Malmö"
 
 

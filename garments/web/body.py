@@ -18,6 +18,7 @@ from garments.web.problems import Refusal, busy
 # Bytes a second at which a body may take as long as it needs.
 _LEAST_RATE = 16 * 2**10
 _BROKEN_OFF = "the body broke off"
+_OR_HAS_TRAILERS = ", or has trailers that no Trailer header announces"
 
 
 def longest_body(settings: Settings) -> float:
@@ -42,11 +43,17 @@ class Bodies:
             return bytes(await protocol())
 
     async def large(
-        self, protocol: HTTPProtocol, record: RequestRecord, size: int | None, most: int
+        self,
+        protocol: HTTPProtocol,
+        record: RequestRecord,
+        size: int | None,
+        most: int,
+        trailers: bool,
     ) -> io.BytesIO:
         """The whole body, of `size` bytes if that is known. Raises Refusal.
 
         One of more than `most` is cut. It is held until `let_go`, which must follow in any case.
+        `trailers` says whether the head announced that some follow a body in chunks.
         """
         body, ends = io.BytesIO(), 0
         with self._in_time() as came:
@@ -60,9 +67,14 @@ class Bodies:
                 body.write(chunk)
                 if record.received > most:
                     break  # it is refused by its length, or makes no sense
-        # Granian ends a body with an empty chunk, and with a second one where it broke off.
-        if ends > 1 if size is None else record.received < size:
+        if size is not None and record.received < size:
             raise Refusal("malformed_request", _BROKEN_OFF)
+        # Granian ends a body in chunks with an empty one, and with a second one where it broke off
+        # or has trailers. Where these are announced, it is left to parsers and decoders to refuse
+        # what broke off. They miss no more than a picture's last bytes, and the end of a page's
+        # form, which no browser sends in chunks.
+        if size is None and ends > 1 and not trailers:
+            raise Refusal("malformed_request", _BROKEN_OFF + _OR_HAS_TRAILERS)
         body.seek(0)
         return body
 

@@ -140,7 +140,8 @@ class RsgiApp:
         thread = self._pages if _asks_database(record.path) else self._large
         thread.require_room()
         try:
-            environ["wsgi.input"] = await self._bodies.large(protocol, record, size, most)
+            trailers = "HTTP_TRAILER" in environ
+            environ["wsgi.input"] = await self._bodies.large(protocol, record, size, most, trailers)
             environ["CONTENT_LENGTH"] = str(record.received)
             return await thread.work(self._work, environ, record)
         finally:
