@@ -151,6 +151,15 @@ def test_a_path_breaks_no_line(client: FlaskClient, capsys: pytest.CaptureFixtur
     assert len(str(line["path"])) == 200
 
 
+def test_a_line_of_a_long_method_and_path_fits_into_a_pipe(
+    client: FlaskClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.open("/" + "😀" * 999, method="X" * 9999, buffered=True)
+    (line,) = capsys.readouterr().err.splitlines(keepends=True)
+    assert json.loads(line)["method"] == "X" * 20
+    assert len(line) <= PIPE_BUF
+
+
 def test_numbers_tell_requests_predictions_and_rejections(client: FlaskClient, boot: bytes) -> None:
     version = client.get("/ready").json["models"][0]["version"]
     sent = form(("a", boot, "a"), ("b", boot, "b"), ("c", b"x", "c"))

@@ -34,6 +34,7 @@ RECORD = "garments.record"
 # What an id may be, so that it can break neither a log nor a header.
 _ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _LONGEST_PATH = 200
+_LONGEST_METHOD = 20
 # The endpoint of what asks for none.
 _OTHER = "other"
 
@@ -199,7 +200,7 @@ def _line(record: RequestRecord) -> dict[str, Any]:
         "time": f"{_second(int(record.ended))}.{int(record.ended % 1 * 1000):03}Z",
         "id": record.id,
         "client": record.client,
-        "method": record.method,
+        "method": record.method[:_LONGEST_METHOD],
         "path": record.path[:_LONGEST_PATH],
         "status": record.status,
         "ms": round(record.seconds * 1000, 2),
