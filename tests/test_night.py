@@ -4,10 +4,12 @@ import fcntl
 import itertools
 import os
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -572,14 +574,30 @@ def test_a_service_that_dies_and_comes_back_costs_no_photo(place: Place) -> None
     assert len(place.rows()) == 10
 
 
-def test_a_clock_that_jumps_costs_no_photo(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def jumping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wall clock that is off by something else whenever any module reads it."""
+    real, jumps = time.time, itertools.cycle([0.0, 86_400.0, -86_400.0, -1.7e9])
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.fromtimestamp(time.time(), tz)
+
+    monkeypatch.setattr("time.time", lambda: real() + next(jumps))
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("garments.") and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", Jumping)
+
+
+@pytest.mark.usefixtures("jumping")
+def test_a_clock_that_jumps_costs_no_photo(place: Place, tmp_path: Path) -> None:
     place.add(*(f"{number}.png" for number in range(10)))
-    now = time.time()
-    jumps = itertools.cycle([now, now + 86_400, now - 86_400, 0.0])
-    monkeypatch.setattr("garments.batch.photo.time.time", lambda: next(jumps))
     with fake_service() as service:
         counts = place.night(service, settle_seconds=0.2)
-    assert (counts.found, counts.left, len(place.rows())) == (10, 0, 10)
+        assert (counts.found, counts.left, len(place.rows())) == (10, 0, 10)
+        assert place.night(service, settle_seconds=0.2, archive=tmp_path / "archive").archived == 10
+    assert len(place.rows()) == 10
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
