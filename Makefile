@@ -74,7 +74,7 @@ test: $(VENV)/.everything
 test-long: $(VENV)/.everything
 	$(BIN)/python -m pytest -m long -n $(JOBS) --dist loadfile
 
-# Kills nights and fails their disk, thousands of times: an hour or two.
+# Lets nights fail, thousands of times: hours. As root, their disk can be full too.
 torture: $(VENV)/.everything
 	$(BIN)/python -m tests.torture
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import Call, Fault, calls, compiled_shim, environment
+from tests.faults import Call, Fault, Jump, calls, compiled_shim, environment, readings
 
 # Every kind of call, on names that say which call it is.
 EVERYTHING = """if True:
@@ -306,6 +306,41 @@ def test_no_call_is_missed_that_strace_sees(mode: str, shim: Path, root: Path, l
 
 
 # What goes wrong
+
+
+def test_a_fault_can_be_of_one_name_and_path_alone(shim: Path, root: Path, log: Path) -> None:
+    program = """if True:
+        import os
+        os.mkdir("a"), os.rmdir("a"), os.mkdir("b"), os.mkdir("a"), os.rmdir("b")
+    """
+    start = environment(shim, root, Fault(at=2, do="kill-after", of="mkdir a"), log)
+    assert python(program, cwd=root, **start) == (-signal.SIGKILL, "")
+    assert sorted(os.listdir(root)) == ["a", "b"]
+    assert [call.number for call in calls(log) if call.hit] == [4]
+
+
+@pytest.mark.parametrize("seconds", [86_400, -86_400])
+def test_the_clock_jumps_for_whoever_reads_it(
+    seconds: int, shim: Path, root: Path, log: Path
+) -> None:
+    program = """if True:
+        import sqlite3, time
+        from datetime import datetime
+        sql = sqlite3.connect(":memory:").execute
+        steady, now = time.monotonic(), time.time()
+        others = [datetime.now().timestamp(), time.time_ns() / 1e9]
+        others += sql("SELECT CAST(strftime('%s') AS INTEGER)").fetchone()
+        print(time.monotonic() - steady < 10, *(round((other - now) / 86_400) for other in others))
+    """
+    never = environment(shim, root, Jump(10**9, seconds), log)
+    assert python(program, cwd=root, **never) == (0, "True 0 0 0\n")
+    before = len(readings(log)) - 3  # some of them of Python's own
+    log.unlink()
+    start = environment(shim, root, Jump(before + 1, seconds), log)
+    jumped = " ".join([str(seconds // 86_400)] * 3)
+    assert python(program, cwd=root, **start) == (0, f"True {jumped}\n")
+    assert readings(log) == [False] * before + [True] * 3
+    assert calls(log) == []
 
 
 @pytest.mark.parametrize(("do", "number"), [("enospc", errno.ENOSPC), ("eio", errno.EIO)])

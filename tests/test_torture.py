@@ -1,4 +1,4 @@
-"""A few of the cases of `make torture`, which kills and starves nights at every call they make."""
+"""A few of the cases of `make torture`, which lets nights fail in every way and at every step."""
 
 import random
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ import pytest
 
 from tests import torture
 from tests.fake_service import fake_service
-from tests.faults import Fault
+from tests.faults import Fault, Jump
+from tests.outages import Outage
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,10 @@ def test_a_night_that_fails_at_a_call_is_mended_by_the_next(
 
 @pytest.mark.slow
 def test_a_night_that_fails_while_it_mends_another_is_mended_by_the_next(
-    tortured: torture.Torture, calls: int
+    tortured: torture.Torture,
 ) -> None:
-    (case,) = torture.during_recovery(calls, random.Random(1), 1)
+    first = Fault(1, "kill", of="link archive/d.png")
+    case = torture.Case((first, Fault(60, "enospc", lasts=True)), archive=True)
     assert tortured.run(case) == 2
 
 
@@ -47,6 +49,25 @@ def test_a_night_that_is_killed_at_any_moment_is_mended_by_the_next(
 ) -> None:
     for case in torture.at_random_moments(random.Random(2), 3, longest=0.15):
         assert tortured.run(case) == 1
+
+
+@pytest.mark.slow
+def test_a_night_whose_service_fails_is_mended_by_the_next(tortured: torture.Torture) -> None:
+    assert tortured.run(torture.Case((Outage(4, "restarts"),), archive=True)) == 1
+
+
+@pytest.mark.slow
+def test_a_night_whose_disk_is_full_is_mended_by_the_next(tortured: torture.Torture) -> None:
+    try:
+        assert tortured.run(torture.Case((torture.Full(30),), archive=True)) == 1
+    except torture.NoSmallDisk as error:
+        pytest.skip(f"this machine lets nobody mount a small file system: {error}")
+
+
+@pytest.mark.slow
+def test_a_night_whose_clock_jumps_is_right_and_so_is_the_next(tortured: torture.Torture) -> None:
+    jump = Jump(30, -torture.DAY)
+    assert tortured.run(torture.Case((jump,), archive=True)) == 1
 
 
 def test_a_table_that_is_cut_would_be_seen(tmp_path: Path) -> None:

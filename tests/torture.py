@@ -1,4 +1,10 @@
-"""Nights that are killed, or whose disk fails, at any call; `make torture` runs all of it.
+"""Nights whose power, disk, service or clock fails at any moment; `make torture` runs all of it.
+
+A night is killed at random, and at every call that changes a file; each of these calls fails, once
+and from then on. After each of FIRST_FAULTS, every call of the night that mends it is killed, fails
+once with EIO, or fails with ENOSPC from then on; after every fault would take days. The service
+fails at every request. The disk has room for any number of pages, but too few. The clock jumps at
+every reading. All of it is done to nights with and without an archive.
 
 Whatever happened, the table must be the old one, none, or a whole one; and the next ordinary night
 must end with one right row for every photo, without anybody's help.
@@ -13,22 +19,50 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 from garments.predictions import read_predictions
 from tests import fake_service as fake
 from tests.conftest import PROJECT
 from tests.fake_service import fake_service
-from tests.faults import Fault, calls, compiled_shim, environment
+from tests.faults import Fault, Jump, calls, compiled_shim, environment, readings
+from tests.outages import DEATHS, Failing, Outage
+from tests.outages import KINDS as OUTAGES
 
 NAMES = (b"a.png", b"b/c.png", b"=1+1.png", b"caf\xe9.jpg", b"d.png", b"e.png", b"twin.png")
 UNREADABLE = b"bad"
-KINDS = ("kill", "kill-after", "kill-torn", "enospc", "eio", "short")
+KILLS = ("kill", "kill-after", "kill-torn")
+# What leaves the next night much to mend, from the first steps to the last; with an archive, and
+# without one.
+FIRST_FAULTS = {
+    False: [
+        Fault(1, "kill", of="unlink predictions.db-journal"),  # the database is restored from it
+        Fault(50, "kill-torn", of="pwrite predictions.db-wal"),  # some answers are recorded
+        Fault(1, "kill", of="rename predictions.csv"),
+        Fault(1, "kill-after", of="rename predictions.csv"),
+        Fault(10, "kill-torn", of="pwrite predictions.db"),  # it has ended, but for this
+    ],
+    True: [
+        Fault(50, "kill-torn", of="pwrite predictions.db-wal"),
+        Fault(1, "kill", of="rename predictions.csv"),
+        Fault(1, "kill-after", of="rename predictions.csv"),
+        Fault(1, "kill", of="link archive/d.png"),
+        Fault(1, "kill-after", of="unlink photos/b/c.png"),
+        Fault(10, "kill-torn", of="pwrite predictions.db"),
+    ],
+}
+SECOND_FAULTS = (("kill-torn", False), ("eio", False), ("enospc", True))
+DAY = 86_400
+JUMPS = (DAY, -DAY, -int(time.time()))  # the last is to 1970, where a clock without power begins
+NEVER = 10**9
+PAGE = 4096
+ROOMY = 64 * 2**20
 OLD_TABLE = b"yesterday's"
 
 
@@ -85,10 +119,11 @@ class Place:
         archive = ["--archive", self.root / "archive"] if self.archive else []
         return subprocess.Popen(
             [sys.executable, PROJECT / "batch_request.py", self.photos, "--output", self.output]
-            + ["--url", self.url, *archive],
+            + archive,
             env={
                 **os.environ,
                 "GARMENTS_DATABASE_URL": f"sqlite:///{self.root}/predictions.db",
+                "GARMENTS_SERVICE_URL": self.url,
                 "GARMENTS_SETTLE_SECONDS": "0",
                 "GARMENTS_BATCH_SIZE": "2",
                 "GARMENTS_RETRY_SECONDS": "2",
@@ -171,11 +206,48 @@ def require(holds: bool, told: str) -> None:
 
 
 @dataclass(frozen=True)
-class Case:
-    """Faults, one for each night before the ordinary one; a float kills after so many seconds."""
+class Full:
+    """The disk has room for so many pages beyond the photos and yesterday's table."""
 
-    faults: tuple[Fault | float, ...]
+    pages: int
+
+
+Trouble = Fault | Jump | Outage | Full | float
+
+
+@dataclass(frozen=True)
+class Case:
+    """What befalls each night before the ordinary one; a float kills after so many seconds."""
+
+    faults: tuple[Trouble, ...]
     archive: bool = False
+
+
+class NoSmallDisk(Exception):
+    """This machine lets nobody mount a small file system."""
+
+
+def mount(root: Path, size: int, how: str = "") -> None:
+    """Have a file system of so many bytes in memory at `root`. Raises NoSmallDisk."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}{how}", "none", str(root)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise NoSmallDisk(done.stderr.strip())
+
+
+@contextmanager
+def small_disk(root: Path) -> Iterator[None]:
+    """Within it `root` is a file system of its own, which `resize` makes small."""
+    mount(root, ROOMY)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", root], check=True)
+
+
+def resize(root: Path, size: int) -> None:
+    """Give the file system at `root` so many bytes."""
+    mount(root, size, ",remount")
 
 
 class Torture:
@@ -186,31 +258,61 @@ class Torture:
         self._folder, self._url = folder, url
         self._numbers = count()
 
-    def calls(self, archive: bool) -> int:
-        """How many calls a night makes that is left alone."""
-        place, log = self._place(archive)
-        place.night(environment(self.shim, place.root, log=log))
-        return len(calls(log))
+    def calls(self, archive: bool, after: Fault | None = None) -> int:
+        """How many calls a night makes that is left alone, or mends what a fault left."""
+        with self._place(archive) as (place, log):
+            if after:
+                place.night(environment(self.shim, place.root, after))
+            place.night(environment(self.shim, place.root, log=log))
+            return len(calls(log))
+
+    def readings(self, archive: bool) -> int:
+        """How many times a night reads the clock."""
+        with self._place(archive) as (place, log):
+            self._with_a_jump(place, Jump(NEVER, 0), log)
+            return len(readings(log))
+
+    def requests(self, archive: bool) -> int:
+        """How many requests a night makes."""
+        with self._place(archive) as (place, _):
+            failing = Failing(Outage(NEVER, "cuts"), answer)
+            with failing.serve() as service:
+                place.night({"GARMENTS_SERVICE_URL": service.url})
+            return failing.requests
+
+    def room(self, archive: bool) -> int:
+        """How many pages a night needs to come to its end. Raises NoSmallDisk."""
+
+        def suffices(pages: int) -> bool:
+            with self._place(archive, apart=True) as (place, _):
+                return not self._on_a_full_disk(place, Full(pages))
+
+        return bisect_left(range(1024), x=True, key=suffices)
 
     def run(self, case: Case) -> int:
-        """Carry out a case; how many of its faults applied. Raises Broken."""
-        place, log = self._place(case.archive)
+        """Carry out a case; how many of its faults applied. Raises Broken and NoSmallDisk."""
         hits = 0
-        try:
-            for fault in case.faults:
-                before = place.present()
-                hits += self._disturb(place, fault, log)
-                place.check_interrupted(before)
-            # A night that came to its end has told of what it archived; of others the next tells.
-            named = place.present() if place.some_night_ended() else set(NAMES)
-            place.check_ordinary(*place.night(), named)
-        except (Exception, subprocess.TimeoutExpired) as error:
-            raise Broken(f"{case}: {error} (see {place.root})") from error
-        shutil.rmtree(place.root)
-        log.unlink(missing_ok=True)
+        apart = any(isinstance(fault, Full) for fault in case.faults)
+        with self._place(case.archive, apart) as (place, log):
+            try:
+                for fault in case.faults:
+                    before = place.present()
+                    hits += self._disturb(place, fault, log)
+                    place.check_interrupted(before)
+                # What a night archived is told by itself if it came to its end, or by the next.
+                named = place.present() if place.some_night_ended() else set(NAMES)
+                place.check_ordinary(*place.night(), named)
+            except (Exception, subprocess.TimeoutExpired) as error:
+                raise Broken(f"{case}: {error} (see {place.root})") from error
         return hits
 
-    def _disturb(self, place: Place, fault: Fault | float, log: Path) -> bool:
+    def _disturb(self, place: Place, fault: Trouble, log: Path) -> bool:
+        if isinstance(fault, Outage):
+            return self._without_service(place, fault)
+        if isinstance(fault, Full):
+            return self._on_a_full_disk(place, fault)
+        if isinstance(fault, Jump):
+            return self._with_a_jump(place, fault, log)
         if isinstance(fault, Fault):
             log.unlink(missing_ok=True)
             place.night(environment(self.shim, place.root, fault, log))
@@ -224,36 +326,46 @@ class Torture:
         process.communicate()
         return killed
 
-    def _place(self, archive: bool) -> tuple[Place, Path]:
+    def _without_service(self, place: Place, outage: Outage) -> bool:
+        failing = Failing(outage, answer)
+        with ExitStack() as held:
+            service = held.enter_context(failing.serve())
+            impatient = {"GARMENTS_TIMEOUT_SECONDS": "0.4", "GARMENTS_WAIT_SECONDS": "2"}
+            process = place.start({"GARMENTS_SERVICE_URL": service.url, **impatient})
+            if outage.do in DEATHS:
+                while process.poll() is None and not failing.hit.wait(0.01):
+                    pass
+                held.close()
+            if outage.do == "restarts":
+                held.enter_context(failing.serve_again(service))
+            process.communicate(timeout=120)
+        return failing.hit.is_set()
+
+    def _on_a_full_disk(self, place: Place, full: Full) -> bool:
+        status = os.statvfs(place.root)
+        used = (status.f_blocks - status.f_bfree) * status.f_frsize
+        resize(place.root, used + full.pages * PAGE)
+        code, _ = place.night()
+        resize(place.root, ROOMY)
+        return code != 1
+
+    def _with_a_jump(self, place: Place, jump: Jump, log: Path) -> bool:
+        # A clock that is wrong is no reason to fail: this night is carried out to its end too.
+        seeing = {"GARMENTS_SETTLE_SECONDS": "0.2"}  # the age of each photo
+        code, told = place.night(environment(self.shim, place.root, jump, log) | seeing)
+        require(code == 1, f"code {code}: {told}")
+        return any(readings(log))
+
+    @contextmanager
+    def _place(self, archive: bool, apart: bool = False) -> Iterator[tuple[Place, Path]]:
+        """A place, `apart` on a file system of its own, and a log; what fails stays to be seen."""
         number = next(self._numbers)
-        root = self._folder / f"place-{number}"
+        root, log = self._folder / f"place-{number}", self._folder / f"calls-{number}"
         root.mkdir()
-        return Place(root, self._url, archive), self._folder / f"calls-{number}"
-
-
-def at_every_call(number: int, *, archive: bool = False) -> list[Case]:
-    """Every kind of fault at each of `number` calls, once and from then on."""
-    cases = []
-    for at in range(1, number + 1):
-        for kind in KINDS:
-            cases.append(Case((Fault(at, kind),), archive))
-            if kind in ("enospc", "eio"):
-                cases.append(Case((Fault(at, kind, lasts=True),), archive))
-    return cases
-
-
-def during_recovery(number: int, chance: random.Random, cases: int) -> list[Case]:
-    """A fault at one call, and another while the next night mends what it left."""
-    return [
-        Case(
-            tuple(
-                Fault(chance.randint(1, number), kind, lasts=kind in ("enospc", "eio"))
-                for kind in chance.choices(KINDS, k=2)
-            ),
-            archive=chance.random() < 0.5,
-        )
-        for _ in range(cases)
-    ]
+        with small_disk(root) if apart else nullcontext():
+            yield Place(root, self._url, archive), log
+        shutil.rmtree(root)
+        log.unlink(missing_ok=True)
 
 
 def at_random_moments(chance: random.Random, cases: int, longest: float) -> list[Case]:
@@ -261,6 +373,76 @@ def at_random_moments(chance: random.Random, cases: int, longest: float) -> list
     return [
         Case((chance.uniform(0, longest),), archive=chance.random() < 0.5) for _ in range(cases)
     ]
+
+
+def killed_at_every_call(number: int, archive: bool) -> Iterator[Case]:
+    """Every kind of kill at each of `number` calls."""
+    for at, kind in product(range(1, number + 1), KILLS):
+        yield Case((Fault(at, kind),), archive)
+
+
+def failing_at_every_call(number: int, archive: bool) -> Iterator[Case]:
+    """Each of `number` calls fails, once and from then on, or writes half of what it should."""
+    for at in range(1, number + 1):
+        yield Case((Fault(at, "short"),), archive)
+        for kind, lasts in product(("enospc", "eio"), (False, True)):
+            yield Case((Fault(at, kind, lasts),), archive)
+
+
+def during_recovery(first: Fault, number: int, archive: bool) -> Iterator[Case]:
+    """A fault, and another at each of the `number` calls of the night that mends what it left."""
+    for at, (kind, lasts) in product(range(1, number + 1), SECOND_FAULTS):
+        yield Case((first, Fault(at, kind, lasts)), archive)
+
+
+def failing_at_every_request(number: int, archive: bool) -> Iterator[Case]:
+    """The service fails in every way at each of `number` requests, once and from then on."""
+    for at, kind in product(range(1, number + 1), OUTAGES):
+        yield Case((Outage(at, kind),), archive)
+        if kind not in DEATHS:
+            yield Case((Outage(at, kind, lasts=True),), archive)
+
+
+def full_at_every_page(number: int, archive: bool) -> Iterator[Case]:
+    """The disk has room for each number of pages below `number`, which would be enough."""
+    for pages in range(number):
+        yield Case((Full(pages),), archive)
+
+
+def jumping_at_every_reading(number: int, archive: bool) -> Iterator[Case]:
+    """The clock jumps at each of `number` readings: forwards, backwards, and to 1970."""
+    for at, seconds in product(range(1, number + 1), JUMPS):
+        yield Case((Jump(at, seconds),), archive)
+
+
+def most_calls(torture: Torture, archive: bool, after: Fault | None = None) -> int:
+    """How many calls a night makes at most: threads make some more or fewer each time."""
+    return max(torture.calls(archive, after) for _ in range(3))
+
+
+def every_recovery(torture: Torture, archive: bool) -> Iterator[Case]:
+    """What befalls the night after each of the first faults."""
+    for first in FIRST_FAULTS[archive]:
+        yield from during_recovery(first, most_calls(torture, archive, first), archive)
+
+
+# Each with what it befalls, a night without and one with an archive.
+PLANS: dict[str, Callable[[Torture, bool], Iterable[Case]]] = {
+    "kill -9 at every call": lambda torture, archive: killed_at_every_call(
+        most_calls(torture, archive), archive
+    ),
+    "ENOSPC and EIO at every call": lambda torture, archive: failing_at_every_call(
+        most_calls(torture, archive), archive
+    ),
+    "the same at every call of a recovery": every_recovery,
+    "a service that fails at every request": lambda torture, archive: failing_at_every_request(
+        torture.requests(archive), archive
+    ),
+    "a full disk": lambda torture, archive: full_at_every_page(torture.room(archive), archive),
+    "a clock that jumps at every reading": lambda torture, archive: jumping_at_every_reading(
+        torture.readings(archive), archive
+    ),
+}
 
 
 def carry_out(torture: Torture, title: str, cases: Sequence[Case]) -> list[str]:
@@ -276,37 +458,35 @@ def carry_out(torture: Torture, title: str, cases: Sequence[Case]) -> list[str]:
         done = list(pool.map(one, cases))
     broken = [told for _, told in done if told]
     applied = sum(hits for hits, _ in done)
-    print(f"{title}: {len(cases):,} cases, {applied:,} faults applied, {len(broken)} broken")
+    print(
+        f"{title}: {len(cases):,} cases, {applied:,} faults applied, {len(broken)} broken",
+        flush=True,
+    )
     return broken
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1_000, help="kills at random moments")
-    parser.add_argument("--recoveries", type=int, default=200, help="faults during a recovery")
-    parser.add_argument(
-        "--every", type=int, default=1, help="only one in so many of the faults at calls"
-    )
+    parser.add_argument("--every", type=int, default=1, help="only one in so many other cases")
+    parser.add_argument("--only", default="", help="only plans that have this in their name")
     given = parser.parse_args()
     chance = random.Random(0)
-
-    def few(cases: list[Case]) -> list[Case]:
-        return chance.sample(cases, len(cases) // given.every)
-
+    broken = []
     with fake_service(otherwise=answer) as service, tempfile.TemporaryDirectory() as name:
         torture = Torture(Path(name), service.url)
-        plain, archiving = torture.calls(archive=False), torture.calls(archive=True)
-        print(f"a night makes {plain} calls that can fail, {archiving} with an archive", flush=True)
-        plans: list[tuple[str, Callable[[], list[Case]]]] = [
-            ("at every call", lambda: few(at_every_call(plain))),
-            (
-                "at every call, archiving",
-                lambda: few(at_every_call(archiving, archive=True)),
-            ),
-            ("during recovery", lambda: during_recovery(archiving, chance, given.recoveries)),
-            ("kill -9 at random", lambda: at_random_moments(chance, given.kills, 0.6)),
-        ]
-        broken = [told for title, cases in plans for told in carry_out(torture, title, cases())]
+        if given.only in (title := "kill -9 at random"):
+            broken += carry_out(torture, title, at_random_moments(chance, given.kills, 0.6))
+        for (title, plan), archive in product(PLANS.items(), (False, True)):
+            title += ", archiving" if archive else ""
+            if given.only in title:
+                try:
+                    cases = list(plan(torture, archive))
+                except NoSmallDisk as error:
+                    print(f"{title}: not tried, since nobody may mount a small one: {error}")
+                else:
+                    few = chance.sample(cases, len(cases) // given.every)
+                    broken += carry_out(torture, title, few)
     print(*broken, sep="\n")
     return 1 if broken else 0
 

@@ -1,4 +1,4 @@
-"""Faults of the disk, injected into a real process: it is full, it fails, or the power goes.
+"""Faults injected into a real process: its disk is full or fails, the power goes, the clock jumps.
 
 `shim.c` is preloaded into the process. It numbers every call that changes a file below a folder -
 the writes, syncs and truncations, the opens that create or truncate, and whatever gives, changes
@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent / "shim.c"
+_READING = "clock"
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,25 @@ class Fault:
     - `kill-torn`: half of the bytes are written, then the process is killed.
 
     What writes less than two bytes has no half: `short` then does nothing, and `kill-torn` kills
-    without the call. If it lasts, every later call goes wrong as well.
+    without the call. If it lasts, every later call goes wrong as well. `of`, a call's name and path
+    as `rename table.csv`, leaves all other calls alone: `at` counts, and it lasts for, only those.
     """
 
     at: int
     do: str
     lasts: bool = False
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Jump:
+    """The wall clock jumps by `seconds` at the reading with the number `at`, counted from 1.
+
+    All later readings are off by as much. Neither the monotonic clock nor the times of files are.
+    """
+
+    at: int
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -80,12 +94,13 @@ def compiled_shim(folder: Path) -> Path:
 
 
 def environment(
-    shim: Path, root: Path, fault: Fault | None = None, log: Path | None = None
+    shim: Path, root: Path, fault: Fault | Jump | None = None, log: Path | None = None
 ) -> dict[str, str]:
     """The variables that put a process under `shim`, to be added to its environment.
 
     `root` must exist when the process starts; what changes below it counts. The process appends
-    each call to `log` before carrying it out. It ends with code 97 if it cannot do as it is told.
+    each call to `log` before carrying it out, and each reading of a clock that is to jump. It ends
+    with code 97 if it cannot do as it is told.
     Raises ValueError for a path of the library that the loader would take for several.
     """
     if set(str(shim)) & set(" :$"):
@@ -95,9 +110,12 @@ def environment(
         "LD_PRELOAD": f"{shim}:{others}" if others else str(shim),
         "FAULT_ROOT": str(root.absolute()),
     }
-    if fault is not None:
+    if isinstance(fault, Jump):
+        variables |= {"FAULT_CLOCK_AT": str(fault.at), "FAULT_CLOCK_BY": str(fault.seconds)}
+    elif fault is not None:
         variables |= {"FAULT_AT": str(fault.at), "FAULT_DO": fault.do}
         variables |= {"FAULT_LASTS": "1" if fault.lasts else "0"}
+        variables |= {"FAULT_OF": fault.of} if fault.of else {}
     if log is not None:
         variables["FAULT_LOG"] = str(log.absolute())
     return variables
@@ -108,6 +126,15 @@ def calls(log: Path) -> list[Call]:
 
     Raises FileNotFoundError if no process was under the library.
     """
+    return [call for call in _told(log) if call.name != _READING]
+
+
+def readings(log: Path) -> list[bool]:
+    """Whether the clock had jumped, for each reading in `log` of one that is to jump."""
+    return [call.hit for call in _told(log) if call.name == _READING]
+
+
+def _told(log: Path) -> list[Call]:
     rows = [line.split(b"\t") for line in log.read_bytes().splitlines()]
     return sorted(
         (

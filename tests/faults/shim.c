@@ -1,4 +1,5 @@
-/* Makes calls that change files fail, come short or be the last thing that a process does.
+/* Makes calls that change files fail, come short or be the last thing that a process does, and the
+ * clock jump.
  *
  * An LD_PRELOAD library for Linux with glibc, x86-64 and aarch64. __init__.py has the variables and
  * what they mean. It stands between a program and libc, so it misses what libc does within itself
@@ -28,7 +29,9 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #if !defined(__linux__) || !defined(__LP64__)
@@ -43,6 +46,9 @@ static struct {
     size_t root_length;
     unsigned long at; /* 0 for no fault */
     bool lasts;
+    const char *of; /* "name path" of the calls that count for `at`, NULL for all */
+    unsigned long jump_at; /* 0 for a clock that nobody looks at */
+    long jump_by;
     enum fault fault;
     int error;
     int log; /* -1 for no log */
@@ -52,7 +58,7 @@ static struct {
  * has a copy of it after fork, so that only its number tells it apart. */
 static _Atomic pid_t owner;
 
-static atomic_ulong counter;
+static atomic_ulong counter, alike, readings;
 
 /* Which file is it? */
 
@@ -142,14 +148,21 @@ static _Noreturn void die(void)
         syscall(SYS_exit_group, 128 + SIGKILL);
 }
 
+static bool is_of(const char *of, const char *name, const char *path)
+{
+    size_t length = strlen(name);
+    return strncmp(of, name, length) == 0 && of[length] == ' ' && strcmp(of + length + 1, path) == 0;
+}
+
 /* Count a call that changes `path`, and say what is to become of it. `size` is the number of bytes
  * that it writes, if it does. KILL does not return, FAILS leaves errno. */
 static enum fault count(const char *name, const char *path, size_t size)
 {
-    unsigned long number = atomic_fetch_add(&counter, 1) + 1;
-    bool hit = settings.at != 0
-               && (number == settings.at || (settings.lasts && number > settings.at));
-    if (settings.at != 0 && settings.fault >= KILL && number > settings.at)
+    unsigned long number = atomic_fetch_add(&counter, 1) + 1, at = number;
+    if (settings.of)
+        at = is_of(settings.of, name, path) ? atomic_fetch_add(&alike, 1) + 1 : 0;
+    bool hit = settings.at != 0 && (at == settings.at || (settings.lasts && at > settings.at));
+    if (settings.at != 0 && settings.fault >= KILL && at > settings.at)
         for (;;) /* another thread is about to kill us: this call comes too late */
             pause();
     enum fault fault = hit ? settings.fault : NONE;
@@ -465,6 +478,44 @@ int mkdir(const char *file, mode_t mode)
     return mkdirat(AT_FDCWD, file, mode);
 }
 
+/* The clock */
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int failed = syscall(SYS_clock_gettime, clock, now);
+    if (failed || clock != CLOCK_REALTIME || !settings.jump_at || getpid() != atomic_load(&owner))
+        return failed;
+    unsigned long number = atomic_fetch_add(&readings, 1) + 1;
+    bool hit = number >= settings.jump_at;
+    if (hit)
+        now->tv_sec += settings.jump_by;
+    int before = errno;
+    if (settings.log >= 0)
+        append_to_log(number, "clock", ".", hit);
+    errno = before;
+    return 0;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+    struct timespec exact;
+    (void)zone; /* which nobody sets */
+    int failed = clock_gettime(CLOCK_REALTIME, &exact);
+    if (!failed)
+        *now = (struct timeval){exact.tv_sec, exact.tv_nsec / 1000};
+    return failed;
+}
+
+time_t time(time_t *now)
+{
+    struct timespec exact;
+    if (clock_gettime(CLOCK_REALTIME, &exact))
+        return -1;
+    if (now)
+        *now = exact.tv_sec;
+    return exact.tv_sec;
+}
+
 /* Settings */
 
 /* A test must not pass because its fault was never understood. */
@@ -493,6 +544,7 @@ static void read_fault(void)
     if (settings.at == 0 || *end != '\0' || *at == '-')
         refuse("FAULT_AT", at);
     settings.lasts = lasts && strcmp(lasts, "1") == 0;
+    settings.of = getenv("FAULT_OF");
     for (size_t i = 0; wanted && i < sizeof known / sizeof *known; i++)
         if (strcmp(wanted, known[i].name) == 0) {
             settings.fault = known[i].fault;
@@ -500,6 +552,20 @@ static void read_fault(void)
         }
     if (settings.fault == NONE)
         refuse("FAULT_DO", wanted);
+}
+
+static void read_jump(void)
+{
+    const char *at = getenv("FAULT_CLOCK_AT"), *by = getenv("FAULT_CLOCK_BY");
+    if (!at)
+        return;
+    char *end;
+    settings.jump_at = strtoul(at, &end, 10);
+    if (settings.jump_at == 0 || *end != '\0' || *at == '-')
+        refuse("FAULT_CLOCK_AT", at);
+    settings.jump_by = by ? strtol(by, &end, 10) : 0;
+    if (!by || end == by || *end != '\0')
+        refuse("FAULT_CLOCK_BY", by);
 }
 
 static void open_log(void)
@@ -533,6 +599,7 @@ __attribute__((constructor)) static void start(void)
         refuse("FAULT_ROOT", root);
     settings.root_length = strcmp(settings.root, "/") == 0 ? 0 : strlen(settings.root);
     read_fault();
+    read_jump();
     open_log();
     atomic_store(&owner, getpid());
 }
