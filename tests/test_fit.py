@@ -113,6 +113,12 @@ def test_a_recipe_is_quick_if_so_wished_and_has_the_epochs_that_are_given() -> N
     assert recipe_of("residual", quick=True, epochs=7) == replace(whole.quick(), epochs=7)
 
 
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_where_muon_trains_the_few_steps_of_a_quick_run_are_larger(name: str) -> None:
+    whole = RECIPES[name]
+    assert whole.quick().muon_learning_rate == 3 * whole.muon_learning_rate
+
+
 # What a step does
 
 

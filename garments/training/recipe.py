@@ -48,8 +48,16 @@ class Recipe:
             raise ValueError("with adam all weights step alike: muon_learning_rate must be 0")
 
     def quick(self) -> Recipe:
-        """A few minutes' worth: few epochs have no time to learn from hard pictures."""
-        return replace(self, epochs=3, shift=min(self.shift, 1), cutout=0, camera=0.0, averaged=1)
+        """A few minutes' worth: few epochs have no time for hard pictures, nor for small steps."""
+        return replace(
+            self,
+            epochs=3,
+            muon_learning_rate=3 * self.muon_learning_rate,
+            shift=min(self.shift, 1),
+            cutout=0,
+            camera=0.0,
+            averaged=1,
+        )
 
 
 _RESIDUAL = Recipe(
