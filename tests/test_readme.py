@@ -5,15 +5,17 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from garments import batch
+from garments.card import read_card
 from garments.settings import Settings
 from garments.web.problems import PROBLEMS
-from tests.conftest import IMAGES, PROJECT, free_port, hundred, script, serving
+from tests.conftest import DATASET, IMAGES, PROJECT, free_port, hundred, script, serving
 
 MANUAL = "\n".join(
     (PROJECT / name).read_text(encoding="utf-8")
@@ -129,7 +131,9 @@ def test_every_flag_is_named(name: str) -> None:
     assert {*re.findall(r"`(--[a-z]+)", table), "--help"} == set(re.findall(r"--[a-z]+", listed))
 
 
-def make(*arguments: str, within: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+def make(
+    *arguments: str, within: Path = PROJECT, seconds: int = 300
+) -> subprocess.CompletedProcess[str]:
     """Run `make` as a newcomer: without settings, and what a `make` that runs the tests tells."""
     ours = ("GARMENTS_", "MAKE", "MFLAGS")
     return subprocess.run(
@@ -139,7 +143,7 @@ def make(*arguments: str, within: Path = PROJECT) -> subprocess.CompletedProcess
         check=False,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=seconds,
     )
 
 
@@ -162,3 +166,22 @@ def test_make_run_works_in_a_fresh_clone(tmp_path: Path) -> None:
     assert len((clone / "predictions.csv").read_text().splitlines()) == 101
     assert (clone / "report.html").exists()
     assert not list((clone / ".venv").glob("lib/*/site-packages/tensorflow"))
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.figures
+@pytest.mark.usefixtures("test_set")
+def test_make_train_quick_reaches_its_accuracy(tmp_path: Path) -> None:
+    for name in ("Makefile", "train_model.py", "garments"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    given = [f"BIN={Path(sys.executable).parent}", f"GARMENTS_MODEL_DIR={tmp_path}/model"]
+    given += [f"GARMENTS_DATASET_DIR={DATASET}"] if DATASET else []
+    started = time.monotonic()
+    done = make("train-quick", "-o.venv/.everything", *given, within=tmp_path, seconds=1800)
+    seconds = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    right = read_card(tmp_path / "model" / "quick").scores["accuracy"]
+    print(f"\nmake train-quick took {seconds:.0f} s and is right on {right:.2%} of the test set")
+    assert right >= 0.91
+    shutil.rmtree(tmp_path / "Data")
