@@ -3,10 +3,12 @@
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,10 @@ MANUAL = "\n".join(
     (PROJECT / name).read_text(encoding="utf-8")
     for name in ("README.md", "docs/night.md", "docs/service.md", "docs/training.md")
 )
+OF_NIGHTS = re.findall(
+    r"```sh\n(.*?)```", (PROJECT / "docs/night.md").read_text(encoding="utf-8"), flags=re.DOTALL
+)
+(BACKUP,) = (command for command in OF_NIGHTS if ".backup(" in command)
 DOCUMENTS = sorted(
     [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("deploy/*.md")]
 )
@@ -62,13 +68,12 @@ def folder(service: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("command", "shown"), examples(), ids=[c[:60] for c, _ in examples()])
-def test_a_command_prints_what_is_shown(
-    command: str, shown: str, folder: Path, service: str
-) -> None:
-    assert shown.strip(), "no output is shown for this command"
-    done = subprocess.run(
-        ["bash", "-c", command.replace("http://127.0.0.1:5001", service)],
+def shell(
+    command: str, folder: Path, service: str = "http://127.0.0.1:1"
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the documentation in `folder`; both outputs are in one."""
+    return subprocess.run(
+        ["bash", "-c", command],
         cwd=folder,
         env={**os.environ, "GARMENTS_SERVICE_URL": service},
         check=False,
@@ -77,6 +82,14 @@ def test_a_command_prints_what_is_shown(
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize(("command", "shown"), examples(), ids=[c[:60] for c, _ in examples()])
+def test_a_command_prints_what_is_shown(
+    command: str, shown: str, folder: Path, service: str
+) -> None:
+    assert shown.strip(), "no output is shown for this command"
+    done = shell(command.replace("http://127.0.0.1:5001", service), folder, service)
     assert_alike(done.stdout, shown)
 
 
@@ -87,6 +100,39 @@ def assert_alike(found: str, shown: str) -> None:
     if "…" not in shown:
         numbers = [[float(n) for n in NUMBER.findall(text)] for text in (found, shown)]
         assert numbers[0] == pytest.approx(numbers[1], abs=2e-3)
+
+
+@pytest.mark.parametrize("command", OF_NIGHTS)
+def test_a_command_for_nights_does_its_work(command: str, folder: Path) -> None:
+    done = shell(command, folder)
+    assert done.returncode == 0, done.stdout
+
+
+def test_after_a_backup_is_put_back_no_photo_is_sent_again(
+    folder: Path, service: str, boot: bytes, tmp_path: Path
+) -> None:
+    home = shutil.copytree(folder, tmp_path / "home", symlinks=True)
+    database, table = home / "predictions.db", home / "predictions.csv"
+    settings = Settings(service_url=service, database_url=f"sqlite:///{database}", settle_seconds=0)
+    (home / "images" / "new.png").write_bytes(boot + b"another content")
+    with closing(sqlite3.connect(database)) as reader:  # so that what is new stays in the -wal
+        reader.execute("SELECT * FROM runs").fetchone()
+        assert batch.run(home / "images", table, settings).posted == 1
+        assert shell(BACKUP, home).returncode == 0
+    for path in home.glob("predictions.db*"):
+        path.unlink()
+    (home / "backup.db").rename(database)
+    assert batch.run(home / "images", table, settings).posted == 0
+
+
+def test_a_backup_where_there_is_no_database_fails_and_leaves_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".venv").symlink_to(folder / ".venv")
+    done = shell(BACKUP, tmp_path)
+    assert done.returncode != 0
+    assert "unable to open database file" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [".venv"]
 
 
 def test_every_error_code_is_in_the_table() -> None:
