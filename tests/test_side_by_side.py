@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,13 @@ import pytest
 from garments.dataset import LABELS, Dataset
 from garments.settings import PROJECT
 from garments.training import photo_fit
+from garments.training.batches import Rows
 from garments.training.kinds import kinds_of
-from garments.training.learner import Floats
+from garments.training.learner import Floats, Pictures
 from garments.training.photo_fit import PhotoFit
 from garments.training.photos import read_photos
-from garments.training.recipe import RECIPES
+from garments.training.recipe import RECIPES, Recipe
+from garments.training.shown import Photos
 from garments.training.side_by_side import side_by_side
 from garments.training_request import TrainingError
 from tests.conftest import until
@@ -108,31 +111,39 @@ def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: 
     assert errors.count("Traceback") == (ends == signal.SIGINT)
 
 
-@pytest.mark.long
-def test_networks_fitted_side_by_side_are_as_if_fitted_one_after_the_other(
-    sample: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+@pytest.fixture
+def weights_in(sample: Dataset, tmp_path: Path) -> Callable[[str], list[Floats]]:
+    """Fit two networks to photos, with their states in a folder of that name: their mean."""
     for number in range(12):
         take(tmp_path / "photos" / LABELS[3 if number % 2 else 8] / f"{number}.png")
     photos = read_photos([tmp_path / "photos"])
 
-    def fitted(*, beside: bool) -> list[Floats]:
-        monkeypatch.setattr(photo_fit, "pays", lambda: beside)
+    def fitted(folder: str) -> list[Floats]:
         how = PhotoFit(
             architecture="reference",
             recipe=replace(RECIPES["reference"], epochs=2, averaged=2),
             seed=0,
             backend="torch",
-            data_directory=tmp_path / f"beside {beside}",
+            data_directory=tmp_path / folder,
             kinds=kinds_of(photos),
             catalogue=sample,
             shots=10,
             size=(28, 28),
         )
         return how.fitted(photos)[0].get_weights()
+
+    return fitted
+
+
+@pytest.mark.long
+def test_networks_fitted_side_by_side_are_as_if_fitted_one_after_the_other(
+    weights_in: Callable[[str], list[Floats]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fitted(*, beside: bool) -> list[Floats]:
+        monkeypatch.setattr(photo_fit, "pays", lambda: beside)
+        return weights_in(f"beside {beside}")
 
     caplog.set_level(logging.INFO)
     apart = fitted(beside=True)
@@ -146,3 +157,30 @@ def test_networks_fitted_side_by_side_are_as_if_fitted_one_after_the_other(
     again = fitted(beside=True)
     assert not [entry for entry in caplog.records if "SpawnProcess" in str(entry.processName)]
     assert all(map(np.array_equal, again, apart))
+
+
+class Killed(Exception):
+    """Stands for a kill between two instructions."""
+
+
+@pytest.mark.slow
+def test_a_killed_run_on_photos_ends_with_the_weights_of_an_unbroken_one(
+    weights_in: Callable[[str], list[Floats]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_fit, "pays", lambda: False)
+    unbroken, altered = weights_in("unbroken"), Photos.altered
+    shown: list[tuple[int, int]] = []
+
+    def killed_once(photos: Photos, rows: Rows, recipe: Recipe, *place: int) -> Pictures:
+        seed, epoch, _ = place
+        shown.append((seed, epoch))
+        if len(shown) == 4:  # in the second network's second epoch
+            raise Killed
+        return altered(photos, rows, recipe, *place)
+
+    monkeypatch.setattr(Photos, "altered", killed_once)
+    with pytest.raises(Killed):
+        weights_in("killed")
+    resumed = weights_in("killed")
+    assert shown == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 1)]
+    assert all(map(np.array_equal, resumed, unbroken))
