@@ -3,13 +3,16 @@
 import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
+from garments.morning.page import render
 from tests.browser.conftest import NewPerson, assert_fits, faults_of
 from tests.browser.reviewing import Shop, click, here, photo, press, saved
+from tests.test_morning import NIGHT, PHOTO
 
 
 def test_keys_can_be_turned_off_and_are_explained(shop: Shop, reviewer) -> None:
@@ -356,6 +359,29 @@ def test_the_report_has_its_bars_where_a_system_takes_the_colours_away(
     background = "one => getComputedStyle(one).backgroundColor"
     drawn = page.locator(bar).first.evaluate(background)
     assert drawn != page.locator("body").evaluate(background)
+
+
+def test_the_report_is_printed_whole_with_its_bars_and_without_its_links(
+    tmp_path: Path, person: NewPerson
+) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("".join(render(NIGHT, [PHOTO] * 9, [PHOTO], [PHOTO])), encoding="utf-8")
+    page = person().page
+    page.goto(f"file://{report}")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 1017})  # A4 within margins of 14 mm
+    expect(page.get_by_role("navigation", include_hidden=True)).to_be_hidden()
+    assert_fits(page)
+    cut = "all => all.filter((one) => one.scrollWidth > one.clientWidth).length"
+    assert page.locator(".wide, .card").evaluate_all(cut) == 0
+    style = "one => [getComputedStyle(one).backgroundColor, getComputedStyle(one).printColorAdjust]"
+    paper = page.locator("body").evaluate(style)[0]
+    assert paper == "rgb(255, 255, 255)"
+    for bar in page.locator(".bar, .track span").all():
+        assert (bar.bounding_box() or {"width": 0})["width"] >= 1
+        colour, adjust = bar.evaluate(style)
+        assert colour != paper
+        assert adjust == "exact"  # else a browser saves ink
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
