@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -107,6 +108,28 @@ def test_subfolders_are_searched_and_links_are_not_followed(tmp_path: Path) -> N
     (photos / "loop").symlink_to(photos)
     os.mkfifo(photos / "pipe.png")
     assert found(photos) == ["b/deep/y.JPG", "z.png"]
+
+
+def test_only_images_have_their_size_and_times_looked_up(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not here: install Debian's package strace")
+    (photos := tmp_path / "photos").mkdir()
+    (photos / "deep").mkdir()
+    for name in ("a.png", "deep/b.jpg", "deep/notes.txt", "c.pdf"):
+        (photos / name).touch()
+    program = "import sys; from garments.batch.walk import walk; [*walk(sys.argv[1].encode())]"
+    done = subprocess.run(
+        ["strace", "-f", "-e", "trace=%%stat", sys.executable, "-c", program, photos],
+        cwd=PROJECT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip(f"strace may not trace here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    looked_up = re.findall(rf'"{photos}/([^"]+)"', done.stderr)
+    assert sorted(looked_up) == ["a.png", "deep/b.jpg"]
 
 
 def test_what_is_no_image_is_told(photos: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from garments.batch.walk import stamp_of
 from garments.predictions import read_predictions
 from garments.store import Busy, Stamp, Store, StoreError
 from tests import fake_service as fake
-from tests.conftest import script
+from tests.conftest import PROJECT, script
 from tests.fake_service import fake_service
 from tests.places import (
     Place,
@@ -698,6 +699,46 @@ def test_the_same_version_may_differ_in_the_last_digits(place: Place) -> None:
 def test_a_night_without_the_model_s_card_is_refused(place: Place) -> None:
     with fake_service() as service, pytest.raises(batch.UsageError, match="its model's card"):
         place.night(service, model="none")
+
+
+def peak_of_a_night(place: Place, service: fake.FakeService) -> float:
+    """The most memory that a night takes in a process of its own, in MiB."""
+    program = (
+        "import re, sys; import batch_request; from pathlib import Path\n"
+        "assert batch_request.main() == 0\n"
+        "peak = re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())\n"
+        "print(int(peak[1]) / 1024)\n"
+    )
+    settings = {"GARMENTS_DATABASE_URL": place.settings.database_url, "PYTHONPATH": str(PROJECT)}
+    given = [str(place.photos), "--output", str(place.output), "--url", service.url]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *given],
+        env={**os.environ, **settings, "GARMENTS_SETTLE_SECONDS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_a_night_of_many_photos_takes_no_more_memory_than_one_of_few(tmp_path: Path) -> None:
+    peaks = {}
+    with fake_service() as service:
+        for photos in (10_000, 50_000):
+            (tmp_path / str(photos)).mkdir()
+            place = Place(tmp_path / str(photos))
+            place.add(*(f"{number}.png" for number in range(photos)))
+            peaks[photos] = [peak_of_a_night(place, service) for _ in ("first", "nothing new")]
+            shutil.rmtree(tmp_path / str(photos))
+    print(f"\npeaks of memory in MiB, by photos: {peaks}")
+    # Caches fill up, some 7 MiB in a first night; to hold all that is found takes some 15.
+    more = [many - few for few, many in zip(*peaks.values(), strict=True)]
+    assert max(more) < 11
 
 
 # Names
