@@ -5,7 +5,7 @@ import argparse
 from garments import accuracy
 from garments.dataset import LABELS
 from garments.predictions import TableError, read_predictions
-from garments.report import as_text, plot_confusion
+from garments.report import as_text
 from garments.terminal import path, tell
 
 
@@ -19,6 +19,7 @@ def main() -> None:
     add("--against", type=path, help="what another model said of the same files")
     given = parser.parse_args()
     try:
+        accuracy.require_apart(given.plot, (given.predictions, given.labels, given.against))
         rows = read_predictions(given.predictions, len(LABELS))
         told = given.labels and accuracy.read_labels(given.labels, LABELS)
         truth = told or accuracy.labels_in_names(rows, len(LABELS))
@@ -27,10 +28,7 @@ def main() -> None:
         tell("\n".join(filter(None, (accuracy.beside(rows, truth), as_text(scores, LABELS)))))
         if others is not None:
             tell(f"\n{accuracy.against(rows, others, truth)}")
-        try:
-            plot_confusion(scores.confusion, LABELS, given.plot, (scores.right, scores.count))
-        except (OSError, ValueError, RuntimeError) as error:  # for its format, too
-            parser.error(f"the plot cannot be written: {error}; name another place with --plot")
+        accuracy.draw(scores, LABELS, given.plot)
         tell(f"\nThe confusion matrix is drawn in {given.plot}.")
     except (TableError, OSError, ValueError) as error:
         parser.error(str(error))

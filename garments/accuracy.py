@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
+from garments.in_place import made_whole
 from garments.predictions import COLUMNS, NONE, Row, TableError, numbers_of, plain, read_table
-from garments.report import Scores, mcnemar, score
+from garments.report import Scores, mcnemar, plot_confusion, score
 
 Right = tuple[int, ...]
 """The classes that are right for a file, as its label lists them; none of them for ()."""
@@ -105,6 +108,34 @@ def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, Righ
         f"wrong where the other is right  {second:,}\n"
         f"as uneven by chance             p = {p:.2g} (McNemar's exact test)"
     )
+
+
+def require_apart(plot: Path, read: Iterable[Path | None]) -> None:
+    """Raise ValueError where `plot` leads to one of the files that are `read`."""
+    for path in filter(None, read):
+        if os.path.exists(plot) and os.path.exists(path) and os.path.samefile(plot, path):
+            raise ValueError(
+                f"{plot} is {path} itself, which would be written over: "
+                "name another place with --plot"
+            )
+
+
+def draw(scores: Scores, labels: Sequence[str], path: Path) -> None:
+    """Draw the confusion matrix in `path`, whole or not at all; the ending tells the format.
+
+    A link is followed, and what is there and no file, as /dev/null, is written as it is. Raises
+    ValueError.
+    """
+    form = path.suffix[1:] or "png"
+    other = os.path.exists(path) and not path.is_file()
+    try:
+        with nullcontext(path) if other else made_whole(Path(os.path.realpath(path))) as place:
+            plot_confusion(scores.confusion, labels, place, (scores.right, scores.count), form)
+    except (OSError, ValueError, RuntimeError) as error:  # for its format, too
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ValueError(
+            f"the plot {path} cannot be written: {reason}; name another place with --plot"
+        ) from error
 
 
 def labels_in_names(rows: Sequence[Row], classes: int) -> dict[str, Right]:

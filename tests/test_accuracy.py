@@ -243,6 +243,28 @@ def test_nothing_accepted_has_no_accuracy_of_the_accepted() -> None:
     assert "accepted  0.00%  (0 of 1)" in report.as_text(scores, LABELS).splitlines()
 
 
+def test_a_plot_is_drawn_where_a_link_leads(tmp_path: Path) -> None:
+    scores = accuracy.compare(ROWS, accuracy.labels_in_names(ROWS, 10), 10)
+    (tmp_path / "link.png").symlink_to("real.png")
+    accuracy.draw(scores, LABELS, tmp_path / "link.png")
+    assert (tmp_path / "link.png").is_symlink()
+    assert (tmp_path / "real.png").stat().st_size > 10_000
+
+
+def test_no_file_takes_the_place_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = []
+
+    def noted(*arguments: object) -> None:
+        places.append(arguments[2])
+        raise OSError("for root would else replace the device")
+
+    monkeypatch.setattr(accuracy, "plot_confusion", noted)
+    scores = accuracy.compare(ROWS, accuracy.labels_in_names(ROWS, 10), 10)
+    with pytest.raises(ValueError, match="plot /dev/null cannot be written: for root would"):
+        accuracy.draw(scores, LABELS, Path("/dev/null"))
+    assert places == [Path("/dev/null")]
+
+
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
     right = np.array([True, True, True, False, True, False])

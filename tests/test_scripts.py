@@ -232,10 +232,36 @@ def test_accuracy_that_cannot_be_drawn_is_told_all_the_same(
     assert done.stdout.startswith("accuracy  100.00%  (10 of 10)")
     assert "is drawn in" not in done.stdout
     assert done.returncode == 2
-    told = (
-        f"the plot cannot be written: [Errno 2] No such file or directory: '{tmp_path}/none/m.png'"
-    )
+    told = f"the plot {tmp_path}/none/m.png cannot be written: No such file or directory"
     assert f"{told}; name another place with --plot" in done.stderr
+
+
+@pytest.mark.parametrize("way", ["the very name", "a link"])
+def test_accuracy_is_not_drawn_over_what_it_is_read_from(
+    way: str, ten_right: Path, tmp_path: Path
+) -> None:
+    table = ten_right.rename(tmp_path / "table").read_text()
+    (tmp_path / "link.png").symlink_to("table")
+    plot = tmp_path / ("table" if way == "the very name" else "link.png")
+    done = script("model_accuracy.py", tmp_path / "table", "--plot", plot)
+    assert done.returncode == 2
+    assert "would be written over: name another place with --plot" in done.stderr
+    assert (tmp_path / "table").read_text() == table
+
+
+def test_a_plot_for_which_there_is_no_room_leaves_the_one_that_was_there(
+    ten_right: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "m.png").write_bytes(b"before")
+    command = f"ulimit -f 8; exec '{sys.executable}' model_accuracy.py {ten_right} --plot"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} {tmp_path}/m.png"],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "m.png cannot be written: File too large; name another place" in done.stderr
+    assert (tmp_path / "m.png").read_bytes() == b"before"
+    assert {path.name for path in tmp_path.iterdir()} == {"m.png", "p.csv"}
 
 
 def test_accuracy_refuses_a_place_that_is_not_named(ten_right: Path) -> None:

@@ -21,10 +21,11 @@ def plot_confusion(
     labels: Sequence[str],
     path: Path,
     right_of: tuple[int, int] | None = None,
+    form: str | None = None,
 ) -> None:
     """Draw the confusion matrix: shares of each row as colour, counts as numbers.
 
-    The ending of `path` tells the format; without one it is a PNG.
+    The ending of `path` tells the format where `form` does not; without either it is a PNG.
     `right_of` is how many of how many answers were right, where some named no class and so have no
     column; else those of the matrix are all.
     """
@@ -49,7 +50,7 @@ def plot_confusion(
         [0, 0.01, 0.05, 0.2, 0.5, 1], labels=["0", "1 %", "5 %", "20 %", "50 %", "100 %"]
     )
     # Told here, else a name without an ending would be given one.
-    figure.savefig(path, format=path.suffix[1:] or "png")
+    figure.savefig(path, format=form or path.suffix[1:] or "png")
 
 
 def plot_learning_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
