@@ -21,8 +21,7 @@ def main() -> None:
     try:
         accuracy.require_apart(given.plot, (given.predictions, given.labels, given.against))
         rows = read_predictions(given.predictions, len(LABELS))
-        told = given.labels and accuracy.read_labels(given.labels, LABELS)
-        truth = told or accuracy.labels_in_names(rows, len(LABELS))
+        truth = accuracy.truth_of(rows, given.labels, LABELS)
         others = given.against and read_predictions(given.against, len(LABELS))
         scores = accuracy.compare(rows, truth, len(LABELS))
         tell("\n".join(filter(None, (accuracy.beside(rows, truth), as_text(scores, LABELS)))))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from garments.cells import alike
 from garments.in_place import made_whole
 from garments.predictions import COLUMNS, NONE, Row, TableError, numbers_of, plain, read_table
 from garments.report import Scores, mcnemar, plot_confusion, score
@@ -150,6 +151,30 @@ def labels_in_names(rows: Sequence[Row], classes: int) -> dict[str, Right]:
             )
         found[row.filename] = (int(match[1]),)
     return found
+
+
+def truth_of(rows: Sequence[Row], told: Path | None, labels: Sequence[str]) -> dict[str, Right]:
+    """What is right for `rows`: what the CSV `told` says, else their names. Raises TableError.
+
+    A label that names no file is of the one whose name is alike, if only one is, and of one label
+    alone, as return slips are.
+    """
+    if told is None:
+        return labels_in_names(rows, len(labels))
+    truth = read_labels(told, labels)
+    names = _one_by_one(truth)
+    for likeness, filename in _one_by_one(row.filename for row in rows).items():
+        if likeness in names:
+            truth[filename] = truth[names[likeness]]
+    return truth
+
+
+def _one_by_one(names: Iterable[str]) -> dict[str, str]:
+    """Each name by what it has in common with names that people take for it, where none is so."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        found[alike(name)] = None if alike(name) in found else name
+    return {likeness: name for likeness, name in found.items() if name is not None}
 
 
 def read_labels(path: Path, labels: Sequence[str]) -> dict[str, Right]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 # What a spreadsheet takes for the start of a formula.
@@ -45,3 +46,8 @@ def name_of(cell: str) -> str:
         return os.fsdecode(unquote_to_bytes(cell.removeprefix(_ESCAPED)))
     name = cell.removeprefix("./")
     return name if name.isascii() else os.fsdecode(name.encode())
+
+
+def alike(name: str) -> str:
+    """What names have in common that differ by blanks at the ends and the Unicode form alone."""
+    return unicodedata.normalize("NFC", name).strip()

@@ -173,6 +173,33 @@ def test_an_unknown_label_is_refused_by_line(label: str, told: str, tmp_path: Pa
         accuracy.read_labels(path, LABELS)
 
 
+@pytest.mark.parametrize("name", [" a\u0301.png", "\u00e1.png  ", "\u00e1.png"])
+def test_a_label_is_of_the_only_file_whose_name_is_alike(name: str, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(f"filename,expected\n{name},9\nb.png,3\n", encoding="utf-8")
+    rows = [row("a\u0301.png", 9), row("b.png", 3)]
+    truth = accuracy.truth_of(rows, tmp_path / "l.csv", LABELS)
+    assert [truth[r.filename] for r in rows] == [(9,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        (["a\u0301.png", "\u00e1.png"], "\u00e1.png ,9"),
+        (["\u00e1.png"], "\u00e1.png ,9\na\u0301.png,3"),
+    ],
+)
+def test_but_of_none_where_several_are(files: list[str], lines: str, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(f"filename,expected\n{lines}\n", encoding="utf-8")
+    truth = accuracy.truth_of([row(name, 9) for name in files], tmp_path / "l.csv", LABELS)
+    assert not truth.keys() & set(files)
+
+
+def test_the_label_of_the_very_name_stays_the_files(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("filename,expected\n a.png,3\na.png,9\n")
+    truth = accuracy.truth_of([row("a.png", 9)], tmp_path / "l.csv", LABELS)
+    assert truth["a.png"] == (9,)
+
+
 def test_two_models_are_compared_file_by_file() -> None:
     truth = {f"{number}.png": (3,) for number in range(20)}
     better = [row(name, 3) for name in truth]

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "cells": set(),
     "predictions": {"cells", "in_place"},
     "report": set(),
-    "accuracy": {"in_place", "predictions", "report"},
+    "accuracy": {"cells", "in_place", "predictions", "report"},
     "engine": {"card", "settings"},
     "answering": {"card", "engine", "preprocess"},
     "training_request": set(),

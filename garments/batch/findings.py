@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Protocol, TypeVar
 
 from garments.batch.errors import UsageError
 from garments.batch.walk import Found
+from garments.cells import alike
 from garments.store import Stamp
 
 
@@ -111,8 +111,7 @@ class Findings:
 
 
 def _alike(name: bytes) -> bytes:
-    """What names have in common that people take for one."""
-    return os.fsencode(unicodedata.normalize("NFC", os.fsdecode(name)).strip())
+    return os.fsencode(alike(os.fsdecode(name)))
 
 
 @contextmanager
