@@ -204,6 +204,11 @@ def read_csv(path: Path) -> Dataset:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, OverflowError):  # pandas' parser errors and UnicodeDecodeError too
         sound = False
+    if not sound and not path.is_file():  # what comes through a pipe cannot be read again
+        raise DatasetError(
+            f"{path} cannot be used, and where the fault is can be told only of a file: "
+            "save it as one"
+        )
     if not sound:
         raise DatasetError(f"{path}, {_find_fault(path)}")
     pixels = values[:, 1:].astype(np.uint8)

@@ -1,6 +1,7 @@
 import errno
 import gzip
 import http.server
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -93,6 +94,16 @@ def test_only_a_line_that_cannot_be_read_is_blamed(csv: Path) -> None:
     csv.write_text("\n".join([header, unusual, *rows, f"x{first[1:]}"]))
     with pytest.raises(DatasetError, match=rf"line {len(rows) + 3}, column label: 'x' is not"):
         dataset.read_csv(csv)
+
+
+def test_no_line_of_what_comes_through_a_pipe_is_blamed(csv: Path) -> None:
+    header, first, *_ = csv.read_text().splitlines()
+    reading, writing = os.pipe()
+    with open(reading), open(writing, "w") as file:
+        print(header, f"x{first[1:]}", sep="\n", file=file)
+        file.close()
+        with pytest.raises(DatasetError, match=r"fd/\d+ cannot be used, .* of a file: save it"):
+            dataset.read_csv(Path(f"/dev/fd/{reading}"))
 
 
 def test_surplus_cells_in_every_row_are_refused_too(csv: Path) -> None:
