@@ -3,11 +3,8 @@
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
-from garments import dataset, generated
 from garments.settings import Settings, SettingsError
-from garments.terminal import hides_progress, path, place, tell
+from garments.terminal import path, place, progress, tell
 
 
 def main() -> None:
@@ -19,17 +16,20 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, help="write only this many a class")
     given = parser.parse_args()
     try:
-        if given.csv:
-            pictures = dataset.read_csv(given.csv)
-        else:
-            pictures = dataset.load("test", Path("Data"), Settings.from_environment().dataset_dir)
-        rows = generated.first_rows(pictures, given.limit, given.per_class)
-        shown = tqdm(rows, unit="image", disable=hides_progress())
-        generated.write_images(pictures, shown, Path(given.output))
+        from garments import dataset, generated  # not above: an interrupt meanwhile is told below
+
+        try:
+            if given.csv:
+                pictures = dataset.read_csv(given.csv)
+            else:
+                own = Settings.from_environment().dataset_dir
+                pictures = dataset.load("test", Path("Data"), own)
+            rows = generated.first_rows(pictures, given.limit, given.per_class)
+            generated.write_images(pictures, progress(rows, "image"), Path(given.output))
+        except (dataset.DatasetError, SettingsError, OSError) as error:
+            parser.error(str(error))
     except KeyboardInterrupt:
         parser.exit(130, "interrupted: the same command writes all pictures anew\n")
-    except (dataset.DatasetError, SettingsError, OSError) as error:
-        parser.error(str(error))
     try:
         tell(f"{len(rows):,} pictures are in {given.output}")
     except OSError as error:

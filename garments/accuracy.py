@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from garments.cells import alike
 from garments.in_place import made_whole
 from garments.predictions import COLUMNS, NONE, Row, TableError, numbers_of, plain, read_table
-from garments.report import Scores, mcnemar, plot_confusion, score
+from garments.report import Scores, as_text, mcnemar, plot_confusion, score
 
 Right = tuple[int, ...]
 """The classes that are right for a file, as its label lists them; none of them for ()."""
@@ -109,6 +109,22 @@ def against(rows: Sequence[Row], others: Sequence[Row], truth: Mapping[str, Righ
         f"wrong where the other is right  {second:,}\n"
         f"as uneven by chance             p = {p:.2g} (McNemar's exact test)"
     )
+
+
+def told(
+    rows: Sequence[Row],
+    others: Sequence[Row] | None,
+    truth: Mapping[str, Right],
+    scores: Scores,
+    labels: Sequence[str],
+) -> Iterator[str]:
+    """What is to be said of `rows`, and then `against` what another model said, if anything did.
+
+    Raises TableError.
+    """
+    yield "\n".join(filter(None, (beside(rows, truth), as_text(scores, labels))))
+    if others is not None:
+        yield f"\n{against(rows, others, truth)}"
 
 
 def require_apart(plot: Path, read: Iterable[Path | None]) -> None:

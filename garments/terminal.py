@@ -7,7 +7,11 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def place(text: str) -> str:
@@ -42,6 +46,13 @@ def tell(text: str) -> None:
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where Python writes it again as it ends
         raise
+
+
+def progress(rows: Sequence[T], unit: str) -> Iterable[T]:
+    """`rows`, with a bar of how far it is where there is a terminal."""
+    from tqdm import tqdm  # not above: who has no bar need not wait for it
+
+    return tqdm(rows, unit=unit, disable=hides_progress())
 
 
 def hides_progress() -> bool | None:

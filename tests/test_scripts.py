@@ -270,6 +270,25 @@ def test_accuracy_refuses_a_place_that_is_not_named(ten_right: Path) -> None:
     assert "argument --plot: it is empty: name a place, or leave it out" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["generate_image.py", "model_accuracy.py"])
+@pytest.mark.parametrize("package", ["numpy", "pandas"])
+def test_a_script_that_is_interrupted_while_its_packages_load_says_so(
+    package: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"{package}.py").write_text("raise KeyboardInterrupt")
+    done = script(name, cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{PROJECT}")
+    assert done.returncode == 130
+    assert done.stderr.startswith("interrupted")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_accuracy_that_cannot_be_told_is_no_fault_of_the_table(ten_right: Path) -> None:
+    code, told = telling_nobody("model_accuracy", ten_right, "--plot", ten_right.with_name("m.png"))
+    assert code == 1
+    assert told == "the answer cannot be told: [Errno 28] No space left on device\n"
+
+
 @pytest.fixture
 def without_keras(tmp_path: Path) -> dict[str, str]:
     """The environment of a script for which Keras is not installed."""
