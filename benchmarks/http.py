@@ -12,6 +12,7 @@ from functools import partial
 from benchmarks import tables
 from benchmarks.alone import AT_ONCE, alone
 from benchmarks.contenders import Contender, ours, peers, servers
+from benchmarks.counts import at_least_one
 from benchmarks.ending import run
 from benchmarks.load import generator
 from benchmarks.service import CORES, beside, undisturbed
@@ -59,7 +60,7 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ours", action="store_true", help="our service without its peers")
     which.add_argument("--servers", action="store_true", help="our app on other servers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=at_least_one, default=3)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     given = parser.parse_args()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks import naive
 from benchmarks.alone import alone
+from benchmarks.counts import at_least_one
 from benchmarks.ending import run
 from benchmarks.service import CORES, failure, free_port, running
 from garments import dataset, generated
@@ -49,14 +50,18 @@ def our_night(folder: Path, url: str, place: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=10_000)
-    parser.add_argument("--naive", type=int, default=300, help="pictures of the naive night")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=at_least_one, default=10_000)
+    parser.add_argument(
+        "--naive", type=at_least_one, default=300, help="pictures of the naive night"
+    )
+    parser.add_argument("--rounds", type=at_least_one, default=3)
     given = parser.parse_args()
+    test = dataset.load("test", PROJECT / "Data", Settings.from_environment().dataset_dir)
+    if max(given.pictures, given.naive) > len(test):
+        parser.error(f"there are {len(test):,} test pictures: ask for no more")
     rates: dict[str, list[float]] = {"naive": [], "night": [], "again": [], "alone": []}
     with tempfile.TemporaryDirectory() as name:
         place, numbers = Path(name), count()
-        test = dataset.load("test", PROJECT / "Data", Settings.from_environment().dataset_dir)
         generated.write_images(test, range(given.pictures), place / "all")
         generated.write_images(test, range(given.naive), place / "few")
         port, naive_port = free_port(), free_port()

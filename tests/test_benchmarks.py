@@ -16,7 +16,7 @@ import pytest
 import requests
 from PIL import Image
 
-from benchmarks import contenders, decoding, load, tables
+from benchmarks import contenders, decoding, http, load, night, tables
 from benchmarks.breakdown import Stopwatch, layers
 from benchmarks.clients import Question, Tally, ask_at
 from benchmarks.contenders import Contender, ours
@@ -26,6 +26,7 @@ from benchmarks.photos import jpegs, of_one_size
 from benchmarks.restarts import PICTURE, Service, reload, restart, right, under_load
 from benchmarks.service import Others, memory, running, undisturbed
 from benchmarks.turn import Turn, classes, take_turn
+from garments.dataset import Dataset
 from tests.conftest import PROJECT, free_port
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs /proc")
@@ -117,6 +118,31 @@ def test_a_contender_that_does_not_start_is_told_with_what_it_said() -> None:
 def test_a_night_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"exit code 2\n(.|\n)*nowhere"):
         our_night(tmp_path / "nowhere", "http://127.0.0.1:1", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "told"),
+    [
+        ("night", ["--pictures", "10001"], "there are 10,000 test pictures: ask for no more"),
+        ("night", ["--naive", "10001"], "there are 10,000 test pictures: ask for no more"),
+        ("night", ["--pictures", "0"], "argument --pictures: '0' is no count: write 1 or more"),
+        ("night", ["--rounds", "0"], "argument --rounds: '0' is no count: write 1 or more"),
+        ("http", ["--rounds", "-1"], "argument --rounds: '-1' is no count: write 1 or more"),
+    ],
+)
+def test_a_benchmark_refuses_a_count_that_it_cannot_use(
+    module: str,
+    arguments: list[str],
+    told: str,
+    test_set: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", [f"benchmarks.{module}", *arguments])
+    monkeypatch.setattr("garments.dataset.load", lambda *_: test_set)
+    with pytest.raises(SystemExit, match="2"):
+        {"night": night, "http": http}[module].main()
+    assert told in capsys.readouterr().err
 
 
 @LINUX
