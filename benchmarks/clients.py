@@ -142,6 +142,25 @@ async def ask_as_twelve(stop: threading.Event, question: Question, tally: Tally)
     await asyncio.gather(*kept, *fresh)
 
 
+async def ask_anew_until(
+    stop: threading.Event, question: Question, tally: Tally, *, every: float
+) -> None:
+    """Ask on one more connection every so many seconds, whatever becomes of those before."""
+    asking = list[asyncio.Task[None]]()
+
+    async def ask() -> None:
+        connection = Connection(question, tally)
+        await connection.ask()
+        connection.close()
+
+    due = time.perf_counter()
+    while not stop.is_set():
+        asking.append(asyncio.create_task(ask()))
+        due += every
+        await asyncio.sleep(max(0, due - time.perf_counter()))
+    await asyncio.gather(*asking)
+
+
 async def ask_for(seconds: float, question: Question, connections: int = 1) -> Tally:
     """Ask for so long on so many connections, each as soon as the last answer is there."""
     tally, stop = Tally(), threading.Event()

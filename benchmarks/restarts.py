@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from benchmarks.clients import Question, Tally, ask_as_twelve
+from benchmarks.clients import Question, Tally, ask_anew_until, ask_as_twelve
 from benchmarks.ending import run
 from benchmarks.service import family, free_port, running
 from benchmarks.turn import classes
@@ -26,6 +26,7 @@ from garments.settings import PROJECT
 MODEL = "fashion-mnist"
 PICTURE = PROJECT / "images" / "image_0_label_9.png"
 _SECONDS_TO_RELOAD = 60
+_EVERY = 0.02  # seconds, in which one more client comes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,11 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     for name, act in (("restarts", restart), ("reloads", reload)):
         started = time.perf_counter()
-        tally = under_load(act, given.times)
+        tally, others = under_load(act, given.times)
         seconds = time.perf_counter() - started
         print(f"{given.times} {name} in {seconds:.0f} s: {tally},")
         print(f"  {right(tally, classes([PICTURE]))} of the answers are the model's own", end=", ")
         print(f"p99 {tally.p99() * 1000:.0f} ms")
+        each = others.refused * _EVERY / given.times
+        print(f"  a client more every {_EVERY} s: {others}, which is {each:.1f} s of each")
 
 
 def right(tally: Tally, expected: list[int]) -> int:
@@ -51,8 +54,12 @@ def right(tally: Tally, expected: list[int]) -> int:
     )
 
 
-def under_load(act: Callable[[Service], None], times: int) -> Tally:
-    """What became of the requests of twelve clients while the service was acted upon."""
+def under_load(act: Callable[[Service], None], times: int) -> tuple[Tally, Tally]:
+    """What became of the requests while the service was acted upon.
+
+    First those of twelve clients, which wait until they are answered, and so hardly come while
+    nobody listens; then those of clients that come at a fixed rate.
+    """
     # The clients have the thread: so a signal, which the main one gets, interrupts no start or
     # stop that nobody would see to the end.
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
@@ -67,16 +74,19 @@ def under_load(act: Callable[[Service], None], times: int) -> Tally:
                     act(service)
             finally:
                 stop.set()
-            tally = asking.result()
+            tallies = asking.result()
             service.stop()
-    return tally
+    return tallies
 
 
-async def ask(stop: threading.Event, url: str) -> Tally:
-    """Ask about the picture as twelve clients, until `stop`."""
-    tally = Tally()
-    await ask_as_twelve(stop, Question.of(url, [PICTURE.read_bytes()]), tally)
-    return tally
+async def ask(stop: threading.Event, url: str) -> tuple[Tally, Tally]:
+    """Ask about the picture until `stop`: as twelve clients, and as one more again and again."""
+    question, twelve, others = Question.of(url, [PICTURE.read_bytes()]), Tally(), Tally()
+    await asyncio.gather(
+        ask_as_twelve(stop, question, twelve),
+        ask_anew_until(stop, question, others, every=_EVERY),
+    )
+    return twelve, others
 
 
 class Service(ExitStack):

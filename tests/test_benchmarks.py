@@ -255,10 +255,19 @@ def test_a_question_without_a_file_left_for_its_connection_is_lost(
 def test_a_service_acted_upon_gives_the_models_answers_and_loses_none(
     act: Callable[[Service], None],
 ) -> None:
-    tally = under_load(act, 1)
-    assert tally.lost == []
-    assert right(tally, classes([PICTURE])) == tally.answers[200] > 10
-    assert right(tally, [0]) == 0
+    for tally in under_load(act, 1):
+        assert tally.lost == []
+        assert right(tally, classes([PICTURE])) == tally.answers[200] > 10
+        assert right(tally, [0]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("act", "refuses"), [(restart, True), (reload, False)])
+def test_whoever_comes_while_nobody_listens_is_counted_as_refused(
+    act: Callable[[Service], None], refuses: bool
+) -> None:
+    _, others = under_load(act, 1)
+    assert (others.refused > 0) == refuses
 
 
 @LINUX
