@@ -146,6 +146,15 @@ def test_a_worker_that_loads_while_the_service_drains_is_told_so(
     assert told == [SERVE, DRAIN]
 
 
+def test_the_log_says_once_what_workers_find_wrong_also_if_the_first_found_nothing(
+    supervisor: Supervisor, worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor._now.workers.append(worker)
+    for faults in [], ["out of memory"], ["out of memory"]:
+        supervisor._loaded(worker, faults)
+    assert caplog.messages == ["out of memory"]
+
+
 def test_a_service_that_drains_takes_no_new_models(supervisor: Supervisor) -> None:
     supervisor._draining = supervisor._reload_wanted = True
     supervisor._waker.send(b"\1")

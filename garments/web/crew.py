@@ -60,6 +60,8 @@ class Generation:
     found: ModelFolders
     workers: list[Worker] = field(default_factory=list)
     load_by: float = math.inf
+    told: list[str] = field(default_factory=list)
+    """The faults that the log has of what its last worker loaded."""
 
 
 def require_process() -> None:

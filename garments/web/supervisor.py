@@ -53,7 +53,6 @@ class Supervisor:
         self._next: Generation | None = None
         self._leaving: list[Worker] = []
         self._reload_wanted = False
-        self._told_faults = False
         self._served = False
         self._start_at = 0.0
         self._close_at = math.inf
@@ -195,10 +194,10 @@ class Supervisor:
         """A worker has loaded its models, and found these faults in them."""
         worker.loaded = True
         if worker in self._now.workers:
-            if not self._told_faults:
+            if faults != self._now.told:
                 for fault in faults:
                     logger.error(fault)
-            self._told_faults = self._served = True
+            self._now.told, self._served = faults, True
             worker.tell(SERVE)
             if self._draining:
                 worker.tell(DRAIN)
