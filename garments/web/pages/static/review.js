@@ -519,17 +519,8 @@ function start() {
   const release = async () => {
     const photos = review.items.map((item) => item.photo);
     if (!photos.length) return;
-    await fetch("/review/release", {
-      method: "POST",
-      keepalive: true,
-      signal: AbortSignal.timeout(LEAVING_MILLISECONDS),
-      headers: {
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content,
-      },
-      body: JSON.stringify({ tab: review.tab, photos, until: review.until }),
-    }).catch(() => {});
+    const how = { keepalive: true, signal: AbortSignal.timeout(LEAVING_MILLISECONDS) };
+    await post("/review/release", { tab: review.tab, photos, until: review.until }, how).catch(() => {});
   };
   addEventListener("pagehide", release);
   // Once signed out, nobody is there who might let them go.

@@ -24,21 +24,21 @@ const MOST_MILLISECONDS = 30_000; // for an answer
 const STILL_MILLISECONDS = 60_000; // for a photo, which may be long under way: without any progress
 
 /**
- * Send `body` (a Blob, FormData without files, URLSearchParams, or what becomes JSON) to `path`
- * and return the JSON of the answer. Throws Refused, also where the service cannot be reached.
+ * Send `body` (a Blob, or what becomes JSON) to `path` and return the JSON of the answer; `how` is
+ * what fetch shall be told beside, of JSON. Throws Refused, also where the service cannot be reached.
  */
-export async function post(path, body) {
+export async function post(path, body, how = {}) {
   const headers = {
     "Accept": "application/json",
     "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content,
   };
   if (body instanceof Blob) return read(await upload(path, headers, body));
-  const plain = body instanceof URLSearchParams;
-  if (!plain) headers["Content-Type"] = "application/json";
+  headers["Content-Type"] = "application/json";
   const signal = AbortSignal.timeout(MOST_MILLISECONDS);
   let answer;
   try {
-    answer = await fetch(path, { method: "POST", headers, body: plain ? body : JSON.stringify(body), signal });
+    // Before anything is waited for: a page that is left does nothing after that.
+    answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal, ...how });
   } catch (broken) {
     throw unreachable(broken);
   }
