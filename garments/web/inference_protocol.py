@@ -17,7 +17,7 @@ import numpy.typing as npt
 from flask import Blueprint, Response, jsonify, request
 
 from garments.card import Card
-from garments.engine import Answer, Choice, Engine
+from garments.engine import Answer, Engine
 from garments.preprocess import Limits
 from garments.settings import Settings
 from garments.web.access_log import answered, brought
@@ -35,7 +35,8 @@ OUTPUTS: Mapping[str, tuple[str, Callable[[Answer], Any]]] = {
     "label": ("BYTES", lambda answer: answer.top[0].label),
     "confidence": ("FP32", lambda answer: answer.top[0].told),
     "decision": ("BYTES", lambda answer: answer.decision),
-    "probabilities": ("FP32", lambda answer: _probabilities(answer)),
+    # In the order of the classes, with whose number each choice begins.
+    "probabilities": ("FP32", lambda answer: [choice.told for choice in sorted(answer.top)]),
 }
 IMAGES = "images"
 """The input that takes files as base64: BYTES (n)."""
@@ -79,13 +80,14 @@ def build(settings: Settings, models: Models, lifecycle: Lifecycle, limits: Limi
     def infer(name: str, version: str = "") -> Response:
         engine = _engine(models, name, version)
         asked = _read(engine.card, settings.max_images)
+        names = _names(asked)  # before any work is done
         answers = _answers(engine, asked, settings.max_images, limits)
         answered([engine.card] * len(answers), answers)
         return jsonify(
             model_name=engine.card.name,
             model_version=engine.card.version,
             **({"id": asked["id"]} if "id" in asked else {}),
-            outputs=[_output(name, answers) for name in _names(asked)],
+            outputs=[_output(name, answers) for name in names],
         )
 
     return v2
@@ -169,7 +171,6 @@ def _answers(
 ) -> list[Answer]:
     """An answer for each picture. Raises Refusal and BadImage, if only for one of them."""
     classes = len(engine.card.labels)
-    _names(asked)  # before any work is done
     inputs = asked.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise _malformed(f"inputs must be a list of one input, {IMAGES} or {PIXELS}")
@@ -244,15 +245,6 @@ def _flat(shape: list[int], data: Sequence[Any]) -> Sequence[int]:
     if len(sides) > 1 and sides != shape:
         raise _malformed(f"the data of {PIXELS} are not nested as its shape says")
     return data
-
-
-def _probabilities(answer: Answer) -> list[float]:
-    """One for each class, in the order of the classes."""
-    return [choice.told for choice in sorted(answer.top, key=_number)]
-
-
-def _number(choice: Choice) -> int:
-    return choice.prediction
 
 
 def _output(name: str, answers: Sequence[Answer]) -> dict[str, Any]:
