@@ -1,4 +1,4 @@
-"""Partial indexes; a change needs a migration, as one of the tables does.
+"""Partial indexes; tests hold the migrations to them. A change needs one, as of the tables.
 
 Apart from the tables: to name PostgreSQL loads its dialect, for which no night has to wait.
 """

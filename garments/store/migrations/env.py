@@ -2,11 +2,8 @@
 
 from alembic import context
 
-from garments.store.indexes import metadata
-
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
     # SQLite can, whatever Alembic supposes: a migration that is cut leaves nothing behind.
     transactional_ddl=True,
 )
