@@ -21,9 +21,8 @@ class Plot:
     days: Sequence[str]
     told: Callable[[float], str]
     """How a value is written."""
-    least: float | None = None
     most: float | None = None
-    """What the axis ends at; by default the extremes of the values, and nought."""
+    """What the axis ends at; by default the largest value. It begins at nought, or below it."""
 
     @property
     def known(self) -> list[float]:
@@ -81,7 +80,7 @@ class Plot:
         return lines
 
     def _points(self) -> list[_Point | None]:
-        low = self.least if self.least is not None else min([*self.known, 0.0])
+        low = min([0.0, *self.known])
         high = self.most if self.most is not None else max(self.known, default=1.0)
         span, steps = (high - low) or 1.0, max(len(self.values) - 1, 1)
         # A single night stands at the right, where the last one is.

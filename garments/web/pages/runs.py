@@ -136,7 +136,7 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
                 sample=_rate(own, "sample"),
                 overall=_overall(name, reviews, nights),
                 by_class=evidence.by_class(own, classes),
-                by_week=Plot("Right, by week", shares, days, _percent, 0, 1),
+                by_week=Plot("Right, by week", shares, days, _percent, 1),
                 weeks=weeks,
                 thresholds=[evidence.threshold(own, target) for target in _TARGETS],
             )
@@ -190,15 +190,15 @@ def _accepted(nights: Sequence[Run]) -> float | None:
 def _plots(nights: Sequence[Run]) -> list[Plot]:
     days = [_day(run) for run in nights]
 
-    def plot(title: str, values: list[float | None], told: Any, *ends: float) -> Plot:
-        return Plot(title, values, days, told, *ends)
+    def plot(title: str, values: list[float | None], told: Any, most: float | None = None) -> Plot:
+        return Plot(title, values, days, told, most)
 
     return [
         plot("Photos", [run["found"] for run in nights], _count),
-        plot("Accepted", [_share(run, "accept") for run in nights], _percent, 0, 1),
-        plot("For review", [_share(run, "review") for run in nights], _percent, 0, 1),
+        plot("Accepted", [_share(run, "accept") for run in nights], _percent, 1),
+        plot("For review", [_share(run, "review") for run in nights], _percent, 1),
         plot("Unreadable", [run["unreadable"] for run in nights], _count),
-        plot("Mean confidence", [_confidence(run) for run in nights], _percent, 0, 1),
+        plot("Mean confidence", [_confidence(run) for run in nights], _percent, 1),
         plot("Possible wrong items", [run["mismatched"] for run in nights], _count),
     ]
 
@@ -212,7 +212,7 @@ def _mix(nights: Sequence[Run], labels: Sequence[str]) -> list[Plot]:
     shares = [_shares(run["classes"], len(labels)) for run in nights]
     most = max((share for night in shares for share in night or ()), default=1.0)
     return [
-        Plot(label, [night[place] if night else None for night in shares], days, _percent, 0, most)
+        Plot(label, [night[place] if night else None for night in shares], days, _percent, most)
         for place, label in enumerate(labels)
     ]
 
