@@ -61,6 +61,11 @@ class RequestRecord:
         self.pictures = self.received = self.sent = self.status = 0
         self.ended = self.seconds = 0.0
 
+    @property
+    def normal_path(self) -> str:
+        """The path as Flask has it, which takes any number of slashes at the beginning for one."""
+        return f"/{self.path.lstrip('/')}"
+
     def as_refused(self, endpoint: str) -> RequestRecord:
         """A copy for the log, as of a request that is answered without its work.
 
@@ -143,7 +148,7 @@ class AccessLog:
 
     def endpoint(self, record: RequestRecord) -> str:
         """What the numbers call the endpoint of a request that the app has not seen."""
-        return _endpoint(self._urls, record.method, f"/{record.path.lstrip('/')}")  # as Flask does
+        return _endpoint(self._urls, record.method, record.normal_path)
 
     def ended(self, record: RequestRecord) -> None:
         """Take note of a request that was answered."""

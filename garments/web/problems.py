@@ -93,12 +93,15 @@ def draining() -> Refusal:
 def problem(
     path: str, code: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Build the error that a request for `path` is answered with; `code` is a key of PROBLEMS."""
+    """Build the error that a request is answered with; `code` is a key of PROBLEMS.
+
+    Its `path` begins with one slash, as Flask has it.
+    """
     status, title = PROBLEMS[code]
     body: dict[str, Any] = {"title": title, "status": status, "detail": detail, "code": code}
     kind = "application/problem+json"
-    # That protocol has a body of its own. Flask takes several slashes at the beginning for one.
-    if f"/{path.lstrip('/')}/".startswith("/v2/"):
+    # That protocol has a body of its own.
+    if f"{path}/".startswith("/v2/"):
         body, kind = {"error": detail}, "application/json"
     return Response(
         json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n",

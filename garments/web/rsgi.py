@@ -112,17 +112,16 @@ class RsgiApp:
             # It is refused by its head. Its body stays unread, so that the server closes the
             # connection, unless it is there already.
             size = 0
-        if size == 0:  # what brings nothing needs no turn, like /health
-            if _asks_database(record.path):
-                return await self._pages.work(self._work, environ, record)
-            return self._work(environ)
-        # Read even if it will be refused: else the connection would have to be closed.
-        body = await self._bodies.small(protocol)
-        record.received = size
-        environ[BODY] = body
-        environ["wsgi.input"] = io.BytesIO(body)
-        if _asks_database(record.path):
+        if size:
+            # Read even if it will be refused: else the connection would have to be closed.
+            body = await self._bodies.small(protocol)
+            record.received = size
+            environ[BODY] = body
+            environ["wsgi.input"] = io.BytesIO(body)
+        if _asks_database(record):
             return await self._pages.work(self._work, environ, record)
+        if not size:  # what brings nothing needs no turn, like /health
+            return self._work(environ)
         try:
             return await self._small.work(self._work, environ, record)
         except TooMuch:
@@ -137,7 +136,7 @@ class RsgiApp:
         size: int | None,
         most: int,
     ) -> _Response:
-        thread = self._pages if _asks_database(record.path) else self._large
+        thread = self._pages if _asks_database(record) else self._large
         thread.require_room()
         try:
             trailers = "HTTP_TRAILER" in environ
@@ -161,12 +160,12 @@ class RsgiApp:
         self, scope: Scope, record: RequestRecord, refusal: Refusal
     ) -> tuple[RequestRecord, _Response]:
         told = record.as_refused(self._access_log.endpoint(record))
-        if _asks_database(record.path):  # a person may be waiting, for a page
+        if _asks_database(record):  # a person may be waiting, for a page
             environ = _environ(scope, told)
             environ[REFUSED] = refusal
             return told, self._work(environ)
         told.reasons.append(refusal.code)
-        status, headers, body = _problem(record.path, refusal.code, str(refusal))
+        status, headers, body = _problem(record.normal_path, refusal.code, str(refusal))
         return told, (status, [*headers, ("X-Request-ID", record.id)], body)
 
     def _tell_depth(self) -> None:
@@ -186,9 +185,8 @@ class _Start:
         return bytes  # WSGI's write(), which nobody calls
 
 
-def _asks_database(path: str) -> bool:
-    # Flask takes any number of slashes at the beginning for one.
-    return f"/{path.lstrip('/')}".startswith(OF_DATABASE)
+def _asks_database(record: RequestRecord) -> bool:
+    return record.normal_path.startswith(OF_DATABASE)
 
 
 def _environ(scope: Scope, record: RequestRecord) -> WSGIEnvironment:
