@@ -82,7 +82,7 @@ class Card {
     this.photo.addEventListener("error", () => this.photo.replaceWith(this.blank));
     this.blank = element("span", { class: "blank" }, "no preview");
     this.pictures = element("div", { class: "pictures" }, figure(this.photo, "The photo"));
-    this.answer = element("div", { class: "answer" });
+    this.answer = element("div");
     const title = element("h3", { class: "file" }, element("bdi", {}, this.name));
     this.root = element("li", { class: "card", tabindex: -1 }, title, this.pictures, this.answer);
   }
