@@ -35,16 +35,6 @@ class Packer:
         return None if self._size > _MOST_BYTES else b"".join((*self._parts, self._packer.flush()))
 
 
-def keep_report(database: Database, run: int, page: bytes) -> None:
-    """Keep the page of a run, as Packer packs it, and drop what is too old. Raises StoreError."""
-    with database.writing() as connection:
-        connection.execute(reports.insert().values(run=run, page=page))
-        old = sa.select(reports.c.run).order_by(reports.c.run.desc()).offset(REPORTS).limit(1)
-        last = connection.scalar(old)
-        if last is not None:
-            connection.execute(reports.delete().where(reports.c.run <= last))
-
-
 class Nights:
     """The runs; every method raises StoreError where the database fails."""
 

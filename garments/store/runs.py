@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.forgetting import forgetting
-from garments.store.nights import keep_report
-from garments.store.tables import runs
+from garments.store.nights import REPORTS
+from garments.store.tables import reports, runs
 
 
 class Runs:
@@ -109,5 +109,10 @@ class Runs:
             return bool(connection.scalar(any_of_them))
 
     def keep_report(self, run: int, page: bytes) -> None:
-        """Keep the morning report of a run, as `nights.Packer` packs it."""
-        keep_report(self._database, run, page)
+        """Keep the morning report of a run, as `nights.Packer` packs it, and drop old ones."""
+        with self._database.writing() as connection:
+            connection.execute(reports.insert().values(run=run, page=page))
+            old = sa.select(reports.c.run).order_by(reports.c.run.desc()).offset(REPORTS).limit(1)
+            last = connection.scalar(old)
+            if last is not None:
+                connection.execute(reports.delete().where(reports.c.run <= last))
