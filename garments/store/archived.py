@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.records import SETTLED
-from garments.store.tables import photos, reviews, runs
+from garments.store.tables import STANDS, WAITS, photos, reviews, runs
 
 
 class Archived:
@@ -35,9 +35,7 @@ class Archived:
         """
         here = (photos.c.directory == directory) & photos.c.name.in_(names)
         with self._database.writing() as connection:
-            waiting = connection.execute(
-                photos.select().where(here, photos.c.waiting.is_not(None))
-            ).mappings()
+            waiting = connection.execute(photos.select().where(here, WAITS)).mappings()
             moved = [
                 {**row, "directory": self._archive, "name": names[row["name"]]} for row in waiting
             ]
@@ -68,11 +66,11 @@ class Archived:
         long_ago = datetime.now(timezone.utc) - SETTLED
         answered = sa.exists().where(
             reviews.c.digest == photos.c.digest,
-            reviews.c.undone.is_(None),
+            STANDS,
             reviews.c.at < long_ago,
         )
         drop = photos.delete().where(
-            photos.c.waiting.is_not(None),  # as all do here; of these there is an index
+            WAITS,  # as all do here; of these there is an index
             photos.c.directory.not_in(sa.select(runs.c.directory)),
             answered,
         )

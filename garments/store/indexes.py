@@ -5,27 +5,25 @@ Apart from the tables: to name PostgreSQL loads its dialect, for which no night 
 
 from sqlalchemy import Index
 
-from garments.store.tables import metadata, photos, reviews
+from garments.store.tables import STANDS, WAITS, metadata, photos, reviews
 
 __all__ = ["metadata"]
 
-_WAITS = photos.c.waiting.is_not(None)
 # Indexes of the few photos that wait: one of all contents would slow the night down.
 Index(
     "photos_waiting",
     photos.c.waiting,
     photos.c.digest,
-    sqlite_where=_WAITS,
-    postgresql_where=_WAITS,
+    sqlite_where=WAITS,
+    postgresql_where=WAITS,
 )
-Index("photos_waiting_digest", photos.c.digest, sqlite_where=_WAITS, postgresql_where=_WAITS)
+Index("photos_waiting_digest", photos.c.digest, sqlite_where=WAITS, postgresql_where=WAITS)
 
-_STANDS = reviews.c.undone.is_(None)
 # Makes sure that no decision overwrites another.
 Index(
     "reviews_standing",
     reviews.c.digest,
     unique=True,
-    sqlite_where=_STANDS,
-    postgresql_where=_STANDS,
+    sqlite_where=STANDS,
+    postgresql_where=STANDS,
 )

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from garments.store.database import Database
-from garments.store.tables import answers, leases, photos, reviews, runs, skips
+from garments.store.tables import STANDS, WAITS, answers, leases, photos, reviews, runs, skips
 
 KINDS = ("doubtful", "wrong", "sample")
 """Why a photo should be looked at, the most urgent first: the model is in doubt, or sure of
@@ -23,7 +23,7 @@ _SPARE = 20
 _SKEW = 60.0  # seconds that the clocks of several services may differ by
 _KEY = 0x7175657565  # "queue": advisory locks of PostgreSQL are numbers
 
-_STANDING = sa.exists().where(reviews.c.digest == photos.c.digest, reviews.c.undone.is_(None))
+_STANDING = sa.exists().where(reviews.c.digest == photos.c.digest, STANDS)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Queue:
                 photos.c.expected,
                 photos.c.waiting,
             )
-            .where(photos.c.waiting.is_not(None), ~_STANDING, ~others, among)
+            .where(WAITS, ~_STANDING, ~others, among)
             .order_by(photos.c.waiting, photos.c.digest, photos.c.directory, photos.c.name)
             .limit(most + _SPARE)
         )
@@ -179,9 +179,7 @@ class Queue:
         if connection.execute(upsert.returning(leases.c.digest)).first() is None:
             return False
         # PostgreSQL lets others decide between the search and this.
-        decided = sa.select(reviews.c.id).where(
-            reviews.c.digest == digest, reviews.c.undone.is_(None)
-        )
+        decided = sa.select(reviews.c.id).where(reviews.c.digest == digest, STANDS)
         return connection.execute(decided).first() is None
 
     def _items(self, connection: sa.Connection, taken: Collection[Any]) -> list[Item]:
@@ -211,7 +209,7 @@ class Queue:
             index_elements=[skips.c.digest, skips.c.who], set_={"at": skip.excluded.at}
         )
         # Of those that wait there is an index by digest; the others nobody is given anyway.
-        waits = (photos.c.digest == digest) & photos.c.waiting.is_not(None)
+        waits = (photos.c.digest == digest) & WAITS
         with self._database.writing() as connection:
             if connection.scalar(sa.select(photos.c.digest).where(waits).limit(1)) is not None:
                 connection.execute(skip)
@@ -234,12 +232,12 @@ class Queue:
         )
         left = (
             sa.select(kind, sa.func.count(photos.c.digest.distinct()))
-            .where(photos.c.waiting.is_not(None), ~_STANDING)
+            .where(WAITS, ~_STANDING)
             .group_by(kind)
         )
         done = sa.select(
             sa.func.count(), sa.func.coalesce(sa.func.sum(sa.case((reviews.c.who == who, 1))), 0)
-        ).where(reviews.c.at > _now() - timedelta(hours=1), reviews.c.undone.is_(None))
+        ).where(reviews.c.at > _now() - timedelta(hours=1), STANDS)
         with self._database.reading() as connection:
             counts = {name: count for name, count in connection.execute(left)}
             hour, own = connection.execute(done).one()
@@ -270,7 +268,7 @@ def last_answers(connection: sa.Connection, digests: Collection[bytes]) -> dict[
     # A night need not ask again what its model has answered before another one did.
     stands = sa.exists().where(
         photos.c.digest == answers.c.digest,
-        photos.c.waiting.is_not(None),
+        WAITS,
         runs.c.id == sa.func.coalesce(here.scalar_subquery(), last.scalar_subquery()),
         runs.c.model == answers.c.model,
     )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.queue import live
-from garments.store.tables import answers, leases, photos, reviews, runs, skips
+from garments.store.tables import STANDS, WAITS, answers, leases, photos, reviews, runs, skips
 
 _PARTS = 16  # of all contents, by the first of their digest's hexadecimal digits
 
@@ -53,8 +53,8 @@ def _drop_photos_of_gone_directories(database: Database, before: datetime) -> No
     unused = sa.select(runs.c.directory).where(
         runs.c.id.in_(last), runs.c.host == socket.gethostname()
     )
-    settled = sa.select(reviews.c.digest).where(reviews.c.undone.is_(None), reviews.c.at < before)
-    waits = photos.c.waiting.is_not(None) & photos.c.digest.not_in(settled)
+    settled = sa.select(reviews.c.digest).where(STANDS, reviews.c.at < before)
+    waits = WAITS & photos.c.digest.not_in(settled)
     with database.reading() as connection:
         directories = list(connection.scalars(unused))
     for directory in directories:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.queue import kind_of, last_answers
-from garments.store.tables import leases, photos, reviews, skips
+from garments.store.tables import STANDS, WAITS, leases, photos, reviews, skips
 
 _PAGE = 1_000  # rows at a time
 
@@ -62,7 +62,6 @@ class Unknown(Exception):
 
 
 _COLUMNS = [reviews.c[name] for name in Review._fields]
-_STANDS = reviews.c.undone.is_(None)
 
 
 class Reviews:
@@ -84,7 +83,7 @@ class Reviews:
             same = reviews.c.request == decision.request
             kept = connection.execute(sa.select(*_COLUMNS).where(same)).first()
             if kept is None:
-                standing = (reviews.c.digest == decision.digest) & _STANDS
+                standing = (reviews.c.digest == decision.digest) & STANDS
                 first = connection.execute(sa.select(*_COLUMNS).where(standing)).one()
                 raise Decided(Review._make(first))
             for table in (leases, skips):
@@ -98,7 +97,7 @@ class Reviews:
             raise Unknown("no model has answered for that photo")
         of_it = sa.select(photos).where(photos.c.digest == decision.digest)
         by_name = photos.c.directory, photos.c.name
-        waits = of_it.where(photos.c.waiting.is_not(None))
+        waits = of_it.where(WAITS)
         shown = connection.execute(waits.order_by(photos.c.waiting, *by_name)).first()
         # It may have left the queue while a person had it before them. No index finds it then:
         # all photos are read, some 0.1 s for 300,000. That is rare, a few photos a tab and night.
@@ -130,14 +129,14 @@ class Reviews:
             if digest is None:
                 raise Unknown("there is no such decision of yours")
             now = datetime.now(timezone.utc)
-            connection.execute(reviews.update().where(own, _STANDS).values(undone=now))
+            connection.execute(reviews.update().where(own, STANDS).values(undone=now))
             return digest
 
     def latest(self, who: str, most: int) -> list[int]:
         """The numbers of a person's last decisions that stand, the oldest first."""
         query = (
             sa.select(reviews.c.id)
-            .where(reviews.c.who == who, _STANDS)
+            .where(reviews.c.who == who, STANDS)
             .order_by(reviews.c.id.desc())
             .limit(most)
         )
@@ -146,17 +145,17 @@ class Reviews:
 
     def recent(self, most: int) -> list[Review]:
         """The last decisions that stand, the oldest first."""
-        query = sa.select(*_COLUMNS).where(_STANDS).order_by(reviews.c.id.desc()).limit(most)
+        query = sa.select(*_COLUMNS).where(STANDS).order_by(reviews.c.id.desc()).limit(most)
         with self._database.reading() as connection:
             return [Review._make(row) for row in connection.execute(query)][::-1]
 
     def standing(self) -> Iterator[Review]:
         """All decisions that stand, the oldest first, read some at a time."""
-        query = sa.select(*_COLUMNS).where(_STANDS)
+        query = sa.select(*_COLUMNS).where(STANDS)
         return map(Review._make, self._database.paged(query, reviews.c.id, 0, _PAGE))
 
     def undone(self) -> list[tuple[bytes, int | None]]:
         """Contents and the answers that were taken back, whatever else was said of them since."""
-        query = sa.select(reviews.c.digest, reviews.c.answer).where(~_STANDS)
+        query = sa.select(reviews.c.digest, reviews.c.answer).where(~STANDS)
         with self._database.reading() as connection:
             return [(digest, answer) for digest, answer in connection.execute(query)]

@@ -19,7 +19,7 @@ from garments.store.keeping import keeping_answers, keeping_photos
 from garments.store.lock import Check, locked
 from garments.store.records import SETTLED, Answer, Known, Outcome, Photo, Stamp
 from garments.store.runs import Runs
-from garments.store.tables import answers, photos, reviews, runs
+from garments.store.tables import STANDS, answers, photos, reviews, runs
 
 _PAGE = 5_000  # rows at a time
 
@@ -154,7 +154,7 @@ class Store:
         )
         tables = photos.outerjoin(answers, answer)
         if reviewed:
-            standing = (reviews.c.digest == photos.c.digest) & reviews.c.undone.is_(None)
+            standing = (reviews.c.digest == photos.c.digest) & STANDS
             tables = tables.outerjoin(reviews, standing)
         query = (
             sa.select(photos.c.name, *columns)

@@ -132,6 +132,11 @@ reviews = Table(
     Column("decision", String(20), nullable=False),
 )
 
+WAITS = photos.c.waiting.is_not(None)
+"""That a photo is in the queue for people; the indexes of those that are say the same."""
+STANDS = reviews.c.undone.is_(None)
+"""That nobody has taken a review back; the index that lets one of a content stand says the same."""
+
 # Who has a content before them, so that nobody else gets it.
 leases = Table(
     "leases",
