@@ -11,8 +11,8 @@ from flask import Request, session
 
 from garments.web.problems import Refusal
 
-FIELD = "csrf_token"
-HEADER = "X-CSRF-Token"
+_FIELD = "csrf_token"
+_HEADER = "X-CSRF-Token"
 _KEY = "csrf"
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:[0-9]*)?")
 
@@ -26,7 +26,7 @@ def form_token() -> str:
 
 def has_form_token(request: Request) -> bool:
     """Whether this request carries the token of its session's forms."""
-    given = request.headers.get(HEADER) or request.form.get(FIELD, "")
+    given = request.headers.get(_HEADER) or request.form.get(_FIELD, "")
     known = session.get(_KEY, "")
     return bool(known) and hmac.compare_digest(given.encode(), str(known).encode())
 

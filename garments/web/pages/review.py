@@ -44,7 +44,7 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
             progress = desk and desk.queue.progress(who() or "")
         return render_template(
             "review.html",
-            labels=_labels(),
+            labels=models.labels(),
             kinds=_KINDS,
             kind=kind if kind in _KINDS else None,
             progress=progress,
@@ -65,7 +65,7 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
 
         asked = _Asked()
         decision = Decision(
-            asked.name("request"), asked.digest(), asked.answer(len(_labels())), asked.who
+            asked.name("request"), asked.digest(), asked.answer(len(models.labels())), asked.who
         )
         with records.required() as desk:
             try:
@@ -120,11 +120,8 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         response.headers["Cache-Control"] = "private, max-age=86400, immutable"
         return response
 
-    def _labels() -> list[str]:
-        return models.labels()
-
     def _told(review: Review) -> str:
-        answer = "none of these" if review.answer is None else _labels()[review.answer]
+        answer = "none of these" if review.answer is None else models.labels()[review.answer]
         return (
             f"{review.who} has answered {answer} for this photo already; that stands, and "
             "yours was not kept"
@@ -142,7 +139,7 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         }
 
     def _shown(item: Item) -> dict[str, Any]:
-        labels = _labels()
+        labels = models.labels()
         top = item.top[:3] or [[item.label, item.confidence]]
         return {
             "photo": item.digest.hex(),

@@ -32,7 +32,7 @@ from garments.web.pages.csrf import (
 )
 from garments.web.problems import Refusal
 
-LONGEST_NAME = 60
+_LONGEST_NAME = 60
 # Letters of Persian and of Indian scripts take other shapes with the non-joiner and the joiner, and
 # emoji are put together with it; by themselves they show nothing.
 _JOINERS = str.maketrans("", "", "\u200c\u200d")
@@ -122,7 +122,9 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
         return None
 
     def form(name: str, faults: Mapping[str, str]) -> str:
-        return render_template("sign_in.html", name=name, onward=_onward(), faults=faults)
+        return render_template(
+            "sign_in.html", name=name, longest=_LONGEST_NAME, onward=_onward(), faults=faults
+        )
 
     pages.after_request(confined)
 
@@ -137,8 +139,8 @@ def add_to(pages: Blueprint, settings: Settings) -> None:
         if request.method == "POST":
             given = request.form.get("token", "").strip()
             shown = name.translate(_JOINERS)
-            if not shown or len(name) > LONGEST_NAME or not shown.isprintable():
-                faults["name"] = f"Give your name, in at most {LONGEST_NAME} letters."
+            if not shown or len(name) > _LONGEST_NAME or not shown.isprintable():
+                faults["name"] = f"Give your name, in at most {_LONGEST_NAME} letters."
             if token and not hmac.compare_digest(given.encode(), token.encode()):
                 faults |= {"token": "This is not the service's token."}
             if not faults:

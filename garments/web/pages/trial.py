@@ -24,8 +24,7 @@ from garments.web.problems import Refusal
 from garments.web.routing import engines_for
 from garments.web.uploads import read_uploads
 
-MOST_PHOTOS = 24
-"""Photos that the page takes at a time."""
+_MOST_PHOTOS = 24  # that the page takes at a time
 _CLASSES = 5
 # What most browsers cannot show, as Pillow calls it, and the pixels of what is shown instead.
 _UNSHOWN = ("HEIF", "TIFF")
@@ -39,7 +38,7 @@ def add_to(pages: Blueprint, settings: Settings, models: Models) -> None:
     @pages.get("/")
     def try_it() -> str:
         return render_template(
-            "trial.html", most_bytes=settings.max_request_bytes, most_photos=MOST_PHOTOS
+            "trial.html", most_bytes=settings.max_request_bytes, most_photos=_MOST_PHOTOS
         )
 
     @pages.post("/look")
