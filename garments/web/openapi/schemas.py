@@ -71,13 +71,13 @@ def operation(
         }
     }
     for status, those in sorted(by_status.items()):
-        headers = {name: {"schema": {"type": "string"}} for name in headers_of(those[0])}
+        own = {name: {"schema": {"type": "string"}} for name in headers_of(those[0])}
         responses[str(status)] = {
             "description": "; ".join(PROBLEMS[code][1] for code in those),
             "content": as_json(reference("Error"))
             if plain
             else {"application/problem+json": {"schema": problem_of(those)}},
-            **({"headers": headers} if headers else {}),
+            **({"headers": own} if own else {}),
         }
     return {"summary": summary, "responses": responses, **others}
 

@@ -229,9 +229,11 @@ def _share(run: Run, column: str) -> float | None:
 
 def _confidence(run: Run) -> float | None:
     """The mean of the new photos; of nights from before it was kept, as near as can be told."""
+    if run["confidence"] is not None:
+        return float(run["confidence"])
     bins = run["confidences"]
-    if run["confidence"] is not None or not bins or not sum(bins):
-        return float(run["confidence"]) if run["confidence"] is not None else None
+    if not bins or not sum(bins):
+        return None
     middles = sum(count * (place + 0.5) / len(bins) for place, count in enumerate(bins))
     return float(middles / sum(bins))
 
