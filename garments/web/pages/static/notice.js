@@ -1,5 +1,5 @@
 // What the review tells of trouble: why requests fail, and what was refused.
-import { element } from "./site.js";
+import { at, element } from "./site.js";
 
 const SHOWN_MILLISECONDS = 15_000; // of what was refused, after the last of it
 
@@ -60,4 +60,29 @@ export function notSaved(steps, who) {
   if (!count) return `What ${who ?? "you"} skipped or took back is not saved yet`;
   const whose = who === undefined ? "" : ` of ${who}`;
   return `${count} ${count === 1 ? "answer" : "answers"}${whose} ${count === 1 ? "is" : "are"} not saved yet`;
+}
+
+/** Tell of `theirs`: steps of those who had this tab before, which are not saved yet. */
+export function showTheirs(theirs) {
+  const told = [...new Set(theirs.map((one) => one.who))].map((who) => {
+    const steps = theirs.filter((one) => one.who === who);
+    const they = answersIn(steps) > 1 ? "they are" : "it is";
+    return `${notSaved(steps, who)}: ${they} kept in this tab until ${who} signs in here again.`;
+  });
+  at("theirs").hidden = !told.length;
+  at("theirs").textContent = told.join(" ");
+}
+
+export function isSignedOut({ code }) {
+  return code === "signed_out";
+}
+
+/** Whether the session is another than the page's, as after a sign-in in another tab; or there is none. */
+export function isOutOfDate({ code }) {
+  return code === "foreign_form";
+}
+
+/** Whether it would be refused again and again, however often this page sends it. */
+export function isOver(refused) {
+  return isSignedOut(refused) || isOutOfDate(refused);
 }

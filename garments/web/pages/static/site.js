@@ -97,6 +97,11 @@ export function notOurs(status) {
   return new Refused(status, "unknown", detail);
 }
 
+/** The element of the page that has this id. */
+export function at(id) {
+  return document.getElementById(id);
+}
+
 /** A new element of `kind` with these attributes (`class`, `href`, …) and children. */
 export function element(kind, attributes = {}, ...children) {
   const made = document.createElement(kind);
