@@ -339,6 +339,12 @@ def test_the_night_waits_for_the_mounts_that_it_reads_and_writes() -> None:
     assert mounts.split() == list(folders)
 
 
+def test_the_night_starts_after_what_it_asks_on_the_same_machine() -> None:
+    text = (DEPLOY / "garments-night.service").read_text(encoding="utf-8")
+    (before,) = re.findall("^After=(.*)$", text, re.MULTILINE)
+    assert {"postgresql.service", "garments.service"} <= set(before.split())
+
+
 def test_service_and_night_keep_their_database_where_both_may_write() -> None:
     for name in ("garments.service", "garments-night.service"):
         text = (DEPLOY / name).read_text(encoding="utf-8")
