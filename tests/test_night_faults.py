@@ -99,6 +99,24 @@ def test_a_folder_that_cannot_be_listed_ends_the_night(
     assert not place.output.exists()
 
 
+@pytest.mark.parametrize("name", ["lost+found", ".Trash-1000"])
+def test_what_a_disk_keeps_at_its_root_for_others_is_left_out_and_told(
+    name: str, place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    place.add("a.png", f"{name}/b.png", f"deep/{name}/c.png")
+    denied = failing_at(place.photos / name, DENIED, os.scandir)
+    monkeypatch.setattr("garments.batch.walk.os.scandir", denied)
+    with fake_service() as service:
+        place.night(service)
+        assert {*place.rows()} == {"a.png", f"deep/{name}/c.png"}
+        assert f"other files there, which are left out: 1 {name}" in caplog.messages
+        deep = failing_at(place.photos / "deep" / name, DENIED, os.scandir)
+        monkeypatch.setattr("garments.batch.walk.os.scandir", deep)
+        with pytest.raises(batch.UsageError, match="cannot be listed"):
+            place.night(service)
+
+
 def test_a_file_that_vanishes_while_its_folder_is_listed_hides_no_other(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ _KINDS_TOLD = 5
 _END_OF_TIME = 2**63 - 1
 """In nanoseconds since 1970, the most that an integer of a database holds: in the year 2262."""
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,4}")
+# What a disk has at its root for its checks, and for what each of its users threw away.
+_OF_THE_DISK = re.compile(rb"lost\+found|\.Trash-[0-9]+")
 _ENDINGS = tuple(extension.encode() for extension in EXTENSIONS)
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,8 @@ def walk(
     An image is a regular file with one of EXTENSIONS in any case; links are not followed. What
     else is there is counted in `others`, by its extension. `enters` tells of a folder's name
     whether to look there, `takes` of a file's whether it is meant.
-    Raises UsageError for a folder that cannot be listed, since photos may be in it.
+    Raises UsageError for a folder that cannot be listed, since photos may be in it; what only the
+    disk keeps there is counted in `others` where this user may not look.
     """
     if others is None:
         others = Counter()
@@ -87,6 +90,9 @@ def walk(
         except OSError as error:
             if folder and isinstance(error, FileNotFoundError):
                 continue  # taken away meanwhile, as if it had never been there
+            if isinstance(error, PermissionError) and _OF_THE_DISK.fullmatch(folder):
+                others[os.fsdecode(folder)] += 1
+                continue
             raise UsageError(
                 f"{os.fsdecode(place)!r} cannot be listed: {error.strerror}; "
                 "name a directory of images that this user may read"
