@@ -140,6 +140,19 @@ def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
     return make_client()
 
 
+@pytest.fixture
+def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets the time zone of this machine."""
+
+    def at(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield at
+    monkeypatch.undo()
+    time.tzset()
+
+
 def script(
     name: str, *arguments: object, cwd: Path = PROJECT, **environment: str
 ) -> subprocess.CompletedProcess[str]:

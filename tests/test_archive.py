@@ -15,6 +15,7 @@ import pytest
 from garments import batch
 from garments.batch import archive as archives
 from garments.batch import photo
+from garments.batch.replaced import midnight_before
 from garments.store import Database, Stamp, Store
 from garments.store.runs import Runs
 from garments.store.tables import runs
@@ -446,6 +447,33 @@ def test_so_does_one_of_another_folder_or_after_one_into_another_table(
         place.night(service)
     (told,) = warned(caplog)
     assert "predictions.csv named 1 photo that an earlier run of today archived" in told
+
+
+def test_where_somebody_may_have_taken_a_photo_away_it_says_so(
+    place: Place, archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.add("a.png", "b.png")
+    first, own = place.output, place.photos
+    with fake_service() as service:
+        place.output, place.photos = first.with_name("more.csv"), folder(place, "more", "c.png")
+        place.night(service, archive=archive)
+        place.output, place.photos = first, own
+        place.night(service)
+        (own / "b.png").unlink()
+        place.night(service)
+    (told,) = warned(caplog)
+    assert "1 photo that an earlier run of today archived, or somebody took away" in told
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+def test_a_day_begins_at_midnight_also_when_clocks_change_later(
+    day: str, time_zone: Callable[[str], None]
+) -> None:
+    time_zone("CET-1CEST,M3.5.0,M10.5.0/3")
+    night = datetime.fromisoformat(f"{day} 23:00").astimezone()
+    begun = midnight_before(night)
+    assert begun == datetime.fromisoformat(f"{day} 00:00").astimezone()
+    assert begun.utcoffset() != night.utcoffset()
 
 
 def folder(place: Place, name: str, photo: str) -> Path:

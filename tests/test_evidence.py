@@ -1,6 +1,5 @@
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -55,19 +54,6 @@ def test_what_is_none_of_the_classes_is_a_mistake_only_where_it_was_accepted() -
     assert [found for _, found in evidence.by_week(judged)] == [Rate(1, 2)]
     assert evidence.by_week(judged[2:]) == []
     assert evidence.rate([*judged, Judged(1, None, kind="sample")]) == Rate(1, 3)
-
-
-@pytest.fixture
-def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Sets the time zone of this machine."""
-
-    def at(zone: str) -> None:
-        monkeypatch.setenv("TZ", zone)
-        time.tzset()
-
-    yield at
-    monkeypatch.undo()
-    time.tzset()
 
 
 def test_a_week_begins_on_the_monday_of_the_place(time_zone: Callable[[str], None]) -> None:

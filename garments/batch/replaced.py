@@ -23,13 +23,13 @@ class _Named(NamedTuple):
 
 
 def archived_rows(output: Path, night: Night, started: datetime) -> int:
-    """How many rows of `output` are of photos that an earlier run of the same day archived.
+    """How many rows of `output` may be of photos that an earlier run of the same day archived.
 
-    0 for the table of a day before: each night takes the place of the last. 0 for one of a run that
-    was cut short too, whose rows are carried. Asked when all photos of `night` are recorded. Raises
-    StoreError.
+    One that somebody took away looks the same. 0 for the table of a day before: each night takes
+    the place of the last. 0 for one of a run that was cut short too, whose rows are carried. Asked
+    when all photos of `night` are recorded. Raises StoreError.
     """
-    midnight = started.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = midnight_before(started)
     today = night.store.runs.begun_since(midnight, night.run)
     archiving = any(archived for _, archived in today)
     if night.unended or not archiving or not _is_since(midnight, output):
@@ -43,6 +43,11 @@ def archived_rows(output: Path, night: Night, started: datetime) -> int:
             elsewhere = (os.path.lexists(os.path.join(folder, name)) for folder in others)
             count += bool(row and not same and not any(elsewhere))
     return count
+
+
+def midnight_before(moment: datetime) -> datetime:
+    """When the day of `moment` began here, whatever clocks have done since."""
+    return datetime(moment.year, moment.month, moment.day).astimezone()
 
 
 def _is_since(moment: datetime, file: Path) -> bool:
@@ -63,12 +68,12 @@ def _classified(table: Path) -> Iterator[_Named]:
 
 
 def tell_replaced(output: Path, count: int) -> None:
-    """Warn that `output` named `count` archived photos, which no table names any more."""
+    """Warn that `output` named `count` photos that are gone, which no table names any more."""
     if count:
         logger.warning(
-            "%s named %s that an earlier run of today archived, and no table does now: give "
-            "each run of a day an --output of its own; to have their rows again, move them back "
-            "and give their slips",
+            "%s named %s that an earlier run of today archived, or somebody took away, and no "
+            "table does now: give each run of a day an --output of its own; to have their rows "
+            "again, move them back and give their slips",
             output.name,
             f"{count:,} photo{'s' if count > 1 else ''}",
         )
