@@ -530,6 +530,29 @@ def test_what_is_taken_back_waits_again_and_can_be_decided_anew(desk: Desk) -> N
         assert connection.scalar(sa.text("SELECT count(*) FROM reviews")) == 2
 
 
+def test_what_is_settled_is_not_taken_back_any_more(desk: Desk) -> None:
+    desk.add("a", "b")
+    archived = Archived(desk.database, b"/there")
+    archived.follow(HERE, {b"a": b"a", b"b": b"b"})
+    settled, undone = desk.decide("a"), desk.decide("b")
+    assert desk.reviews.undo(undone, "Ana") == digest("b")
+    settle(desk.database)
+    archived.drop_answered()
+    with pytest.raises(Unknown, match="too long ago to be taken back"):
+        desk.reviews.undo(settled, "Ana")
+    assert desk.reviews.undo(undone, "Ana") == digest("b")
+    assert [review.id for review in desk.reviews.standing()] == [settled]
+
+
+def test_a_person_is_offered_to_take_back_only_what_is_not_settled(desk: Desk) -> None:
+    desk.add("a", "b")
+    desk.decide("a")
+    settle(desk.database)
+    assert desk.reviews.latest("Ana", 9) == []
+    number = desk.decide("b")
+    assert desk.reviews.latest("Ana", 9) == [number]
+
+
 def when_undone(database: Database) -> list[datetime | None]:
     with database.reading() as connection:
         return list(connection.scalars(sa.select(reviews.c.undone)))

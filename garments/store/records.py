@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 SETTLED = timedelta(days=7)
-"""How long after a person's answer, which may be taken back, a photo keeps its rank."""
+"""How long a person's answer may be taken back, and its photo keeps its rank."""
 
 
 class Stamp(NamedTuple):

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from garments.store.database import Database
 from garments.store.queue import kind_of, last_answers
+from garments.store.records import SETTLED
 from garments.store.tables import STANDS, WAITS, leases, photos, reviews, skips
 
 _PAGE = 1_000  # rows at a time
@@ -58,7 +59,7 @@ class Decided(Exception):
 
 
 class Unknown(Exception):
-    """No model has ever answered for that content, or no such review is there."""
+    """No model has ever answered for that content, or no such review can be taken back."""
 
 
 _COLUMNS = [reviews.c[name] for name in Review._fields]
@@ -121,22 +122,27 @@ class Reviews:
     def undo(self, number: int, who: str) -> bytes:
         """Take back a decision of one's own; the content that it was on. Raises Unknown.
 
-        To take back again what does not stand any more changes nothing.
+        Also for one that is SETTLED: in an archive its photo could not wait again. To take back
+        again what does not stand any more changes nothing.
         """
         own = (reviews.c.id == number) & (reviews.c.who == who)
         with self._database.writing() as connection:
-            digest: bytes | None = connection.scalar(sa.select(reviews.c.digest).where(own))
-            if digest is None:
+            kept = connection.execute(sa.select(reviews).where(own)).first()
+            if kept is None:
                 raise Unknown("there is no such decision of yours")
             now = datetime.now(timezone.utc)
+            if kept.undone is None and kept.at < now - SETTLED:
+                raise Unknown("that was decided too long ago to be taken back")
             connection.execute(reviews.update().where(own, STANDS).values(undone=now))
+            digest: bytes = kept.digest
             return digest
 
     def latest(self, who: str, most: int) -> list[int]:
-        """The numbers of a person's last decisions that stand, the oldest first."""
+        """The numbers of a person's last decisions that may be taken back, the oldest first."""
+        not_settled = reviews.c.at >= datetime.now(timezone.utc) - SETTLED
         query = (
             sa.select(reviews.c.id)
-            .where(reviews.c.who == who, STANDS)
+            .where(reviews.c.who == who, STANDS, not_settled)
             .order_by(reviews.c.id.desc())
             .limit(most)
         )
