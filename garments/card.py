@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,23 @@ def is_model_folder(folder: Path) -> bool:
     Also where nobody can tell, for want of permission say: to read it then says why.
     """
     return any(_may_exist(folder / name) for name in (CARD_NAME, KERAS_NAME, ONNX_NAME))
+
+
+def old_of(folder: Path) -> Path:
+    """Where training puts an old model while a new one takes its place in `folder`.
+
+    The service passes over folders whose name begins with a dot.
+    """
+    return folder.with_name(f".{folder.name}.old")
+
+
+def is_due(folder: Path, usual: str) -> bool:
+    """Whether a model has to be in `folder`, that could be missing if it were called as `usual`.
+
+    Not if its name is free. Where a link leads nowhere, a disk is not mounted, or training was
+    killed while it replaced the model, there is one, and it is away.
+    """
+    return folder.name != usual or any(map(os.path.lexists, (folder, old_of(folder))))
 
 
 def _may_exist(path: Path) -> bool:

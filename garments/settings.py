@@ -61,7 +61,8 @@ class Settings:
     photo_model: str = field(
         default="photo",
         metadata=_about(
-            "model that answers for all others; where it is not installed, GARMENTS_MODEL does"
+            "model that answers for all others; where this is not set, and no model called photo "
+            "is installed, GARMENTS_MODEL does"
         ),
     )
     max_request_bytes: int = field(

@@ -1088,6 +1088,16 @@ def test_a_model_that_is_named_answers_for_all_photos_of_a_job(
 
 
 @needs_ray
+def test_no_job_begins_while_the_model_for_photos_is_away(tmp_path: Path) -> None:
+    photos, folder = many(tmp_path / "photos", 1), tmp_path / "models"
+    folder.mkdir()
+    (folder / MODEL.name).symlink_to(MODEL)
+    (folder / "photo").symlink_to("gone")
+    with pytest.raises(batch.UsageError, match=r"photo/card\.json does not exist"):
+        cluster.run(str(photos), str(tmp_path / "p.csv"), Settings(model_dir=folder))
+
+
+@needs_ray
 @pytest.mark.usefixtures("without_ray")
 def test_what_a_job_leaves_out_is_counted_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

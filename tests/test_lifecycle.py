@@ -265,6 +265,19 @@ def test_a_folder_that_cannot_be_read_is_refused_too(
         assert requests.get(f"{url}/ready", timeout=5).ok
 
 
+def test_no_model_for_photos_that_is_served_goes_without_a_word(folder: Path) -> None:
+    log, photo = folder / "log", folder / "photo"
+    photo.symlink_to(PROJECT / "model" / "photo")
+    with serving(GARMENTS_MODEL_DIR=str(folder), log=log) as (url, process):
+        before = requests.get(f"{url}/ready", timeout=5).json()["models"]
+        photo.unlink()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "old ones stay" in log.read_text())
+        assert "photo/card.json does not exist" in log.read_text()
+        assert requests.get(f"{url}/ready", timeout=5).json()["models"] == before
+    assert [model["name"] for model in before] == [MODEL.name, "photo"]
+
+
 def test_a_service_that_can_start_no_process_keeps_what_it_has_and_tries_again(
     models: Path, tmp_path: Path
 ) -> None:

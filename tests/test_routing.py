@@ -232,6 +232,33 @@ def test_a_service_whose_model_for_photos_is_damaged_is_not_ready(
     assert "model photo is not loaded" in assert_problem(told, 503, "not_ready")
 
 
+@pytest.mark.parametrize(
+    ("left", "called"),
+    [
+        (lambda folder: (folder / "photo").symlink_to("gone"), "photo"),
+        (lambda folder: (folder / "photo").mkdir(), "photo"),
+        (lambda folder: (folder / ".photo.old").symlink_to(PHOTO), "photo"),
+        (lambda folder: (folder / "photo").symlink_to(PHOTO), "phot"),
+    ],
+    ids=["link", "no disk", "killed training", "wrong name"],
+)
+def test_a_service_whose_model_for_photos_is_away_is_not_ready(
+    left: Callable[[Path], object],
+    called: str,
+    tmp_path: Path,
+    photo: bytes,
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / MODEL.name).symlink_to(MODEL)
+    left(tmp_path)
+    client = make_client(model_dir=tmp_path, photo_model=called)
+    assert_problem(client.get("/ready"), 503, "not_ready")
+    told = client.post("/predict", data=photo, content_type="image/jpeg")
+    assert f"model {called} is not loaded" in assert_problem(told, 503, "not_ready")
+    assert f"the model {called} is not served: " in caplog.text
+
+
 # A night
 
 
@@ -299,6 +326,22 @@ def test_a_night_on_the_model_for_photos_alone_tests_it_once(place: Place) -> No
     with fake_service(golden=once, models=(PHOTO_MODEL,)) as service:
         place.night(service, model="photo")
     assert asked == [1]
+
+
+def test_no_night_goes_to_a_service_that_lacks_the_model_for_photos(place: Place) -> None:
+    place.add("a.png")
+    told = pytest.raises(batch.ServiceError, match="does not serve the model 'photo'")
+    with fake_service(models=(fake.MODEL,)) as service, told:
+        place.night(service)
+    assert not place.output.exists()
+
+
+def test_but_where_neither_has_one_or_another_is_named(place: Place, models: Path) -> None:
+    place.add("a.png")
+    with fake_service(models=(fake.MODEL,)) as service:
+        assert place.night(service, model_dir=models).posted == 1
+        settings = replace(place.settings, service_url=service.url)
+        assert batch.run(place.photos, place.output, settings, model=MODEL.name).found == 1
 
 
 @pytest.mark.parametrize("changed", [PHOTO_MODEL, fake.MODEL])

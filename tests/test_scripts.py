@@ -437,7 +437,7 @@ def test_a_training_that_is_interrupted_while_its_packages_load_says_so(
 @pytest.mark.slow
 @pytest.mark.figures
 def test_the_whole_loop_reaches_the_cards_accuracy(
-    service: str, test_set: Dataset, tmp_path: Path
+    service: str, models: Path, test_set: Dataset, tmp_path: Path
 ) -> None:
     """All 10,000 test pictures as files, through HTTP into the table, and scored."""
     generated.write_images(test_set, range(len(test_set)), tmp_path / "images")
@@ -445,6 +445,7 @@ def test_the_whole_loop_reaches_the_cards_accuracy(
     done = script(
         *("batch_request.py", tmp_path / "images", "--output", table, "--url", service),
         GARMENTS_DATABASE_URL=f"sqlite:///{tmp_path}/predictions.db",
+        GARMENTS_MODEL_DIR=str(models),
     )
     assert done.returncode == 0, done.stderr
     print(f"\n{done.stderr.splitlines()[-1]}")

@@ -17,6 +17,7 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from garments.engine import Engine
+from garments.settings import Settings
 from garments.web.deadline import UNTIL
 from garments.web.models import Models, read_folders
 from garments.web.problems import PROBLEMS
@@ -521,14 +522,14 @@ def test_a_folder_that_training_has_not_finished_is_no_fault(tmp_path: Path) -> 
     (tmp_path / MODEL.name).symlink_to(MODEL)
     (tmp_path / ".next.part").mkdir()
     (tmp_path / ".next.part" / "card.json").write_text("{")
-    models = Models(read_folders(tmp_path, MODEL.name), MODEL.name, "photo")
+    models = Models(read_folders(Settings(model_dir=tmp_path)), MODEL.name, "photo")
     assert ([engine.card.name for engine in models.all()], models.faults) == ([MODEL.name], [])
 
 
 def test_a_folder_that_cannot_be_entered_is_left_out_and_told(tmp_path: Path) -> None:
     (tmp_path / MODEL.name).symlink_to(MODEL)
     (tmp_path / "other").symlink_to("x" * 300)
-    models = Models(read_folders(tmp_path, MODEL.name), MODEL.name, "photo")
+    models = Models(read_folders(Settings(model_dir=tmp_path)), MODEL.name, "photo")
     assert [engine.card.name for engine in models.all()] == [MODEL.name]
     assert re.match("the model other is not served: .* cannot be read", models.faults[0])
 
@@ -536,7 +537,7 @@ def test_a_folder_that_cannot_be_entered_is_left_out_and_told(tmp_path: Path) ->
 def test_a_folder_that_the_file_system_has_for_itself_is_no_model(tmp_path: Path) -> None:
     (tmp_path / MODEL.name).symlink_to(MODEL)
     (tmp_path / "lost+found").symlink_to("x" * 300)
-    assert [folder.name for folder in read_folders(tmp_path, MODEL.name)] == [MODEL.name]
+    assert [folder.name for folder in read_folders(Settings(model_dir=tmp_path))] == [MODEL.name]
 
 
 def test_a_model_with_an_unknown_preprocessing_is_not_served(

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 
 from PIL import Image
 
 from garments.batch.client import Client
 from garments.batch.errors import ServiceError
-from garments.card import Card
+from garments.card import Card, is_due
 from garments.routing import model_for
 from garments.settings import Settings
 
 # Kernels differ in the last digits between machines; a wrong model differs in the first.
 _TOLERANCE = 0.01
+
+
+def has_photo_model(served: Collection[str], settings: Settings) -> bool:
+    """Whether the model for photos is among those that are `served`.
+
+    Raises ServiceError where the models that the client has say that it should be.
+    """
+    name = settings.photo_model
+    if served and name not in served and is_due(settings.model_dir / name, Settings.photo_model):
+        raise ServiceError(
+            f"the service does not serve the model {name!r}, which this night is set up for: have "
+            "both use the same model folders and GARMENTS_PHOTO_MODEL, and restart the service"
+        )
+    return name in served
 
 
 def ask_each(client: Client, cards: Iterable[Card], settings: Settings) -> Iterator[str]:

@@ -195,7 +195,8 @@ def _post_all(
     """Have an answer for every photo, and the slips, in the store."""
     with closing(Client(settings, forced)) as client:
         served, cards = client.wait_until_ready(), [card]
-        if forced is None and settings.photo_model in served - {card.name}:
+        by_size = forced is None and settings.photo_model != card.name
+        if by_size and canary.has_photo_model(served, settings):
             cards.append(_card(settings, settings.photo_model))
         model = together(canary.ask_each(client, cards, settings))
         run = store.runs.begin(place, model)

@@ -21,7 +21,7 @@ from garments.batch.findings import scratch
 from garments.batch.outputs import require_replaceable
 from garments.batch.walk import tell_left_out
 from garments.batch.writing import afterwards
-from garments.card import CardError, is_model_folder, read_model
+from garments.card import CardError, is_due, read_model
 from garments.cluster import driver_process
 from garments.cluster.parts import SIZE, Part, Parts, cut
 from garments.cluster.places import Place, path_of
@@ -215,7 +215,7 @@ def _work(place: Place, settings: Settings, model: str | None) -> Work:
     """What the workers need: the models that the service would answer with. Raises UsageError."""
     small = model or settings.model
     photo = settings.photo_model
-    if model or not is_model_folder(settings.model_dir / photo):
+    if model or not is_due(settings.model_dir / photo, Settings.photo_model):
         photo = small  # the only one there is
     try:
         models = {name: read_model(settings.model_dir / name) for name in (small, photo)}

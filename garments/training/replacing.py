@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from garments.card import CardError, read_card
+from garments.card import CardError, old_of, read_card
 from garments.in_place import sync
 from garments.training_request import TrainingError
 
@@ -29,7 +29,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     says where the new folder has its place nevertheless.
     """
     folder = folder.resolve()
-    partial, old = folder.with_name(f".{folder.name}.part"), _old_of(folder)
+    partial, old = folder.with_name(f".{folder.name}.part"), old_of(folder)
     try:
         with _alone_in(folder.parent) as parent:
             try:
@@ -53,17 +53,12 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def restore(folder: Path) -> None:
     """Put back the old model where a run was killed before the new one was in its place."""
     folder = folder.resolve()
-    old = _old_of(folder)
+    old = old_of(folder)
     if old.exists():
         with _alone_in(folder.parent):
             if old.exists() and not folder.exists():
                 log.warning("%s is put back: a run was killed while it was replaced", folder)
                 old.rename(folder)
-
-
-def _old_of(folder: Path) -> Path:
-    # The service passes over folders whose name begins with a dot.
-    return folder.with_name(f".{folder.name}.old")
 
 
 def _clear(folder: Path, partial: Path, old: Path) -> None:

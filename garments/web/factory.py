@@ -72,7 +72,7 @@ def create_app(
     settings = settings or Settings.from_environment()
     _hush_decoders()
     if models is None:
-        found = read_folders(settings.model_dir, settings.model)
+        found = read_folders(settings)
         models = Models(found, settings.model, settings.photo_model)
         for fault in models.faults:
             logger.error(fault)

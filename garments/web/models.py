@@ -8,21 +8,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from garments.answering import load_engine
-from garments.card import Card, CardError, is_model_folder, read_model
+from garments.card import Card, CardError, is_due, is_model_folder, read_model
 from garments.engine import Engine, EngineError
+from garments.settings import Settings
 from garments.web.problems import Refusal
 
 ModelFolders = Mapping[Path, tuple[Card, bytes] | CardError]
 """What each model folder holds, or why it cannot be read."""
 
 
-def read_folders(folder: Path, default: str) -> ModelFolders:
-    """Read every model folder in `folder`, and that of the model `default` in any case."""
+def read_folders(settings: Settings, served: ModelFolders | None = None) -> ModelFolders:
+    """Read every model folder, and in any case that of the model for small pictures.
+
+    That for photos too where it is due, or is `served` now: photos would go to the wrong model.
+    """
+    folder = settings.model_dir
+    photo = folder / settings.photo_model
+    needed = {settings.model}
+    if is_due(photo, Settings.photo_model) or isinstance((served or {}).get(photo), tuple):
+        needed.add(photo.name)
     found = {path.name for path in folder.glob("*") if is_model_folder(path)}
     # A name that begins with a dot is a folder that training has not finished; the other one is the
     # file system's, and nobody's to enter.
     others = {name for name in found if name.startswith(".")} | {"lost+found"}
-    names = found - others | {default}
+    names = found - others | needed
     return {folder / name: _read(folder / name) for name in sorted(names)}
 
 
@@ -46,7 +55,7 @@ class Models:
     def __init__(self, found: ModelFolders, small: str, photo: str) -> None:
         """Load every model in `found`; without that called `small` none is served.
 
-        `photo` is the one for photos, if there is a folder of that name.
+        `photo` is the one for photos, if it is among them.
         """
         self._engines: dict[str, Engine] = {}
         self._small, self._photo = small, photo

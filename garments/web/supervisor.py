@@ -69,7 +69,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
         # Read once SIGHUP is heard: none that comes later than the models is lost.
-        self._now.found = read_folders(self._settings.model_dir, self._settings.model)
+        self._now.found = read_folders(self._settings)
         self._folder = metrics.own_folder()
         try:
             while not self._closed or self._workers():
@@ -230,7 +230,7 @@ class Supervisor:
 
     def _reload(self) -> None:
         self._reload_wanted = False
-        found = read_folders(self._settings.model_dir, self._settings.model)
+        found = read_folders(self._settings, served=self._now.found)
         faults = [str(model) for model in found.values() if isinstance(model, CardError)]
         self._next = Generation(found, load_by=time.monotonic() + _SECONDS_TO_LOAD)
         if faults:
