@@ -464,6 +464,19 @@ def test_one_night_is_no_nights(desk: Desk, person: NewPerson) -> None:
     assert "The last 2 nights over <code>" in person("Ana").get("/runs")
 
 
+def test_a_folder_that_is_sorted_often_leaves_another_its_nights(
+    desk: Desk, person: NewPerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.web.pages.runs._NIGHTS", 2)
+    ana = person("Ana")
+    for directory in (HERE, HERE, *[b"/hourly"] * 3):
+        run = desk.store.runs.begin(directory, MODEL)
+        desk.store.runs.finish(run, MODEL, {"found": 1})
+    told = [ana.get(path) for path in re.findall(r"/runs\?of=\w+", ana.get("/runs"))]
+    over = [re.findall(r"The last 2 nights over <code><bdi>(.*?)</bdi>", page) for page in told]
+    assert sorted(over) == [["/hourly"], [HERE.decode()]]
+
+
 def test_nights_from_before_a_column_was_kept_are_shown_too(desk: Desk, person: NewPerson) -> None:
     night(desk, confidence=None, reviewed=None, mismatched=None, found=0, classes=None)
     assert "92.5\u00a0%" in person("Ana").get("/runs")  # the middle of its bin

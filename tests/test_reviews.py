@@ -796,6 +796,19 @@ def test_a_report_is_kept_for_so_many_nights(desk: Desk) -> None:
     assert nights.report(last[0]["id"]) is None
 
 
+def test_a_folder_that_is_sorted_often_leaves_another_its_report(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.store.runs.REPORTS", 2)
+    for directory in (HERE, *[b"/hourly"] * 3):
+        packed = Packer().packed()
+        assert packed is not None
+        desk.store.runs.keep_report(desk.store.runs.begin(directory), packed)
+    nights = Nights(desk.database)
+    assert [run["report"] for run in nights.last(9)] == [True, False, True, True]
+    assert [run["directory"] for run in nights.last(2, HERE)] == [HERE]
+
+
 def test_a_report_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("garments.store.nights._MOST_BYTES", 10)
     packer = Packer()

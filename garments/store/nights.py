@@ -11,7 +11,7 @@ from garments.store.database import Database
 from garments.store.tables import reports, runs
 
 REPORTS = 90
-"""Nights whose reports are kept."""
+"""Nights of a folder whose reports are kept."""
 _MOST_BYTES = 8 * 2**20  # packed; the report beside the table is there in any case
 
 
@@ -42,14 +42,19 @@ class Nights:
         """Read from `database`, which is migrated."""
         self._database = database
 
-    def last(self, most: int) -> list[dict[str, Any]]:
-        """The columns of the last runs, the oldest first, and whether there is a `report`."""
+    def last(self, most: int, directory: bytes | None = None) -> list[dict[str, Any]]:
+        """The columns of the last runs, the oldest first, and whether there is a `report`.
+
+        Of all runs, or only of those over `directory`.
+        """
         query = (
             sa.select(runs, reports.c.run.is_not(None).label("report"))
             .select_from(runs.outerjoin(reports))
             .order_by(runs.c.id.desc())
             .limit(most)
         )
+        if directory is not None:
+            query = query.where(runs.c.directory == directory)
         with self._database.reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query)][::-1]
 

@@ -109,10 +109,15 @@ class Runs:
             return bool(connection.scalar(any_of_them))
 
     def keep_report(self, run: int, page: bytes) -> None:
-        """Keep the morning report of a run, as `nights.Packer` packs it, and drop old ones."""
+        """Keep the morning report of a run, as `nights.Packer` packs it, and drop old ones.
+
+        Only those of the same folder: one that is sorted every hour leaves others theirs.
+        """
+        directory = sa.select(runs.c.directory).where(runs.c.id == run).scalar_subquery()
+        of_it = reports.c.run.in_(sa.select(runs.c.id).where(runs.c.directory == directory))
         with self._database.writing() as connection:
             connection.execute(reports.insert().values(run=run, page=page))
-            old = sa.select(reports.c.run).order_by(reports.c.run.desc()).offset(REPORTS).limit(1)
-            last = connection.scalar(old)
+            newest_first = sa.select(reports.c.run).where(of_it).order_by(reports.c.run.desc())
+            last = connection.scalar(newest_first.offset(REPORTS).limit(1))
             if last is not None:
-                connection.execute(reports.delete().where(reports.c.run <= last))
+                connection.execute(reports.delete().where(of_it, reports.c.run <= last))

@@ -41,11 +41,13 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         with records.opened() as desk:
             nights = desk.nights.last(_NIGHTS) if desk else []
             reviews = desk.reviews.recent(_REVIEWS) if desk else []
+            directories = sorted(desk.nights.directories()) if desk else []
+            places = {_key(place): place for place in directories}
+            last = nights[-1]["directory"] if nights else b""
+            place = places.get(request.args.get("of", ""), last)
+            # Its own last nights, however many there were of other folders since.
+            shown = desk.nights.last(_NIGHTS, place) if desk else []
         labels = models.labels()
-        places = {_key(place): place for place in sorted({run["directory"] for run in nights})}
-        last = nights[-1]["directory"] if nights else b""
-        place = places.get(request.args.get("of", ""), last)
-        shown = [run for run in nights if run["directory"] == place]
         ended = [run for run in shown if run["ended"]]
         return render_template(
             "runs.html",
