@@ -28,7 +28,7 @@ from garments.store.desk import Desk as RealDesk
 from garments.store.nights import REPORTS, Nights, Packer
 from garments.store.queue import LEASE_SECONDS, Queue, rank
 from garments.store.reviews import Decided, Decision, Reviews, Unknown
-from garments.store.tables import reviews
+from garments.store.tables import reviews, runs
 from tests.conftest import PROJECT
 from tests.test_store import HERE, MODEL, answer, digest, photo
 
@@ -807,6 +807,20 @@ def test_a_folder_that_is_sorted_often_leaves_another_its_report(
     nights = Nights(desk.database)
     assert [run["report"] for run in nights.last(9)] == [True, False, True, True]
     assert [run["directory"] for run in nights.last(2, HERE)] == [HERE]
+
+
+def test_a_report_is_kept_for_a_year_where_every_night_has_a_folder_of_its_own(
+    desk: Desk,
+) -> None:
+    packed = Packer().packed()
+    assert packed is not None
+    for directory, days in ((b"/of-the-day-before", 367), (b"/of-that-day", 365), (HERE, 0)):
+        run = desk.store.runs.begin(directory)
+        then = datetime.now(timezone.utc) - timedelta(days=days)
+        with desk.database.writing() as connection:
+            connection.execute(runs.update().where(runs.c.id == run).values(started=then))
+        desk.store.runs.keep_report(run, packed)
+    assert [night["report"] for night in Nights(desk.database).last(9)] == [False, True, True]
 
 
 def test_a_report_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,8 @@ from garments.store.database import Database
 from garments.store.forgetting import forgetting
 from garments.store.nights import REPORTS
 from garments.store.tables import reports, runs
+
+_REPORTS_FOR = timedelta(days=366)  # also where every night has a folder of its own
 
 
 class Runs:
@@ -111,8 +113,10 @@ class Runs:
     def keep_report(self, run: int, page: bytes) -> None:
         """Keep the morning report of a run, as `nights.Packer` packs it, and drop old ones.
 
-        Only those of the same folder: one that is sorted every hour leaves others theirs.
+        Of other folders, whose nights may be fewer, only those of more than a year ago.
         """
+        year_ago = datetime.now(timezone.utc) - _REPORTS_FOR
+        too_old = reports.c.run.in_(sa.select(runs.c.id).where(runs.c.started < year_ago))
         directory = sa.select(runs.c.directory).where(runs.c.id == run).scalar_subquery()
         of_it = reports.c.run.in_(sa.select(runs.c.id).where(runs.c.directory == directory))
         with self._database.writing() as connection:
@@ -121,3 +125,4 @@ class Runs:
             last = connection.scalar(newest_first.offset(REPORTS).limit(1))
             if last is not None:
                 connection.execute(reports.delete().where(of_it, reports.c.run <= last))
+            connection.execute(reports.delete().where(too_old))
