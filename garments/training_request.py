@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from garments.terminal import path
+
 FOR_PHOTOS = ("efficientnet-lite0", "efficientnet-lite1")
 FOR_CATALOGUE = ("reference", "residual", "residual-fine", "residual-large")
 BACKENDS = ("tensorflow", "torch")
@@ -56,7 +58,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     add = made.add_argument
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     folders = "folders of labelled photos to train on; default: Fashion-MNIST"
-    add("--photos", type=Path, **several, metavar="DIR", help=folders)
+    add("--photos", type=path, **several, metavar="DIR", help=folders)
     default = "the network; default: residual, for photos efficientnet-lite1"
     add("--architecture", choices=(*FOR_CATALOGUE, *FOR_PHOTOS), help=default)
     add("--name", help="folder in model/; default: fashion-mnist, for photos photo")
@@ -66,7 +68,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="a few minutes' worth of training")
     add("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"default: {BACKENDS[0]}")
     taught = "model folders whose answers it learns beside the labels; not for photos"
-    add("--teachers", type=Path, **several, metavar="DIR", help=taught)
+    add("--teachers", type=path, **several, metavar="DIR", help=taught)
     return made
 
 

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "accuracy": {"cells", "in_place", "predictions", "report"},
     "engine": {"card", "settings"},
     "answering": {"card", "engine", "preprocess"},
-    "training_request": set(),
+    "training_request": {"terminal"},
     "training": {
         *{"bounds", "card", "child", "dataset", "engine", "in_place"},
         *{"network", "preprocess", "report", "training_request"},

@@ -326,6 +326,8 @@ def test_training_explains_itself_where_only_what_serves_is_installed(
         (["--photos", "d", "--architecture", "residual"], "residual is not for photos"),
         (["--photos", "d", "--teachers", "t"], "leave out --teachers"),
         (["--photos", "d", "--seeds", "0", "1"], "for each fold: give one"),
+        (["--photos", "images", ""], "argument --photos: it is empty: name a place"),
+        (["--teachers", ""], "argument --teachers: it is empty: name a place"),
         (["--photos", "images", "d"], "d is no folder: docs/training.md tells"),
     ],
 )
