@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from garments import dataset, network
+from garments import dataset, in_place, network
 from garments.dataset import Dataset
 from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit, pretrained
 from garments.training.batches import Catalogue, plan
@@ -647,11 +647,20 @@ def test_a_state_is_replaced_whole_or_not_at_all(
     def killed(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(checkpoint.os, "fsync", killed)
+    monkeypatch.setattr(in_place.os, "fsync", killed)
     with pytest.raises(Killed):
         checkpoint.save(path, {"epoch": np.array(2)})
     assert checkpoint.load(path) == {"epoch": np.array(1)}
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_crash_of_the_machine_does_not_bring_back_the_state_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(in_place, "sync", synced.append)
+    checkpoint.save(tmp_path / "state.npz", {"epoch": np.array(1)})
+    assert synced[-1] == tmp_path
 
 
 def test_a_disk_without_room_for_a_state_is_named_and_keeps_nothing_of_it(
@@ -660,7 +669,7 @@ def test_a_disk_without_room_for_a_state_is_named_and_keeps_nothing_of_it(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(in_place.os, "fsync", full)
     with pytest.raises(TrainingError, match="state.npz cannot be written .No space left"):
         checkpoint.save(tmp_path / "state.npz", {"epoch": np.array(1)})
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from garments.in_place import put_in_place
 from garments.training.learner import State
 from garments.training.recipe import Recipe
 from garments.training_request import TrainingError
@@ -74,20 +74,14 @@ def save(path: Path, state: State) -> None:
 
     Raises TrainingError where it cannot be written.
     """
-    partial = path.with_suffix(".part")
     try:
-        with partial.open("wb") as file:
+        with put_in_place(path) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **state)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         raise TrainingError(
             f"{path} cannot be written ({error.strerror}): mend that, and the same command goes "
             "on after the epoch before"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load(path: Path) -> State:
