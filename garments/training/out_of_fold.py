@@ -108,7 +108,7 @@ def ask(folder: Path, examples: Examples) -> Floats:
 
 
 def representative(photos: Sequence[Photo], size: Size, catalogue: Dataset) -> Pictures:
-    """What integers have to reach: every tenth of the `photos` or so, and shots."""
+    """What integers have to reach: at most 200 of the `photos`, evenly spread, and shots."""
     examples = Photos(photos[:: 1 + len(photos) // 200], size, _DRAWN, catalogue)
     return examples.plain(np.arange(len(examples.targets)))
 
