@@ -14,7 +14,6 @@ from garments import report
 from garments.dataset import LABELS, Dataset
 from garments.engine import Engine
 from garments.training.duplicates import repeated
-from garments.training.learner import AT_ONCE
 from garments.training.robustness import ALTERATIONS, altered
 
 
@@ -49,9 +48,7 @@ class Answers:
 def ask(engine: Engine, dataset: Dataset) -> Answers:
     """Let the served model answer for every picture of `dataset`."""
     pictures = dataset.images[..., None]
-    parts = range(0, len(pictures), AT_ONCE)
-    found = [engine.probabilities(pictures[start : start + AT_ONCE]) for start in parts]
-    probabilities = np.concatenate(found)
+    probabilities = engine.probabilities(pictures)
     return Answers(dataset.labels, probabilities, engine.accepted(pictures, probabilities))
 
 

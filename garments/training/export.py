@@ -105,9 +105,7 @@ def write_model(model: keras.Model, pictures: Pictures, folder: Path) -> None:
 
 def probabilities_of(folder: Path, pictures: Pictures) -> npt.NDArray[np.float32]:
     """What the model in `folder` answers as it is served (n, classes)."""
-    graph = Graph(folder / ONNX_NAME)
-    parts = range(0, len(pictures), AT_ONCE)
-    return np.concatenate([graph.probabilities(pictures[i : i + AT_ONCE]) for i in parts])
+    return Graph(folder / ONNX_NAME).probabilities(pictures)
 
 
 def card_of(
