@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -136,16 +136,10 @@ def card_of(
         parameters=model.count_params(),
         multiply_accumulates=multiply_accumulates(model),
         precision="int8",
-        training_data_sha256=origin.training_data_sha256,
-        architecture=origin.architecture,
-        seed=origin.seed,
-        epochs=origin.epochs,
-        backend=f"{origin.backend}, Keras {keras.__version__}",
+        **asdict(replace(origin, backend=f"{origin.backend}, Keras {keras.__version__}")),
         validation={},
         scores={},
         runs=[],
-        averaged=origin.averaged,
-        taught_by=origin.taught_by,
     )
 
 
