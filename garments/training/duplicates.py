@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Pictures = npt.NDArray[np.uint8]
+from garments.training.learner import Pictures
 
 # Up to here, pairs of Fashion-MNIST are the same shot or shots of the same item; from 0.2 on most
 # are different trousers.

@@ -24,13 +24,10 @@ from garments.training.calibrate import (
     highest_temperature,
     told_of,
 )
-from garments.training.learner import AT_ONCE
+from garments.training.learner import AT_ONCE, Pictures
 from garments.training.quantize import quantize
 
 _INPUT = "pictures"
-
-
-Pictures = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from garments import report
 from garments.bounds import error_bound
 from garments.dataset import LABELS
+from garments.training.batches import Rows
 from garments.training.calibrate import choose_threshold, told_of
 from garments.training.labelled import NONE_OF_TEN
 from garments.training.learner import Floats
 
-Rows = npt.NDArray[np.intp]
 Truths = npt.NDArray[np.bool_]
 
 MOST_ERROR = 0.03

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from io import BytesIO
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
 
-Pictures = npt.NDArray[np.uint8]
+from garments.training.learner import Pictures
+
 Alteration = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
