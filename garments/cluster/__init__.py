@@ -1,5 +1,5 @@
 """The nightly table of very many photos, made by the machines of a Ray cluster."""
 
-from garments.cluster.job import Counts, run
+from garments.cluster.job import run
 
-__all__ = ["Counts", "run"]
+__all__ = ["run"]
