@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
@@ -70,9 +69,5 @@ def _sorted(held: Any, items: list[dict[str, Any]]) -> Iterator[tuple[str, bytes
         compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
     )
     for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield from _entries(table)
-
-
-def _entries(table: pa.Table) -> Iterator[tuple[str, bytes, bool, str]]:
-    for row in table.to_pylist():
-        yield row["part"], row["rows"], row["again"], row["failed"]
+        for row in table.to_pylist():
+            yield row["part"], row["rows"], row["again"], row["failed"]
