@@ -142,8 +142,8 @@ def _loaded(contender: Contender, seconds: float) -> Iterator[tuple[int, Callabl
         yield running.pid, rate
 
 
-def hot_lines(spy: Path, seconds: float, most: int = 10) -> list[tuple[str, float]]:
-    """The lines that our service is most often found at under load, with their shares."""
+def hot_lines(spy: Path, seconds: float) -> list[tuple[str, float]]:
+    """The ten lines that our service is most often found at under load, with their shares."""
     with (
         _loaded(ours(), seconds + 1) as (pid, rate),
         tempfile.NamedTemporaryFile() as samples,
@@ -163,7 +163,7 @@ def hot_lines(spy: Path, seconds: float, most: int = 10) -> list[tuple[str, floa
             frame = frames.rpartition(";")[2]
             if not frame.startswith("process "):  # a thread of the server outside Python
                 found[frame] += int(count)
-    return [(line, count / found.total()) for line, count in found.most_common(most)]
+    return [(line, count / found.total()) for line, count in found.most_common(10)]
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ class Part(NamedTuple):
     photos: list[Found]
 
 
-def cut(listing: Iterable[Found], made_by: str, size: int = SIZE) -> Iterator[Part]:
+def cut(listing: Iterable[Found], made_by: str) -> Iterator[Part]:
     """Cut a sorted listing; `made_by` names all that decides about the rows beside the photos.
 
     Where a part ends is decided by the name of its last photo, so a photo that comes or goes
@@ -42,7 +42,7 @@ def cut(listing: Iterable[Found], made_by: str, size: int = SIZE) -> Iterator[Pa
     photos: list[Found] = []
     for found in listing:
         photos.append(found)
-        if zlib.crc32(found.name) % size == 0 or len(photos) == 4 * size:
+        if zlib.crc32(found.name) % SIZE == 0 or len(photos) == 4 * SIZE:
             yield _part(photos, made_by)
             photos = []
     if photos:

@@ -40,8 +40,8 @@ def fit_temperature(logits: Reals, targets: Reals) -> float:
     return float(np.exp(best.x))
 
 
-def highest_temperature(logits: Reals, targets: Reals, level: float = LEVEL) -> float:
-    """The highest divisor of `logits` (n, classes) that `targets` do not rule out at `level`.
+def highest_temperature(logits: Reals, targets: Reals) -> float:
+    """The highest divisor of `logits` (n, classes) that `targets` do not rule out at LEVEL.
 
     For a network that these very targets chose among several, and so flatter: with the likeliest
     temperature it would be too sure. By the ratio of likelihoods: Wilks, Annals of Mathematical
@@ -49,7 +49,7 @@ def highest_temperature(logits: Reals, targets: Reals, level: float = LEVEL) -> 
     """
     loss = _loss(logits, targets)
     likeliest = np.log(fit_temperature(logits, targets))
-    allowed = loss(likeliest) + norm.ppf(level) ** 2 / 2 / len(logits)
+    allowed = loss(likeliest) + norm.ppf(LEVEL) ** 2 / 2 / len(logits)
     if loss(_LOG_TEMPERATURES[1]) <= allowed:
         return float(np.exp(_LOG_TEMPERATURES[1]))
     return float(np.exp(brentq(lambda high: loss(high) - allowed, likeliest, _LOG_TEMPERATURES[1])))
