@@ -85,21 +85,18 @@ def check(request: Request, *, keras: str) -> None:
     name, for_photos = request.name, bool(request.photos)
     if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
         raise TrainingError(f"{name!r} is no name for a folder: use letters, digits, - and _")
-    check_architecture(request.network, for_photos=for_photos)
+    if for_photos and request.network not in FOR_PHOTOS:
+        raise TrainingError(f"{request.network} is not for photos: leave out --architecture")
+    if not for_photos and request.network in FOR_PHOTOS:
+        raise TrainingError(
+            f"{request.network} learns from photos in colour: give some with --photos"
+        )
     if for_photos and request.teachers:
         raise TrainingError("photos have labels alone to learn from: leave out --teachers")
     check_numbers(request.seeds, request.epochs, for_photos=for_photos)
     for folder in request.photos:
         if not folder.is_dir():
             raise TrainingError(f"{folder} is no folder: docs/training.md tells what it may have")
-
-
-def check_architecture(architecture: str, *, for_photos: bool) -> None:
-    """Refuse a network that is for other pictures. Raises TrainingError."""
-    if for_photos and architecture not in FOR_PHOTOS:
-        raise TrainingError(f"{architecture} is not for photos: leave out --architecture")
-    if not for_photos and architecture in FOR_PHOTOS:
-        raise TrainingError(f"{architecture} learns from photos in colour: give some with --photos")
 
 
 def check_numbers(seeds: Sequence[int], epochs: int | None, *, for_photos: bool) -> None:

@@ -23,7 +23,7 @@ from garments.training.recipe import SPLIT_SEED, VALIDATION, recipe_of
 from garments.training.replacing import WHOLE, keep_what_accepts, replacing_folder
 from garments.training.teacher_answers import ALTERATIONS, TeacherAnswers
 from garments.training.teachers import Teachers
-from garments.training_request import BACKENDS, check_architecture
+from garments.training_request import BACKENDS
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,6 @@ def train(
     scores of the best. Raises DatasetError and TrainingError.
     """
     check(folder, seeds, epochs, backend)
-    check_architecture(architecture, for_photos=False)
     recipe = recipe_of(architecture, quick=quick, epochs=epochs)
     dataset.check("test", data_directory, dataset_directory)
     rows = dataset.load("train", data_directory, dataset_directory)
