@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from garments.answering import answer_each
 from garments.engine import Engine
-from garments.preprocess import Limits, to_array
+from garments.preprocess import Limits
 from garments.settings import PROJECT
 
 MODEL = PROJECT / "model" / "fashion-mnist"
@@ -18,16 +17,10 @@ AT_ONCE = 64
 def answer_alone(paths: Sequence[Path], wait: Callable[[], object]) -> None:
     """Read, decode and answer; `wait` is called when the model is loaded and when all is done."""
     engine = Engine(MODEL)
-    card = engine.card
     wait()
     for start in range(0, len(paths), AT_ONCE):
-        arrays = [
-            to_array(
-                path.read_bytes(), card.height, card.width, card.preprocessing, limits=Limits()
-            )
-            for path in paths[start : start + AT_ONCE]
-        ]
-        engine.predict(np.stack(arrays))
+        contents = (path.read_bytes() for path in paths[start : start + AT_ONCE])
+        answer_each(engine, contents, limits=Limits())
     wait()
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import service
 from benchmarks.alone import MODEL
 from benchmarks.contenders import Contender
 from benchmarks.load import Load, Posts, load
-from garments.engine import Engine
-from garments.preprocess import Limits, to_array
+from garments.answering import answer_each
+from garments.engine import Answer, Engine
+from garments.preprocess import Limits
 from garments.settings import PROJECT
 
 _SECONDS_TO_WARM_UP = 1
@@ -87,11 +86,6 @@ def _check(contender: Contender, posts: Posts, paths: Sequence[Path]) -> None:
 
 
 def classes(paths: Sequence[Path]) -> list[int]:
-    """What the model says without a service."""
-    engine = Engine(MODEL)
-    card = engine.card
-    arrays = [
-        to_array(path.read_bytes(), card.height, card.width, card.preprocessing, limits=Limits())
-        for path in paths
-    ]
-    return [answer.top[0].prediction for answer in engine.predict(np.stack(arrays))]
+    """What the model says without a service; nothing of a file that is no picture."""
+    answers = answer_each(Engine(MODEL), (path.read_bytes() for path in paths), limits=Limits())
+    return [answer.top[0].prediction for answer in answers if isinstance(answer, Answer)]

@@ -22,5 +22,5 @@ class Classifier:
         return {
             "prediction": best.prediction,
             "label": best.label,
-            "confidence": round(best.confidence, 6),
+            "confidence": best.told,
         }
