@@ -8,8 +8,7 @@ import io
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.ending import run
-from benchmarks.night import our_night
+from benchmarks.night import our_night, timed
 from benchmarks.service import free_port, memory, running, session
 from garments.card import KERAS_NAME, ONNX_NAME
 from garments.engine import Engine, Graph
@@ -62,12 +61,6 @@ def post(url: str, photos: Sequence[bytes]) -> None:
         list(pool.map(send, (photos[i : i + AT_ONCE] for i in range(0, len(photos), AT_ONCE))))
 
 
-def alone(photos: Sequence[bytes], work: Callable[[bytes], object]) -> None:
-    """`work` on each photo, on one core."""
-    for photo in photos:
-        work(photo)
-
-
 def in_floats(folder: Path, scratch: Path) -> Graph:
     """The model in `folder` as it was before it was made of integers, on ONNX Runtime like that."""
     # Above they would cost whoever asks for no network in floats some seconds.
@@ -77,13 +70,6 @@ def in_floats(folder: Path, scratch: Path) -> Graph:
 
     write_onnx(keras.models.load_model(folder / KERAS_NAME), scratch / ONNX_NAME)
     return Graph(scratch / ONNX_NAME)
-
-
-def rate(count: int, work: Callable[..., object], *arguments: object) -> float:
-    """Photos a second."""
-    started = time.perf_counter()
-    work(*arguments)
-    return count / (time.perf_counter() - started)
 
 
 def main() -> None:
@@ -121,17 +107,17 @@ def main() -> None:
                 kept.mkdir()
                 our_night(place / "none", url, kept)  # makes the tables, once in a lifetime
                 for title, found in (
-                    ("over HTTP", rate(len(photos), post, url, photos)),
-                    ("decoding alone, one core", rate(len(few), alone, few, shaped)),
+                    ("over HTTP", len(photos) / timed(post, url, photos)),
+                    ("decoding alone, one core", len(few) / timed(list, map(shaped, few))),
                     (
                         "network alone, one core",
-                        rate(len(few), lambda: list(map(engine.probabilities, arrays))),
+                        len(few) / timed(list, map(engine.probabilities, arrays)),
                     ),
                     (
                         "the same in float32",
-                        rate(len(few), lambda: list(map(floats.probabilities, arrays))),
+                        len(few) / timed(list, map(floats.probabilities, arrays)),
                     ),
-                    ("a night", rate(len(photos), our_night, place / "all", url, kept)),
+                    ("a night", len(photos) / timed(our_night, place / "all", url, kept)),
                 ):
                     rates.setdefault(title, []).append(found)
             held = memory(service.pid)
