@@ -71,7 +71,8 @@ def _has_accelerator() -> bool:
 def in_floats(folder: Path) -> Callable[[Pictures], Floats]:
     """The network that the integers of `folder` were made of, on PyTorch: its probabilities.
 
-    Raises TrainingError where it cannot be read.
+    It multiplies in bfloat16 where the processor has units for that, as accelerators have: the
+    answers that are kept were given so. Raises TrainingError where it cannot be read.
     """
     from garments.training.torch_learner import TorchLearner
 
