@@ -533,6 +533,18 @@ def test_nights_that_differ_as_always_are_not_flagged(draw: Draw, shares: Any, n
     assert flagged(draw, shares, shares, nights, 0.5, runs=1_000) < 0.01
 
 
+@pytest.mark.parametrize("times", [3, 10])
+def test_a_night_of_many_times_the_photos_is_not_flagged_for_that(times: int) -> None:
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(1_000):
+        sizes = [times * 300, *random.integers(150, 450, 30)]
+        rows = [random.multinomial(size, random.dirichlet(300 * MIX)) for size in sizes]
+        found = shift(rows[0], rows[1:])
+        hits += found is not None and found.shifted
+    assert hits <= 3  # of which one is expected
+
+
 @pytest.mark.parametrize("nights", [1, 2])
 def test_the_first_nights_are_not_flagged_if_they_are_alike(nights: int) -> None:
     assert flagged(alike, MIX, MIX, nights, 0.5, runs=500) < 0.01

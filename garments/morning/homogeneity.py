@@ -85,6 +85,10 @@ def _without_odd(night: Table, kept: Table, left_out: Sequence[int]) -> tuple[fl
     with the variance estimated it is at most F. What comes on one night of each week is not flagged
     then, though half of these nights are left out.
     """
+    # Of a night larger than those kept the shares count, as if it were of their mean size: to bring
+    # a dispersion to more photos multiplies the error of what exceeds chance, which along a single
+    # direction is large, and F knows only of the error at their size.
+    night = night * min(1.0, kept.sum() / len(kept) / night.sum())
     # Once more, since a category may be rare without the nights that were left out.
     table = _without_rare(np.vstack([night, kept]))
     freedom = table.shape[1] - 1
