@@ -443,6 +443,26 @@ def test_a_night_before_that_was_odd_is_named() -> None:
     assert "differed" not in page_of().words
 
 
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        (["older@1"] * 3, "3 of the nights before were answered by another model"),
+        (["older@1", NIGHT.model], "1 of the nights before was answered by another model"),
+        ([NIGHT.model, None], ""),
+    ],
+)
+def test_a_shift_after_a_change_of_model_is_not_laid_to_the_photos_alone(
+    models: list[str | None], told: str
+) -> None:
+    earlier = [replace(tally(day), model=model) for day, model in enumerate(models, start=1)]
+    unsure = replace(tally(20), confidences=(100,) * 20)
+    words = page_of(replace(NIGHT, tally=unsure, earlier=(*earlier, *NIGHT.earlier[3:]))).words
+    assert "The confidence has shifted" in words
+    # In the warning, and in the verdict on classes and that on confidence.
+    assert words.count(f"{told}, which alone can shift this.") == (3 if told else 0)
+    assert ("another model" in words) == bool(told)
+
+
 def test_a_shift_of_confidence_is_told_in_sure_answers() -> None:
     unsure = replace(tally(20), confidences=(100,) * 20)
     words = page_of(replace(NIGHT, tally=unsure, earlier=NIGHT.earlier[:2])).words

@@ -89,6 +89,7 @@ def test_the_report_holds_a_night_against_the_last_30(place: Place) -> None:
     with fake_service() as service:
         place.night(service)
     assert "Before: 30 nights" in report(place)
+    assert "30 of the nights before were answered by another model" in report(place)
 
 
 def test_what_an_interrupted_night_had_sent_is_new_to_the_next(place: Place) -> None:

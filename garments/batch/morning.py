@@ -37,7 +37,9 @@ def write_report(
     """
     night = table.night
     earlier = (
-        page.Tally(_day(run["started"]), tuple(run["classes"]), tuple(run["confidences"]))
+        page.Tally(
+            _day(run["started"]), tuple(run["classes"]), tuple(run["confidences"]), run["model"]
+        )
         for run in night.store.runs.earlier(night.run, night.directory, NIGHTS, LEAST_PHOTOS)
     )
     told = page.Summary(

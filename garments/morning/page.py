@@ -80,6 +80,8 @@ class Tally:
     confidences: tuple[int, ...]
     """Counts in 20 equally wide bins from 0 to 1; their lower edges belong to them, and so does 1
     to the last."""
+    model: str | None = None
+    """name@version of what answered; None where that is not known, or the night's own."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def render(
         ),
         confidences=_bars(bins, night.confidences)[::-1],
         earlier=earlier,
+        of_others=sum(tally.model not in (None, night.model) for tally in earlier),
         mix=Moved(night.labels, night.tally.classes, [tally.classes for tally in earlier]),
         sureness=Moved(bins, night.tally.confidences, [tally.confidences for tally in earlier]),
         sure=SURE,

@@ -58,14 +58,14 @@ class Runs:
     def earlier(
         self, run: int, directory: bytes, most: int, photos: int = 1
     ) -> list[dict[str, Any]]:
-        """`started`, `classes` and `confidences` of the last `most` runs before, oldest first.
+        """When the last `most` runs before began, of which model, and their counts; oldest first.
 
         Only those that ended, over `directory`, with at least `photos` new photos.
         """
         # Which kept no mean confidence, as those do now that brought nothing new.
         of_an_older_version = runs.c.reviewed.is_(None) & (runs.c.posted > 0)
         query = (
-            sa.select(runs.c.started, runs.c.classes, runs.c.confidences)
+            sa.select(runs.c.started, runs.c.model, runs.c.classes, runs.c.confidences)
             .where(runs.c.id < run, runs.c.directory == directory)
             .where(runs.c.confidence.is_not(None) | of_an_older_version)
             .order_by(runs.c.id.desc())
