@@ -375,6 +375,22 @@ def test_of_few_nights_it_is_said_how_little_they_show(nights: int, told: str) -
     assert bool(told) == ("So few nights" in words)
 
 
+def test_a_night_without_new_photos_shows_no_collapse() -> None:
+    page = page_of(replace(NIGHT, tally=of_new(0)))
+    assert "No photo is new since the last report, which the service's page /runs" in page.words
+    assert "too little to tell" not in page.words
+    assert "T-shirt/top – 14.0 % –" in page.words
+    assert "95–100 % – 28.3 % –" in page.words
+    assert "of the new answers" not in page.words
+    assert not page.all("circle")
+    assert {len((line["points"] or "").split()) for line in page.all("polyline")} == {19}
+
+
+@pytest.mark.parametrize("night", [NOTHING, replace(NIGHT, tally=of_new(0), unreadable_new=1)])
+def test_a_night_that_no_other_has_told_of_is_not_called_the_same(night: Summary) -> None:
+    assert "No photo is new" not in page_of(night).words
+
+
 def test_a_single_photo_is_one() -> None:
     night = replace(NIGHT, found=5, posted=1, left=3)
     words = page_of(replace(night, tally=of_new(1))).words

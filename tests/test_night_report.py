@@ -75,7 +75,9 @@ def test_the_report_compares_new_photos_with_the_nights_before(place: Place) -> 
         for night, length in enumerate((21, 21, 23)):
             place.add(*(f"{night}-{number}.png" for number in range(200)), length=length)
             place.night(service)
-    assert "chi-squared" in report(place)
+        assert "chi-squared" in report(place)
+        place.night(service)
+    assert "No photo is new since the last report" in report(place)
 
 
 def test_the_report_holds_a_night_against_the_last_30(place: Place) -> None:

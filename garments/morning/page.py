@@ -133,6 +133,12 @@ class Summary:
         return self.accepted + self.review + self.reviewed + self.unreadable + self.left
 
     @property
+    def unchanged(self) -> bool:
+        """Whether earlier nights had all photos that are there, so that none tells of this one."""
+        new = sum(self.tally.classes) + self.unreadable_new
+        return not new and (self.found > self.left or bool(self.earlier))
+
+    @property
     def spoiled(self) -> tuple[int, int, str] | None:
         """How many could not be read, of how many, and of which; None if that is usual.
 
@@ -187,6 +193,7 @@ def render(
         ),
         confidences=_bars(bins, night.confidences)[::-1],
         earlier=earlier,
+        new=sum(night.tally.classes),
         of_others=sum(tally.model not in (None, night.model) for tally in earlier),
         mix=Moved(night.labels, night.tally.classes, [tally.classes for tally in earlier]),
         sureness=Moved(bins, night.tally.confidences, [tally.confidences for tally in earlier]),
