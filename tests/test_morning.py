@@ -405,6 +405,18 @@ def test_what_is_surely_none_of_the_classes_is_shown_as_that_first() -> None:
     assert "a.png None of the ten, at least 98.5 % Bag 0.4 % Coat 0.3 % Shirt 0.1 % Slip" in words
 
 
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (0, "else by the model Class"),
+        (1, "else by the model, also where it finds none of the ten likelier (1 photo) Class"),
+        (34, "else by the model, also where it finds none of the ten likelier (34 photos) Class"),
+    ],
+)
+def test_what_counts_as_a_class_though_none_is_likelier_is_told(count: int, told: str) -> None:
+    assert told in page_of(replace(NIGHT, none_likelier=count)).words
+
+
 def test_the_page_says_where_photos_are_looked_at() -> None:
     told = "300 photos for a person to look at, at the service's page /review; the most doubtful"
     assert told in page_of().words

@@ -56,6 +56,19 @@ def test_a_possible_wrong_item_is_counted_and_shown(place: Place) -> None:
     assert "data:image/jpeg;base64," in page
 
 
+def test_the_report_tells_how_many_count_as_a_class_though_none_is_likelier(place: Place) -> None:
+    place.add("a.png", "b.png", "c.png")
+
+    def doubtful(confidence: float) -> fake.Behaviour:
+        top = [{"label": "Bag", "confidence": confidence}] * 3
+        return fake.odd({**fake.GOOD, "confidence": confidence, "decision": "review", "top": top})
+
+    with fake_service([doubtful(0.1), doubtful(0.004), doubtful(0.003)]) as service:
+        place.night(service, batch_size=1, connections=1)
+    # With 0.1 for each of ten classes nothing is left for none of them.
+    assert "also where it finds none of the ten likelier (2 photos)" in report(place)
+
+
 def test_the_report_tells_once_that_the_new_photos_could_not_be_read(place: Place) -> None:
     place.add(*(f"{number}.png" for number in range(400)))
     with fake_service() as service:

@@ -86,7 +86,7 @@ def test_what_was_recorded_is_known(store: Store) -> None:
     ]
     (_, outcome) = store.outcomes(HERE, MODEL)
     assert outcome[:9] == (b"b.png", run, None, None, "accept", 3, "Dress", 0.9, MODEL)
-    assert outcome[9:] == (digest("x"), False, None, None, False, None, None)
+    assert outcome[9:] == (digest("x"), False, None, None, False, None, None, None)
 
 
 def test_an_answer_is_for_a_content_whatever_its_name(store: Store) -> None:

@@ -63,6 +63,7 @@ def write_report(
         slips_without_photo=findings.slips_without_photo()[0],
         classes=tuple(table.classes),
         none=table.none,
+        none_likelier=table.none_likelier,
         confidences=tuple(table.all.confidences),
         tally=page.Tally(_day(started), tuple(table.new.classes), tuple(table.new.confidences)),
         earlier=tuple(earlier),

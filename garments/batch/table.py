@@ -13,7 +13,7 @@ from garments.batch.errors import ReconcileError
 from garments.batch.findings import Findings, paired
 from garments.batch.review_order import rank_of
 from garments.batch.state import Night
-from garments.morning.page import CONFIDENCE_BINS, MOST_SHOWN
+from garments.morning.page import CONFIDENCE_BINS, MOST_SHOWN, surely_none
 from garments.predictions import NONE, Row
 from garments.store import Outcome
 
@@ -76,6 +76,8 @@ class Table:
         """The model's answers, whatever people have said since."""
         self.classes, self.none = [0] * len(labels), 0
         """How many rows are of each class, and of none, by a person's answer where there is one."""
+        self.none_likelier = 0
+        """How many rows for review have a class, though it is likelier that they are of none."""
         self.model_accepts = 0
         """How many of `all` the model accepted, whatever people have said since."""
         self.unreadable_new = 0
@@ -140,6 +142,8 @@ class Table:
         decision = str(outcome.decision)
         if decision == "review":
             self.review.add(outcome, confidence)
+            if surely_none(outcome.top or (), len(self.labels)) is not None:
+                self.none_likelier += 1
         elif outcome.expected not in (None, number):
             self._mismatched(outcome, -confidence)
         self.decisions[decision] += 1

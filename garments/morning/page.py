@@ -10,6 +10,7 @@ from datetime import date, datetime
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -119,6 +120,8 @@ class Summary:
     """Those that a person has answered for."""
     none: int = 0
     """Of these, those that are none of the classes."""
+    none_likelier: int = 0
+    """Those for review that count as of a class, though it is likelier that they are of none."""
     vanished: bool = False
     """Whether photos that were there before are all gone, and no night archived them."""
     carried: int = 0
@@ -205,6 +208,12 @@ def render(
     return stream
 
 
+def surely_none(top: Sequence[Sequence[Any]], classes: int) -> float | None:
+    """How likely it at least is none of the classes, where the likeliest, of `top`, is less so."""
+    least = none_at_least([confidence for _, confidence in top], classes)
+    return least if top and least > top[0][1] else None
+
+
 class _Shown:
     """The photos of a list that the page shows, and how many it leaves out."""
 
@@ -266,7 +275,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=_finalized,
     )
-    environment.globals["none_at_least"] = none_at_least
+    environment.globals["surely_none"] = surely_none
     filters = environment.filters
     filters.update(number="{:,}".format, percent=_percent, points=_points, duration=_duration)
     return environment.get_template("page.html")

@@ -85,3 +85,5 @@ class Outcome(NamedTuple):
     """None for none of the classes."""
     settled: bool | None
     """Whether that was longer than SETTLED ago."""
+    top: list[list[Any]] | None
+    """The likeliest labels with their confidences, where none is likelier than not."""

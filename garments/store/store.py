@@ -97,6 +97,8 @@ class Store:
             reviews.c.id.is_not(None),
             reviews.c.answer,
             reviews.c.at < datetime.now(timezone.utc) - SETTLED,
+            # Of a surer answer nothing more need be read.
+            sa.case((answers.c.confidence < 0.5, answers.c.top)),
         )
         return (Outcome._make(row) for row in self._paged(directory, model, columns, reviewed=True))
 
