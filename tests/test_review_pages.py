@@ -622,6 +622,16 @@ def test_what_people_said_becomes_the_accuracy_and_a_threshold(
     assert "Dress 100.0 % (120 of 120;" in page
 
 
+def test_the_weeks_are_of_the_doubtful_alone(desk: Desk, person: NewPerson) -> None:
+    for number, kind in enumerate(("doubtful", "sample", "wrong")):
+        desk.add(str(number), kind=kind, decision="review" if kind == "doubtful" else "accept")
+        desk.decide(str(number), 3 if kind == "sample" else 4)
+    page = " ".join(re.sub(r"<[^>]+>", " ", person("Ana").get("/runs")).split())
+    assert "Right of the doubtful, by week" in page
+    weeks = page.partition("The weeks as a table")[2]
+    assert re.match(r" Week from Right of the doubtful \S+ 0.0 % \(0 of 1;", weeks)
+
+
 def test_of_a_model_that_accepts_nothing_the_runs_say_so(
     desk: Desk, make_client: Callable[..., FlaskClient], accepting_nothing: Path
 ) -> None:

@@ -125,20 +125,22 @@ def _of_models(reviews: Sequence[Review], nights: Sequence[Run], models: Models)
     told = []
     for name in names:
         own = [review for review in reviews if review.model == name]
-        weeks = [(day.isoformat(), rate) for day, rate in evidence.by_week(own)]
+        doubtful = [review for review in own if review.kind == "doubtful"]
+        # How many were of the sample, or contradict a slip, differs from week to week.
+        weeks = [(day.isoformat(), rate) for day, rate in evidence.by_week(doubtful)]
         shares = [rate.share for _, rate in weeks]
         days = [day for day, _ in weeks]
         told.append(
             _Model(
                 name,
                 accepts_from=cards[name].accept_threshold if name in cards else None,
-                doubtful=_rate(own, "doubtful"),
+                doubtful=evidence.rate(doubtful),
                 strangers=sum(map(evidence.is_stranger, own)),
                 wrong=_rate(own, "wrong"),
                 sample=_rate(own, "sample"),
                 overall=_overall(name, reviews, nights),
                 by_class=evidence.by_class(own, classes),
-                by_week=Plot("Right, by week", shares, days, _percent, 1),
+                by_week=Plot("Right of the doubtful, by week", shares, days, _percent, 1),
                 weeks=weeks,
                 thresholds=[evidence.threshold(own, target) for target in _TARGETS],
             )
