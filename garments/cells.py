@@ -1,4 +1,4 @@
-"""How a table names a file: so that no spreadsheet runs it, and that it can be found again."""
+"""How a table names a file, so that no spreadsheet runs it, and how a page shows the name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # part of it.
 _OTHER_ENDS = re.compile("[;\t|\r\n]")
 _ESCAPED = "file:"
+# Control characters, what turns the direction of a line, and bytes that are no UTF-8.
+_UNSHOWABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def cell_of(filename: str, *, first: bool = True) -> str:
@@ -51,3 +55,8 @@ def name_of(cell: str) -> str:
 def alike(name: str) -> str:
     """What names have in common that differ by blanks at the ends and the Unicode form alone."""
     return unicodedata.normalize("NFC", name).strip()
+
+
+def readable(text: str) -> str:
+    r"""The text on one line, with escapes such as `\n` and `\udcff` for what cannot be shown."""
+    return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

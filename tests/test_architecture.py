@@ -47,11 +47,11 @@ MAY_IMPORT = {
         *{"network", "preprocess", "report", "training_request"},
     },
     "web": {
-        *{"answering", "bounds", "card", "engine", "evidence"},
+        *{"answering", "bounds", "card", "cells", "engine", "evidence"},
         *{"preprocess", "routing", "settings", "store"},
     },
     "store": set(),
-    "morning": {"bounds"},
+    "morning": {"bounds", "cells"},
     "thumbnail": {"preprocess"},
     "batch": {
         *{"card", "cells", "in_place", "morning", "predictions"},

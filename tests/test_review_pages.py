@@ -154,11 +154,14 @@ def test_the_next_photos_come_with_all_that_is_shown(desk: Desk, person: NewPers
 
 
 def test_a_name_that_cannot_be_shown_is_made_readable(desk: Desk, person: NewPerson) -> None:
-    desk.add("a", "b")
-    names = {b"a": b"a\n\x9b.jpg", b"b": "é\x85.jpg".encode()}
+    desk.add("a", "b", "c", "d")
+    names = {b"a": b"caf\xe9\n.jpg", b"b": "é\x85.jpg".encode(), b"c": b"=1+1.jpg"}
+    names |= {b"d": "gpj\u202e.jpg".encode()}
     Archived(desk.database, b"/p\t").follow(HERE, names)
     items = person("Ana").ask("next")[1]["items"]
-    assert {item["name"] for item in items} == {"a\\n\ufffd.jpg", "é\\x85.jpg"}
+    # As in the table, and as the report shows it.
+    readable = {"file:caf%E9%0A.jpg", "é\\x85.jpg", "./=1+1.jpg", "gpj\\u202e.jpg"}
+    assert {item["name"] for item in items} == readable
     assert {item["directory"] for item in items} == {"/p\\t"}
 
 

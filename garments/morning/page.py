@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from garments.bounds import none_at_least
+from garments.cells import readable
 from garments.morning import drift
 from garments.morning.moved import SURE, Moved
 
@@ -22,10 +22,6 @@ CONFIDENCE_BINS = 20
 MOST_SHOWN = 200
 """Photos of a list that the page shows; the table has all."""
 
-# Control characters, what turns the direction of a line, and bytes that are no UTF-8.
-_UNSHOWABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 # A picture this wide is enlarged on the page, and a blur would hide what the model saw.
@@ -254,15 +250,10 @@ def _bin_names() -> list[str]:
     return [f"{start}–{start + width} %" for start in range(0, 100, width)]
 
 
-def _readable(text: str) -> str:
-    r"""The text on one line, with escapes such as `\n` and `\udcff` for what cannot be shown."""
-    return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
 def _finalized(value: object) -> object:
     """What goes into the page for a value; what a macro of the page made is ready for it."""
     plain = isinstance(value, str) and not hasattr(value, "__html__")
-    return _readable(str(value)) if plain else value
+    return readable(str(value)) if plain else value
 
 
 @cache

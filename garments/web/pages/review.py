@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from flask import Blueprint, Response, jsonify, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from garments.bounds import none_at_least
+from garments.cells import cell_of, readable
 from garments.web.models import Models
 from garments.web.pages.records import Records
 from garments.web.pages.sign_in import needs_name, who
@@ -25,7 +27,6 @@ _MOST_BYTES = 2**16  # the page sends a few kilobytes; JSON can take forty times
 _MOST_SECONDS = 2.0**53  # since 1970: beyond, whole seconds cannot be told apart
 _NAME = re.compile(r"[0-9A-Za-z-]{8,64}")  # names a tab or a decision; made up by the page
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KINDS = {
     "doubtful": "Doubtful",
     "wrong": "Wrong item?",
@@ -143,8 +144,8 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         top = item.top[:3] or [[item.label, item.confidence]]
         return {
             "photo": item.digest.hex(),
-            "directory": _readable(item.directory),
-            "name": _readable(item.name),
+            "directory": readable(item.directory.decode(errors="surrogateescape")),
+            "name": readable(cell_of(os.fsdecode(item.name))),  # as the report and the table do
             "kind": item.kind,
             "expected": None if item.expected is None else labels[item.expected],
             "prediction": item.prediction,
@@ -152,12 +153,6 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
             "top": top,
             "none": none_at_least([share for _, share in top], len(labels)),
         }
-
-
-def _readable(path: bytes) -> str:
-    """For people alone: bytes that are no UTF-8 cannot be shown, and controls are escaped."""
-    shown = path.decode(errors="replace")
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), shown)
 
 
 class _Asked:
