@@ -431,6 +431,18 @@ def test_a_night_of_few_new_photos_flattens_no_other(desk: Desk, person: NewPers
     assert f"fewer than {LEAST_PHOTOS} new photos are left out" in page
 
 
+def test_the_mean_confidence_of_a_night_of_few_new_photos_is_in_the_table_alone(
+    desk: Desk, person: NewPerson
+) -> None:
+    night(desk, confidences=[0] * 19 + [LEAST_PHOTOS], confidence=0.96)
+    night(desk, confidences=[LEAST_PHOTOS - 1] + [0] * 19, confidence=0.04)
+    page = person("Ana").get("/runs")
+    told = dict(re.findall(r"<title[^>]*>(.*?)</title>\s*<desc[^>]*>(.*?)</desc>", page))
+    assert re.fullmatch(r"\S+ 96.0\u00a0%", told["Mean confidence of the new"])
+    assert '<th scope="col" class="n">Mean confidence of the new</th>' in page
+    assert '<td class="n">4.0\u00a0%</td>' in page
+
+
 def test_a_night_between_nights_without_shares_is_drawn_as_a_point(
     desk: Desk, person: NewPerson
 ) -> None:

@@ -202,7 +202,7 @@ def _plots(nights: Sequence[Run]) -> list[Plot]:
         plot("Accepted", [_share(run, "accept") for run in nights], _percent, 1),
         plot("For review", [_share(run, "review") for run in nights], _percent, 1),
         plot("Unreadable", [run["unreadable"] for run in nights], _count),
-        plot("Mean confidence", [_confidence(run) for run in nights], _percent, 1),
+        plot("Mean confidence of the new", [_of_many(run) for run in nights], _percent, 1),
         plot("Possible wrong items", [run["mismatched"] for run in nights], _count),
     ]
 
@@ -240,6 +240,11 @@ def _confidence(run: Run) -> float | None:
         return None
     middles = sum(count * (place + 0.5) / len(bins) for place, count in enumerate(bins))
     return float(middles / sum(bins))
+
+
+def _of_many(run: Run) -> float | None:
+    """The same, where it is of enough photos to tell something of the night."""
+    return _confidence(run) if sum(run["confidences"] or ()) >= _LEAST_PHOTOS else None
 
 
 def _day(run: Run) -> str:
