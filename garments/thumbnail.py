@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from functools import cache
 
 _THUMBNAIL = (256, 256)  # large enough to judge by, and about 8 kB
 _QUALITY = 70
@@ -26,6 +27,7 @@ def thumbnail(content: bytes) -> bytes | None:
         # Only where one is drawn: what it needs takes a tenth of a second to load.
         from garments.preprocess import Limits, on_white, read_picture
 
+        _hush()
         picture = read_picture(content, Limits(_MOST_PIXELS, _MOST, _MOST), side=max(_THUMBNAIL))
         picture.thumbnail(_THUMBNAIL)
         shown = on_white(picture)  # in that order: a whole photo is slow to lay on white
@@ -37,6 +39,14 @@ def thumbnail(content: bytes) -> bytes | None:
         return file.getvalue()
     except Exception:  # noqa: BLE001 (decoders fail in many ways; a missing preview harms nothing)
         return None
+
+
+@cache
+def _hush() -> None:
+    """Once: a filter of warnings that is set anew is lacking for a moment in other threads."""
+    from garments.preprocess import hush_decoders
+
+    hush_decoders()
 
 
 def _is_bare_png(content: bytes) -> bool:

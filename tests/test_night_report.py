@@ -5,6 +5,8 @@ import fcntl
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import time
 from contextlib import closing
 from dataclasses import fields
@@ -23,6 +25,7 @@ from garments.store.nights import Nights
 from garments.thumbnail import _MOST, _MOST_PIXELS, thumbnail
 from tests import fake_service as fake
 from tests import hostile
+from tests.conftest import PROJECT
 from tests.fake_service import fake_service
 from tests.pictures import encoded
 from tests.places import Place, files, report, slips
@@ -283,6 +286,20 @@ def test_a_heic_has_a_thumbnail_that_every_browser_shows() -> None:
     assert small is not None
     shown = Image.open(io.BytesIO(small))
     assert (shown.format, shown.size) == ("JPEG", (256, 192))
+
+
+def test_of_an_odd_tag_in_a_photo_the_log_of_the_night_says_nothing() -> None:
+    program = """if True:
+        import io
+        from PIL import Image
+        from garments.thumbnail import thumbnail
+        cut_off = bytes.fromhex("49492a0008000000 01000f010200ff000000ffff0000")
+        photo = io.BytesIO()
+        Image.new("L", (90, 90)).save(photo, "JPEG", exif=b"Exif" + bytes(2) + cut_off)
+        assert thumbnail(photo.getvalue().ljust(9_000, bytes(1)))
+    """
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, cwd=PROJECT, stderr=subprocess.STDOUT) == b""
 
 
 def test_a_small_file_is_its_own_thumbnail(boot: bytes) -> None:

@@ -8,8 +8,18 @@ import numpy.typing as npt
 from garments.preprocess.item import fashion_mnist, on_white
 from garments.preprocess.photo import photo
 from garments.preprocess.picture import FORMATS, BadImage, Limits, read_picture
+from garments.preprocess.quiet import hush_decoders
 
-__all__ = ["FORMATS", "PREPROCESSING", "BadImage", "Limits", "on_white", "read_picture", "to_array"]
+__all__ = [
+    "FORMATS",
+    "PREPROCESSING",
+    "BadImage",
+    "Limits",
+    "hush_decoders",
+    "on_white",
+    "read_picture",
+    "to_array",
+]
 
 PREPROCESSING = {"fashion-mnist": fashion_mnist, "photo": photo}
 

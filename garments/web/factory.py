@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from flask import Flask, Request
 from flask.json.provider import JSONProvider
 from werkzeug.routing import MapAdapter
 
+from garments.preprocess import hush_decoders
 from garments.settings import Settings
 from garments.web import api, pages
 from garments.web.access_log import AccessLog
@@ -70,7 +70,7 @@ def create_app(
     SettingsError.
     """
     settings = settings or Settings.from_environment()
-    _hush_decoders()
+    hush_decoders()
     if models is None:
         found = read_folders(settings)
         models = Models(found, settings.model, settings.photo_model)
@@ -90,12 +90,3 @@ def create_app(
     pages.register(app, settings, models)
     app.wsgi_app = with_security_headers(app.wsgi_app)  # type: ignore[assignment]
     return app
-
-
-def _hush_decoders() -> None:
-    """Let Pillow say nothing of odd files: its warnings, one for each odd tag, would fill the log.
-
-    Python would remember each of them, too, for as long as the process lives.
-    """
-    warnings.filterwarnings("ignore", module=r"PIL\b")
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
