@@ -229,7 +229,7 @@ def test_the_first_lines_say_what_became_of_every_photo() -> None:
         "2,010 found = 1,700 accepted + 300 for review + 7 unreadable + 3 still being written "
         "No shift beyond chance and the habit of the nights was found. Started"
     ) in words
-    assert "02:30 UTC, took 1 min 40 s" in words
+    assert "02:30 UTC, took 1 min 40 s until the table was written" in words
     assert "1,500 photos, 15.0 a second" in words
     assert "507 photos, known already" in words
     assert "fashion-mnist@2c967a5e671a" in words
@@ -240,7 +240,7 @@ def test_the_first_lines_say_what_became_of_every_photo() -> None:
     [(31.24, "31.2 s"), (59.96, "1 min 0 s"), (754.9, "12 min 35 s"), (11_105, "3 h 5 min")],
 )
 def test_a_time_is_told_as_people_tell_it(seconds: float, told: str) -> None:
-    assert f"took {told} " in page_of(replace(NIGHT, seconds=seconds)).words
+    assert f"took {told} until " in page_of(replace(NIGHT, seconds=seconds)).words
 
 
 def test_a_sum_that_does_not_come_out_is_told_first() -> None:

@@ -49,6 +49,14 @@ def test_a_second_night_sends_only_what_is_new(place: Place) -> None:
     assert place.rows().keys() == {"a.png", "b.png", "c.png"}
 
 
+def test_the_log_tells_how_fast_photos_were_sent_where_any_was(place: Place) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        counts = replace(place.night(service), found=900, posted=8, seconds=2.0)
+    assert str(counts).endswith("8 of them sent, in 2.0 s (4 images/s)")
+    assert str(replace(counts, posted=0)).endswith("0 of them sent, in 2.0 s")
+
+
 def test_a_changed_photo_is_sent_again(place: Place) -> None:
     place.add("a.png", "b.png")
     with fake_service() as service:

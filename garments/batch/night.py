@@ -85,9 +85,11 @@ class Counts:
             *([f"{self.archived:,} archived"] if self.archived else []),
             *([f"{self.carried:,} more of a night cut short"] if self.carried else []),
             *([f"{self.stuck:,} could not be archived"] if self.stuck else []),
-            f"in {self.seconds:.1f} s ({self.found / max(self.seconds, 1e-9):,.0f} images/s)",
+            f"in {self.seconds:.1f} s",
         ]
-        return ", ".join(parts)
+        # Of those that were sent, as in the report: others cost next to no time.
+        speed = f" ({self.posted / max(self.seconds, 1e-9):,.0f} images/s)" if self.posted else ""
+        return ", ".join(parts) + speed
 
 
 def run(
