@@ -18,7 +18,7 @@ class Shift:
     """How probable such a night is, or one further off, if nothing moved."""
     nights: int
     """How many earlier nights it was compared with."""
-    dispersion: float | None
+    dispersion: float | None = None
     """How much more than by chance nights vary, at least 1; None where it cannot be told."""
     left_out: int = 0
     """How many of the nights, the farthest from the others, were left out of that; 0 of none."""
@@ -76,5 +76,4 @@ def shift(tonight: Sequence[int], earlier: Sequence[Sequence[int]]) -> Shift | N
     # Slow to load, and many a night has nothing to compare.
     from garments.morning.homogeneity import compare
 
-    found = compare(tonight, past)
-    return found and Shift(found.p, len(past), *found[1:])
+    return compare(tonight, past)

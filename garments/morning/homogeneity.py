@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ import numpy.typing as npt
 # Not scipy.stats: these few are all it takes, and load much sooner.
 from scipy.special import chdtr, chdtrc, chdtri, fdtrc
 
-from garments.morning.drift import NIGHTS_TO_SEE_SPREAD, THRESHOLD
+from garments.morning.drift import NIGHTS_TO_SEE_SPREAD, THRESHOLD, Shift
 
 _LEAST_EXPECTED = 5
 # What comes on one night of each week is habit: no more than half of such nights are left out.
@@ -20,17 +19,8 @@ _NIGHTS_FOR_ONE_LEFT_OUT = 14
 Table = npt.NDArray[np.float64]
 
 
-class Comparison(NamedTuple):
-    """A night beside those before; see `drift.Shift`."""
-
-    p: float
-    dispersion: float | None = None
-    left_out: int = 0
-    odd: tuple[int, ...] = ()
-
-
-def compare(tonight: Sequence[int], past: Sequence[Sequence[int]]) -> Comparison | None:
-    """The p-value of a night's counts, and the dispersion of `past` where it can be told.
+def compare(tonight: Sequence[int], past: Sequence[Sequence[int]]) -> Shift | None:
+    """How probable a night's counts are beside those of `past`.
 
     None where no two categories have enough photos. Of fewer than 3 nights it is Pearson's test, by
     which any two nights of a shop differ. With more it asks whether tonight differs from them by
@@ -51,16 +41,16 @@ def compare(tonight: Sequence[int], past: Sequence[Sequence[int]]) -> Comparison
     statistic = _far(table[0], table[1:].sum(axis=0))
     spread = _spread(table[1:], table[0].sum()) if len(past) >= NIGHTS_TO_SEE_SPREAD else None
     if spread is None:
-        return Comparison(float(chdtrc(freedom, statistic)))
+        return Shift(float(chdtrc(freedom, statistic)), len(past))
     dispersion, directions = spread
     ratio = statistic / freedom / dispersion
     p = float(fdtrc(directions, directions * (len(past) - 1), ratio))
     if left_out := _farthest(table[1:]):
         return _clearer(p, dispersion, table, left_out)
-    return Comparison(p, dispersion)
+    return Shift(p, len(past), dispersion)
 
 
-def _clearer(p: float, dispersion: float, table: Table, left_out: list[int]) -> Comparison:
+def _clearer(p: float, dispersion: float, table: Table, left_out: list[int]) -> Shift:
     """What `_without_odd` says of the table's first row, or `p` of `dispersion` if that is less."""
     past = table[1:]
     kept = np.delete(past, left_out, axis=0)
@@ -72,8 +62,8 @@ def _clearer(p: float, dispersion: float, table: Table, left_out: list[int]) -> 
     ]
     other = _without_odd(table[0], kept, left_out)
     if other[0] < p:
-        return Comparison(min(1.0, 2 * other[0]), other[1], len(left_out), tuple(odd))
-    return Comparison(min(1.0, 2 * p), dispersion, 0, tuple(odd))
+        return Shift(min(1.0, 2 * other[0]), len(past), other[1], len(left_out), tuple(odd))
+    return Shift(min(1.0, 2 * p), len(past), dispersion, odd=tuple(odd))
 
 
 def _without_odd(night: Table, kept: Table, left_out: Sequence[int]) -> tuple[float, float]:
