@@ -164,6 +164,23 @@ def test_a_decision_on_what_somebody_else_has_decided_is_refused_kindly(
     assert shop.standing() == [(name, 2, "Ben")]
 
 
+def test_a_photo_whose_answer_is_too_old_to_be_taken_back_is_not_asked_about(
+    shop: Shop, reviewer
+) -> None:
+    ann = reviewer()
+    ann.provoked.add(" status of 404 ")
+    name = press(ann.page, "4")
+    saved(ann.page)
+    after = photo(ann.page)
+    with closing(sqlite3.connect(shop.file)) as base, base:
+        base.execute("UPDATE reviews SET at = '2026-01-01 00:00:00.000000'")
+    ann.page.keyboard.press("u")
+    told = ann.page.get_by_role("alert")
+    expect(told).to_contain_text(f"{name}: that was decided too long ago to be taken back")
+    expect(ann.page.locator("#name")).to_have_text(after)
+    assert shop.standing() == [(name, 4, "Ann")]
+
+
 def test_a_reload_in_the_middle_loses_nothing(shop: Shop, reviewer) -> None:
     page = reviewer().page
     first, second = press(page, "4"), press(page, "5")

@@ -175,6 +175,8 @@ class Review {
 
   drop(step, why) {
     if (step.path === "decide") this.done = this.done.filter((one) => one.request !== step.request);
+    // What is not taken back has its answer still.
+    if (step.path === "undo") this.items = this.items.filter((one) => one.photo !== step.photo);
     at("last").textContent = "";
     // By now another photo is shown.
     const of = step.name ? [fileName(step.name), ": "] : [];
