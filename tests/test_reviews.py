@@ -810,8 +810,9 @@ def test_a_folder_that_is_sorted_often_leaves_another_its_report(
 
 
 def test_a_report_is_kept_for_a_year_where_every_night_has_a_folder_of_its_own(
-    desk: Desk,
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("garments.store.runs.REPORTS", 1)
     packed = Packer().packed()
     assert packed is not None
     for directory, days in ((b"/of-the-day-before", 367), (b"/of-that-day", 365), (HERE, 0)):
@@ -821,6 +822,18 @@ def test_a_report_is_kept_for_a_year_where_every_night_has_a_folder_of_its_own(
             connection.execute(runs.update().where(runs.c.id == run).values(started=then))
         desk.store.runs.keep_report(run, packed)
     assert [night["report"] for night in Nights(desk.database).last(9)] == [False, True, True]
+
+
+def test_a_night_that_began_in_1970_by_its_clock_costs_no_report(desk: Desk) -> None:
+    packed = Packer().packed()
+    assert packed is not None
+    for directory in (HERE, b"/elsewhere"):
+        run = desk.store.runs.begin(directory)
+        then = datetime(1970, 1, 1, tzinfo=timezone.utc)
+        with desk.database.writing() as connection:
+            connection.execute(runs.update().where(runs.c.id == run).values(started=then))
+        desk.store.runs.keep_report(run, packed)
+    assert [night["report"] for night in Nights(desk.database).last(9)] == [True, True]
 
 
 def test_a_report_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,8 @@ class Runs:
     def keep_report(self, run: int, page: bytes) -> None:
         """Keep the morning report of a run, as `nights.Packer` packs it, and drop old ones.
 
-        Of other folders, whose nights may be fewer, only those of more than a year ago.
+        Of other folders, whose nights may be fewer, only those of more than a year ago, and never
+        of the last nights of all: a clock that is wrong must not cost them.
         """
         year_ago = datetime.now(timezone.utc) - _REPORTS_FOR
         too_old = reports.c.run.in_(sa.select(runs.c.id).where(runs.c.started < year_ago))
@@ -121,8 +122,12 @@ class Runs:
         of_it = reports.c.run.in_(sa.select(runs.c.id).where(runs.c.directory == directory))
         with self._database.writing() as connection:
             connection.execute(reports.insert().values(run=run, page=page))
-            newest_first = sa.select(reports.c.run).where(of_it).order_by(reports.c.run.desc())
-            last = connection.scalar(newest_first.offset(REPORTS).limit(1))
-            if last is not None:
-                connection.execute(reports.delete().where(of_it, reports.c.run <= last))
-            connection.execute(reports.delete().where(too_old))
+            beyond = (
+                sa.select(reports.c.run).order_by(reports.c.run.desc()).offset(REPORTS).limit(1)
+            )
+            for dropped, last in (
+                (of_it, connection.scalar(beyond.where(of_it))),
+                (too_old, connection.scalar(beyond)),
+            ):
+                if last is not None:
+                    connection.execute(reports.delete().where(dropped, reports.c.run <= last))
