@@ -492,6 +492,19 @@ def test_a_folder_that_is_sorted_often_leaves_another_its_nights(
     assert sorted(over) == [["/hourly"], [HERE.decode()]]
 
 
+def test_only_folders_of_the_last_nights_can_be_chosen(
+    desk: Desk, person: NewPerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garments.web.pages.runs._PLACES", 2)
+    for directory in (b"/c", b"/b", b"/a", b"/b"):
+        run = desk.store.runs.begin(directory, MODEL)
+        desk.store.runs.finish(run, MODEL, {"found": 1})
+    page = person("Ana").get("/runs")
+    assert len(re.findall(r"/runs\?of=\w+", page)) == 2
+    assert "over <code><bdi>/b</bdi>" in page
+    assert "/c" not in re.findall(r"<bdi>(.*?)</bdi>", page)
+
+
 def test_nights_from_before_a_column_was_kept_are_shown_too(desk: Desk, person: NewPerson) -> None:
     night(desk, confidence=None, reviewed=None, mismatched=None, found=0, classes=None)
     assert "92.5\u00a0%" in person("Ana").get("/runs")  # the middle of its bin

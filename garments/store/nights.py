@@ -58,10 +58,12 @@ class Nights:
         with self._database.reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query)][::-1]
 
-    def directories(self) -> list[bytes]:
-        """Where there was a run, each once."""
+    def directories(self, most: int | None = None) -> list[bytes]:
+        """Where there was a run, each once, that of the last run first; all of them, or `most`."""
+        latest_first = sa.func.max(runs.c.id).desc()
+        query = sa.select(runs.c.directory).group_by(runs.c.directory).order_by(latest_first)
         with self._database.reading() as connection:
-            return list(connection.scalars(sa.select(runs.c.directory).distinct()))
+            return list(connection.scalars(query.limit(most)))
 
     def report(self, run: int) -> bytes | None:
         """The morning report of a run, an HTML page, if it is kept."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from garments.store.reviews import Review
 
 _NIGHTS = 90
+_PLACES = 90  # folders that can be chosen, those of the last nights
 _REVIEWS = 20_000  # the last ones that are counted
 _MODELS = 3  # that are told of
 _LEAST_PHOTOS = 50  # new ones; fewer tell too little of a night, as in the morning's report
@@ -41,10 +42,9 @@ def add_to(pages: Blueprint, records: Records, models: Models) -> None:
         with records.opened() as desk:
             nights = desk.nights.last(_NIGHTS) if desk else []
             reviews = desk.reviews.recent(_REVIEWS) if desk else []
-            directories = sorted(desk.nights.directories()) if desk else []
-            places = {_key(place): place for place in directories}
-            last = nights[-1]["directory"] if nights else b""
-            place = places.get(request.args.get("of", ""), last)
+            directories = desk.nights.directories(_PLACES) if desk else []
+            places = {_key(place): place for place in sorted(directories)}
+            place = places.get(request.args.get("of", ""), directories[0] if directories else b"")
             # Its own last nights, however many there were of other folders since.
             shown = desk.nights.last(_NIGHTS, place) if desk else []
         labels = models.labels()
