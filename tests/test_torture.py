@@ -70,6 +70,24 @@ def test_a_night_whose_clock_jumps_is_right_and_so_is_the_next(tortured: torture
     assert tortured.run(torture.Case((jump,), archive=True)) == 1
 
 
+def test_what_broke_on_a_small_disk_is_kept_to_be_seen(tmp_path: Path) -> None:
+    root = tmp_path / "place"
+    root.mkdir()
+
+    def breaks() -> None:
+        with torture.small_disk(root):
+            (root / "predictions.csv").write_text("half a t")
+            raise torture.Broken("half a table")
+
+    try:
+        with pytest.raises(torture.Broken):
+            breaks()
+    except torture.NoSmallDisk as error:
+        pytest.skip(f"this machine lets nobody mount a small file system: {error}")
+    assert not list(root.iterdir())
+    assert (tmp_path / "place-kept" / "predictions.csv").read_text() == "half a t"
+
+
 def test_a_table_that_is_cut_would_be_seen(tmp_path: Path) -> None:
     place = torture.Place(tmp_path / "place", "http://127.0.0.1:1", archive=False)
     place.output.write_text("filename,prediction,label,confidence,decision,model,expected,error\n")

@@ -135,9 +135,7 @@ class Place:
 
     def night(self, variables: dict[str, str] | None = None) -> tuple[int, str]:
         """Run a night to its end: its exit code and its log."""
-        process = self.start(variables or {})
-        _, log = process.communicate(timeout=120)
-        return process.returncode, log.decode(errors="replace")
+        return ended(self.start(variables or {}))
 
     def present(self) -> set[bytes]:
         """The photos that are in the directory; each must be whole."""
@@ -199,6 +197,17 @@ class Place:
         return {(row.filename, row.prediction, row.decision) for row in rows}
 
 
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    """Wait for the end of a night: its exit code and its log. Raises Broken for one that hangs."""
+    try:
+        _, log = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired as error:
+        process.kill()  # else it would hold its disk
+        process.communicate()
+        raise Broken("it hangs") from error
+    return process.returncode, log.decode(errors="replace")
+
+
 def require(holds: bool, told: str) -> None:
     """Raise Broken unless it `holds`."""
     if not holds:
@@ -229,6 +238,8 @@ class NoSmallDisk(Exception):
 
 def mount(root: Path, size: int, how: str = "") -> None:
     """Have a file system of so many bytes in memory at `root`. Raises NoSmallDisk."""
+    if shutil.which("mount") is None:
+        raise NoSmallDisk("there is no program mount")
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}{how}", "none", str(root)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -237,10 +248,16 @@ def mount(root: Path, size: int, how: str = "") -> None:
 
 @contextmanager
 def small_disk(root: Path) -> Iterator[None]:
-    """Within it `root` is a file system of its own, which `resize` makes small."""
+    """Within it `root` is a file system of its own, which `resize` makes small.
+
+    What was on it when a night broke is found beside `root` afterwards.
+    """
     mount(root, ROOMY)
     try:
         yield
+    except Broken:
+        shutil.copytree(root, root.with_name(f"{root.name}-kept"), symlinks=True)
+        raise
     finally:
         subprocess.run(["umount", root], check=True)
 
@@ -302,8 +319,9 @@ class Torture:
                 # What a night archived is told by itself if it came to its end, or by the next.
                 named = place.present() if place.some_night_ended() else set(NAMES)
                 place.check_ordinary(*place.night(), named)
-            except (Exception, subprocess.TimeoutExpired) as error:
-                raise Broken(f"{case}: {error} (see {place.root})") from error
+            except Exception as error:
+                kept = f"{place.root}{'-kept' if apart else ''}"
+                raise Broken(f"{case}: {error} (see {kept})") from error
         return hits
 
     def _disturb(self, place: Place, fault: Trouble, log: Path) -> bool:
@@ -338,7 +356,7 @@ class Torture:
                 held.close()
             if outage.do == "restarts":
                 held.enter_context(failing.serve_again(service))
-            process.communicate(timeout=120)
+            ended(process)
         return failing.hit.is_set()
 
     def _on_a_full_disk(self, place: Place, full: Full) -> bool:
