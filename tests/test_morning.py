@@ -384,6 +384,7 @@ def test_a_night_without_new_photos_shows_no_collapse() -> None:
     assert "of the new answers" not in page.words
     assert not page.all("circle")
     assert {len((line["points"] or "").split()) for line in page.all("polyline")} == {19}
+    assert "Each line starts at the first night and ends with the last before tonight" in page.words
 
 
 @pytest.mark.parametrize("night", [NOTHING, replace(NIGHT, tally=of_new(0), unreadable_new=1)])
