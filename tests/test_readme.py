@@ -229,5 +229,5 @@ def test_make_train_quick_reaches_its_accuracy(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     right = read_card(tmp_path / "model" / "quick").scores["accuracy"]
     print(f"\nmake train-quick took {seconds:.0f} s and is right on {right:.2%} of the test set")
-    assert right >= 0.91
+    assert right >= 0.912  # README tells 91.6 %; its last digit differs from machine to machine
     shutil.rmtree(tmp_path / "Data")
