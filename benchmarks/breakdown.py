@@ -26,6 +26,7 @@ from werkzeug.test import EnvironBuilder
 
 from benchmarks import tables
 from benchmarks.contenders import Contender, granian, ours, python_of
+from benchmarks.counts import at_least_one
 from benchmarks.ending import run
 from benchmarks.load import Posts, load
 from benchmarks.service import CORES, beside, undisturbed
@@ -168,7 +169,7 @@ def hot_lines(spy: Path, seconds: float) -> list[tuple[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=50, help="of a hundred pictures")
+    parser.add_argument("--rounds", type=at_least_one, default=50, help="of a hundred pictures")
     parser.add_argument("--seconds", type=float, default=5, help="of load")
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     given = parser.parse_args()

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from benchmarks.counts import at_least_one
 from benchmarks.ending import run
 from benchmarks.night import our_night, timed
 from benchmarks.service import free_port, memory, running, session
@@ -75,8 +76,8 @@ def in_floats(folder: Path, scratch: Path) -> Graph:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, help="a folder of JPEG files")
-    parser.add_argument("--count", type=int, default=1_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--count", type=at_least_one, default=1_000)
+    parser.add_argument("--rounds", type=at_least_one, default=3)
     given = parser.parse_args()
     paths = jpegs(given.photos)
     if not paths:

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.clients import Question, Tally, ask_anew_until, ask_as_twelve
+from benchmarks.counts import at_least_one
 from benchmarks.ending import run
 from benchmarks.service import family, free_port, running
 from benchmarks.turn import classes
@@ -32,7 +33,7 @@ _EVERY = 0.02  # seconds, in which one more client comes
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.restarts", description=__doc__)
-    parser.add_argument("--times", type=int, default=200)
+    parser.add_argument("--times", type=at_least_one, default=200)
     given = parser.parse_args(arguments)
     for name, act in (("restarts", restart), ("reloads", reload)):
         started = time.perf_counter()
