@@ -503,7 +503,7 @@ def main() -> int:
                 except NoSmallDisk as error:
                     print(f"{title}: not tried, since nobody may mount a small one: {error}")
                 else:
-                    few = chance.sample(cases, len(cases) // given.every)
+                    few = chance.sample(cases, -(-len(cases) // given.every))
                     broken += carry_out(torture, title, few)
     print(*broken, sep="\n")
     return 1 if broken else 0
