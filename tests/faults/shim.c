@@ -525,6 +525,15 @@ static _Noreturn void refuse(const char *name, const char *value)
     _exit(97);
 }
 
+static unsigned long counted(const char *name, const char *value)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    if (number == 0 || *end != '\0' || *value == '-')
+        refuse(name, value);
+    return number;
+}
+
 static void read_fault(void)
 {
     static const struct {
@@ -539,10 +548,7 @@ static void read_fault(void)
     const char *at = getenv("FAULT_AT"), *wanted = getenv("FAULT_DO"), *lasts = getenv("FAULT_LASTS");
     if (!at)
         return;
-    char *end;
-    settings.at = strtoul(at, &end, 10);
-    if (settings.at == 0 || *end != '\0' || *at == '-')
-        refuse("FAULT_AT", at);
+    settings.at = counted("FAULT_AT", at);
     settings.lasts = lasts && strcmp(lasts, "1") == 0;
     settings.of = getenv("FAULT_OF");
     for (size_t i = 0; wanted && i < sizeof known / sizeof *known; i++)
@@ -559,10 +565,8 @@ static void read_jump(void)
     const char *at = getenv("FAULT_CLOCK_AT"), *by = getenv("FAULT_CLOCK_BY");
     if (!at)
         return;
+    settings.jump_at = counted("FAULT_CLOCK_AT", at);
     char *end;
-    settings.jump_at = strtoul(at, &end, 10);
-    if (settings.jump_at == 0 || *end != '\0' || *at == '-')
-        refuse("FAULT_CLOCK_AT", at);
     settings.jump_by = by ? strtol(by, &end, 10) : 0;
     if (!by || end == by || *end != '\0')
         refuse("FAULT_CLOCK_BY", by);
