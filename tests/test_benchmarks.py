@@ -60,6 +60,7 @@ def test_python_counts_failures(service: str) -> None:
     assert found.failed >= load.CONNECTIONS
 
 
+@pytest.mark.long
 @LINUX
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["body", "form", "JSON"])

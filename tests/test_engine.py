@@ -248,6 +248,7 @@ def test_the_card_has_the_scores_of_what_is_served(engine: Engine, test_set: Dat
     assert right[accepted].mean() == pytest.approx(scores["accepted_accuracy"], abs=5e-4)
 
 
+@pytest.mark.long
 @pytest.mark.figures
 def test_of_the_answers_at_nine_tenths_nine_in_ten_are_right(
     engine: Engine, test_set: Dataset
@@ -274,6 +275,7 @@ def test_the_committed_model_keeps_its_bounds(engine: Engine) -> None:
     assert max(card.scores["accuracy"] - kept for kept in card.scores["altered"].values()) <= 0.03
 
 
+@pytest.mark.long
 @pytest.mark.figures
 def test_one_core_answers_hundreds_of_pictures_a_second(engine: Engine, sample: Dataset) -> None:
     for size in (1, 64):

@@ -397,6 +397,7 @@ def shirts_alone(pictures: np.ndarray) -> np.ndarray:
     return np.eye(10, dtype=np.float32)[np.full(len(pictures), 6)]
 
 
+@pytest.mark.long
 def test_a_network_comes_to_answer_as_its_teachers_do_beside_the_labels(
     backend: str, sample: Dataset, tmp_path: Path
 ) -> None:

@@ -392,6 +392,7 @@ def test_every_hostile_file_is_read_or_refused_in_under_a_second() -> None:
         assert time.thread_time() - started < 1, path
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.figures
 @pytest.mark.skipif(

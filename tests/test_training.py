@@ -204,6 +204,7 @@ def test_of_answers_that_are_never_right_every_temperature_is_allowed() -> None:
     assert highest_temperature(logits, np.eye(10)[np.zeros(50, int)]) == pytest.approx(20)
 
 
+@pytest.mark.long
 def test_a_network_that_its_pictures_chose_is_less_sure_than_they_suggest(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -381,6 +382,7 @@ def test_a_teacher_that_cannot_teach_is_refused(folder: Path, told: str) -> None
         Teachers([MODEL, folder], Engine(MODEL).card.training_data_sha256, "tensorflow")
 
 
+@pytest.mark.long
 def test_of_several_seeds_the_best_on_validation_is_kept(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "best"
     card, scores = training.train(
