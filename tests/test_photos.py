@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from garments import dataset, report
+from garments.batch import walk
 from garments.card import Card, read_card
 from garments.dataset import LABELS, Dataset, DatasetError
 from garments.engine import Engine
@@ -24,6 +25,7 @@ from garments.training import (
     TrainingError,
     carry_out,
     judge,
+    labelled,
     out_of_fold,
     photo_fit,
     photo_run,
@@ -272,6 +274,10 @@ def test_a_photo_with_too_long_a_side_is_told_so(tmp_path: Path) -> None:
     photos = [Photo(tmp_path / "a.png", frozenset({3}), "7", "")]
     with pytest.raises(DatasetError, match=r"a\.png.*: the picture has a side of more than 65,535"):
         checked(photos, (28, 28))
+
+
+def test_training_reads_the_photos_that_a_night_sorts() -> None:
+    assert set(labelled.EXTENSIONS) == set(walk.EXTENSIONS)
 
 
 def test_what_the_service_has_the_other_model_answer_for_is_not_trained_on(

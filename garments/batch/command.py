@@ -11,7 +11,7 @@ ENGINES = ("service", "ray")
 _CODES = (
     "It ends with 0 when every image is classified, 1 when some are unreadable or not archived, "
     "2 for what cannot be used, 3 when what classifies cannot be reached or fails, 4 when another "
-    "night or garments.prune is still running, and 130 when it is interrupted."
+    "night, garments.prune or a run with the same table is busy, and 130 when it is interrupted."
 )
 
 

@@ -1,4 +1,4 @@
-"""What can end a night before its table is written."""
+"""What can end a night, with which exit code, and what the log says of it."""
 
 from collections.abc import Mapping
 from pathlib import Path

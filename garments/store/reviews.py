@@ -122,8 +122,8 @@ class Reviews:
     def undo(self, number: int, who: str) -> bytes:
         """Take back a decision of one's own; the content that it was on. Raises Unknown.
 
-        Also for one that is SETTLED: in an archive its photo could not wait again. To take back
-        again what does not stand any more changes nothing.
+        So it does for one that is SETTLED, since in an archive its photo could not wait again. To
+        take back again what does not stand any more changes nothing.
         """
         own = (reviews.c.id == number) & (reviews.c.who == who)
         with self._database.writing() as connection:

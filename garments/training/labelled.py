@@ -19,7 +19,7 @@ NONE_OF_TEN = len(LABELS)
 LAYOUTS = f"give a folder with {TABLE} (file,accepted,sender), or with one folder a class"
 _COLUMNS = ("file", "accepted", "sender")
 _NONE_NAMES = ("none", "none of these", "other")
-_EXTENSIONS = (
+EXTENSIONS = (
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".heic", ".heif"),
 )
@@ -166,7 +166,7 @@ def _by_class(folder: Path) -> Iterator[Labelled]:
             elif path.is_dir():
                 log.warning("%s is left out: it is a link to a folder, not one itself", path)
             elif path.is_file():
-                log.warning("%s is left out: training reads %s", path, " ".join(_EXTENSIONS))
+                log.warning("%s is left out: training reads %s", path, " ".join(EXTENSIONS))
             else:
                 log.warning("%s is left out: it is no file, or leads to none", path)
 
@@ -198,7 +198,7 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in _EXTENSIONS and path.is_file()
+    return path.suffix.lower() in EXTENSIONS and path.is_file()
 
 
 def _is_no_photo(part: str) -> bool:
