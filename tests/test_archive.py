@@ -338,6 +338,45 @@ def test_nor_is_it_where_the_night_was_killed(
     assert expected(place)["a.png"] == ""
 
 
+@pytest.mark.parametrize("empty", [False, True])  # whether a night finds nothing between
+@pytest.mark.parametrize("later", ["archive", "of the next day", None])
+def test_nor_is_it_wherever_the_nights_after_that_archive(
+    later: str | None,
+    empty: bool,
+    place: Place,
+    archive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place.add("a.png", "b.png")
+    chosen = {"archive": archive.with_name(later)} if later else {}
+    with fake_service() as service:
+        told = slips(place, "a.png,Coat", "b.png,Coat")
+        place.cut_short(service, archive=archive, expected=told)
+        monkeypatch.setitem(fake.MODEL, "version", "ba9876543210")
+        if empty:
+            place.night(service, **chosen)
+        place.add("a.png", length=31)
+        place.night(service, **chosen)
+    assert expected(place)["a.png"] == ""
+
+
+@pytest.mark.parametrize(("length", "slip"), [(21, "Coat"), (31, "")])
+def test_after_a_night_cut_short_a_photo_keeps_its_slip_with_its_content(
+    length: int, slip: str, place: Place, archive: Path
+) -> None:
+    place.add("a.png", "b.png")
+    with fake_service() as service:
+        with place.failing_to_remove("a.png", DENIED):
+            place.cut_short(service, archive=archive, expected=slips(place, "a.png,Coat"))
+        place.add("a.png", length=length)
+        place.night(service)
+        assert expected(place)["a.png"] == slip
+        place.night(service, expected=slips(place, "a.png,Dress"))
+        place.add("a.png", length=33)
+        place.night(service)
+    assert expected(place) == {"a.png": "Dress"}
+
+
 @pytest.mark.parametrize("length", [21, 31])  # as the one before, or not
 def test_nor_is_it_that_of_one_that_comes_before_the_night_is_over(
     length: int, place: Place, archive: Path, monkeypatch: pytest.MonkeyPatch

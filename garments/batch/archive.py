@@ -106,6 +106,14 @@ def is_moved(directory: bytes, to: bytes, photo: Photo, *, by_content: bool = Fa
     return not same and any(_digest(path) == photo.digest for path in kept)
 
 
+def is_same(directory: bytes, photo: Photo) -> bool:
+    """Whether what has a photo's name in `directory` can be read, and has its content."""
+    try:
+        return _digest(os.path.join(directory, photo.name)) == photo.digest
+    except OSError:
+        return False
+
+
 def _up_to(root: bytes, folder: bytes) -> Iterator[bytes]:
     """`folder`, and what it is in, up to `root`: any of them may be new."""
     while folder != root:

@@ -166,7 +166,7 @@ def run(
             if archive:
                 # Where all are gone, their disk may be, and the archive have others of their names.
                 all_gone = not len(findings)
-                findings.part_with(_archived(night, archive, night.model, by_content=all_gone))
+                findings.part_with(_archived(night, archive, by_content=all_gone))
             if night.unended and len(findings):  # where all are gone, their disk may be
                 findings.part_with(carried.gone(findings))
             _note_end(night, table, counts, findings.parted())
@@ -203,6 +203,7 @@ def _post_all(
         model = together(canary.ask_each(client, cards, settings))
         run = store.runs.begin(place, model)
         ended = store.runs.last_ended(run, place)
+        found_any = store.runs.last_ended(run, place, found=1)
         night = Night(
             store=store,
             settings=settings,
@@ -211,11 +212,11 @@ def _post_all(
             model=model,
             fresh=fresh,
             new_after=ended,
-            moved=store.runs.archiving(store.runs.last_ended(run, place, found=1), run, place),
+            moved=store.runs.archiving(found_any, run, place),
             unended=store.runs.archiving(ended + 1, run, place),
         )
-        if archive and night.unended:
-            _forget_succeeded(night, archive)
+        if store.runs.archiving(found_any + 1, run, place):
+            _forget_succeeded(night, findings)
         Poster(night, client).post(findings)
     slips = findings.slips()
     while some := list(islice(slips, _SLIPS_AT_ONCE)):
@@ -261,27 +262,24 @@ def _archive(night: Night, findings: Findings, folder: Path) -> tuple[int, int]:
         return archives.archive(night.directory, to, photos, follow)
 
 
-def _archived(
-    night: Night, folder: Path, model: str | None, *, by_content: bool = False
-) -> Iterator[bytes]:
-    """What the archive has: another photo may come under its name, and has another slip.
-
-    Of photos that `model` classified, or else the last that archived.
-    """
+def _archived(night: Night, folder: Path, *, by_content: bool) -> Iterator[bytes]:
+    """What the archive has: another photo may come under its name, and has another slip."""
     to = os.fsencode(os.path.realpath(folder))
-    for photo in night.store.classified(night.directory, model):
+    for photo in night.store.classified(night.directory):
         if archives.is_moved(night.directory, to, photo, by_content=by_content):
             yield photo.name
 
 
-def _forget_succeeded(night: Night, folder: Path) -> None:
-    """Forget what a night archived before it was cut short, where others have its names by now.
+def _forget_succeeded(night: Night, findings: Findings) -> None:
+    """Forget what a night may have archived before it was cut short, where others have its names.
 
-    A night that does not archive does not know where to look for it.
+    Its archive may be another than tonight's, so what only changed is forgotten with its slip too:
+    to give that again is better than to hold another photo against it.
     """
-    moved = _archived(night, folder, None)
-    here = (name for name in moved if os.path.lexists(os.path.join(night.directory, name)))
-    night.store.forget(night.directory, here)
+    known = paired(findings, night.store.classified(night.directory))
+    here = (one for _, found, one in known if found and one and found.stamp[:2] != one.stamp[:2])
+    others = (one.name for one in here if not archives.is_same(night.directory, one))
+    night.store.forget(night.directory, others)
 
 
 def _name(row: Row) -> bytes:

@@ -107,23 +107,12 @@ class Store:
 
         The last to archive may have read it long before, and need not have asked again.
         """
-        later = answers.alias()
-        last = (
-            sa.select(later.c.model)
-            .where(later.c.digest == photos.c.digest, later.c.prediction.is_not(None))
-            .order_by(
-                (later.c.model == _last_to_archive(directory)).desc(),
-                later.c.run.desc(),
-                later.c.model,
-            )
-            .limit(1)
-        )
-        return self.outcomes(directory, last.scalar_subquery())
+        return self.outcomes(directory, _last_of(directory))
 
-    def classified(self, directory: bytes, model: str | None) -> Iterator[Photo]:
-        """The known photos of `directory` that `model`, or else the last that archived, could read.
+    def classified(self, directory: bytes, model: str | None = None) -> Iterator[Photo]:
+        """The known photos of `directory` that `model` could read, sorted by name.
 
-        They are sorted by name.
+        Without one, those of `last_outcomes`.
         """
         columns = (
             photos.c.size,
@@ -132,7 +121,7 @@ class Store:
             photos.c.digest,
             answers.c.decision,
         )
-        by = model or _last_to_archive(directory)
+        by = model or _last_of(directory)
         for name, *stamp, digest, decision in self._paged(directory, by, columns):
             if decision in ("accept", "review"):
                 yield Photo(name, Stamp(*stamp), digest)
@@ -253,6 +242,22 @@ _ANSWERED = sa.select(answers.c.digest).where(
     answers.c.model == sa.bindparam("model"),
     answers.c.digest.in_(sa.bindparam("digests", type_=sa.types.NullType(), expanding=True)),
 )
+
+
+def _last_of(directory: bytes) -> sa.ScalarSelect[str]:
+    """The model of each content whose answer `last_outcomes` gives."""
+    later = answers.alias()
+    last = (
+        sa.select(later.c.model)
+        .where(later.c.digest == photos.c.digest, later.c.prediction.is_not(None))
+        .order_by(
+            (later.c.model == _last_to_archive(directory)).desc(),
+            later.c.run.desc(),
+            later.c.model,
+        )
+        .limit(1)
+    )
+    return last.scalar_subquery()
 
 
 def _last_to_archive(directory: bytes) -> sa.ScalarSelect[str]:
