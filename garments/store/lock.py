@@ -53,7 +53,8 @@ def _file_locked(database: Database, holder: str) -> Iterator[Check]:
         raise Busy(_told(str(busy))) from None
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be written: {error.strerror}; name another GARMENTS_DATABASE_URL"
+            f"{path} cannot be written: {error.strerror}; this user must be able to write it, like "
+            "the database itself"
         ) from error
     with file:
         yield lambda: None  # it is held for as long as the file is open
