@@ -7,7 +7,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -393,6 +393,23 @@ def test_who_holds_the_lock_of_another_database_of_the_server_is_not_told(
                 with pytest.raises(Busy, match=told), locked(held, "night 3"):
                     pass
         server.execute("DROP DATABASE another")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII", "LATIN1"])
+def test_a_server_keeps_any_text_or_is_refused(encoding: str, database_url: str) -> None:
+    url = database_url.replace("/postgres", "/encoded")
+    with psycopg.connect(database_url, autocommit=True) as server:
+        server.execute(
+            f"CREATE DATABASE encoded ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'"
+        )
+        refused = pytest.raises(StoreError, match="its encoding is LATIN1.* ENCODING 'UTF8' TEMPL")
+        with refused if encoding == "LATIN1" else nullcontext(), closing(Store(url)) as store:
+            store.open()
+            run = store.runs.begin(HERE)
+            store.record(run, HERE, [photo(b"a.png")], [answer(label="鞋 …")])
+            assert [found.label for found in store.outcomes(HERE, MODEL)] == ["鞋 …"]
+        server.execute("DROP DATABASE encoded")
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

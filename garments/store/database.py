@@ -53,6 +53,8 @@ class Database:
             if self.url.get_backend_name() not in ("sqlite", "postgresql"):
                 raise ValueError("it names neither SQLite nor PostgreSQL")
             self.on_sqlite = self.url.get_backend_name() == "sqlite"
+            if not self.on_sqlite:  # the server's own may be one that not all texts have
+                self.url = self.url.update_query_dict({"client_encoding": "utf8"})
             if self.on_sqlite and self.file.name in ("", ":memory:"):
                 raise ValueError("it names no file")
             options = {"connect_timeout": _CONNECT_SECONDS}
@@ -152,12 +154,24 @@ class Database:
         with self._told():
             if self.on_sqlite:
                 self._check_journal()
+            else:
+                self._check_encoding()
             with self.reading() as connection:
                 known = sa.inspect(connection).has_table("alembic_version")
                 version = sa.text("SELECT version_num FROM alembic_version")
                 found = connection.scalar(version) if known else None
             if found != SCHEMA:
                 self._upgrade()
+
+    def _check_encoding(self) -> None:
+        with self.reading() as connection:
+            encoding = connection.scalar(sa.text("SHOW server_encoding"))
+        if encoding not in ("UTF8", "SQL_ASCII"):  # the second keeps all bytes as they come
+            raise StoreError(
+                f"{self} cannot keep all texts (its encoding is {encoding}): make another with "
+                "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name it in "
+                "GARMENTS_DATABASE_URL"
+            )
 
     def _check_journal(self) -> None:
         deadline = time.monotonic() + _BUSY_SECONDS
