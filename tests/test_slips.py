@@ -77,6 +77,7 @@ def test_a_column_that_stands_twice_is_refused(column: str, place: Place) -> Non
         (["a.png,Dress", "./a.png,Coat"], "line 3: './a.png' stands twice$"),
         (["a.png"], "line 2: there must be a filename and what is expected"),
         ([",Dress"], "line 2: there must be a filename"),
+        (["a.png, 3, blue.png,Coat"], "line 2: it has more cells than the header: put names with"),
         (['"a.png,Dress'], "is no CSV in UTF-8"),
         (["a.png,Dress", 'b.png,"Coat" x', "c.png,Bag"], "is no CSV in UTF-8 after line 2 "),
         (["a.png,Hat", "b.png,Dress", "c.png,Cap"], "line 2: 'Hat' is no.*; line 4: 'Cap' is no"),

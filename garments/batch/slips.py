@@ -52,7 +52,12 @@ def _faults(
             raise UsageError(f"{path}, line 1: the column {name} stands twice: leave one")
     for cells in reader:
         filename, expected = cells["filename"], cells["expected"]
-        if not filename or expected is None:
+        if None in cells:
+            yield (
+                f"line {reader.line_num}: it has more cells than the header: "
+                "put names with commas in quotes"
+            )
+        elif not filename or expected is None:
             yield f"line {reader.line_num}: there must be a filename and what is expected"
         elif (number := numbers.get(plain(expected))) is None:
             yield f"line {reader.line_num}: {expected!r}{_UNKNOWN}"
