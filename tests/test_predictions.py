@@ -1,12 +1,13 @@
 import csv
+import errno
 import fcntl
 import io
 import itertools
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,30 @@ def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_afterward
     write_predictions([BOOT], path)
     partial = tmp_path / ".predictions.csv.part"
     assert steps == [("synced", partial), ("replaced", path), ("synced", tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "told"),
+    [
+        (stat.S_ISDIR, errno.EINVAL, None),
+        (stat.S_ISDIR, errno.EIO, in_place.NotSynced),
+        (stat.S_ISREG, errno.EINVAL, OSError),
+    ],
+)
+def test_only_that_a_file_system_cannot_sync_folders_is_no_failure(
+    fails: Callable[[int], bool],
+    code: int,
+    told: type[OSError] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sync(descriptor: int) -> None:
+        if fails(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(in_place.os, "fsync", sync)
+    with pytest.raises(told) if told else nullcontext():
+        write_predictions([BOOT], tmp_path / "predictions.csv")
 
 
 @pytest.mark.parametrize("there", [True, False])
