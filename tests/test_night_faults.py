@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from garments.batch import archive as archives
 from garments.batch import photo
 from garments.batch.walk import stamp_of, walk
 from garments.morning import page
+from garments.predictions import read_predictions
 from garments.store import Busy, Database, Outcome, Photo, Stamp, Store, StoreError
 from garments.store.archived import Archived
 from garments.store.lock import locked
@@ -87,6 +88,18 @@ def test_a_photo_without_an_answer_ends_the_night_and_the_old_table_stays(
 # The walk
 
 
+class Entry:
+    """An entry of a folder, and what asking for anything but its name raises, if anything."""
+
+    def __init__(self, entry: os.DirEntry[bytes], error: OSError | None) -> None:
+        self._entry, self._error, self.name = entry, error, entry.name
+
+    def __getattr__(self, name: str) -> object:
+        if self._error:
+            raise self._error
+        return getattr(self._entry, name)
+
+
 def test_a_folder_that_cannot_be_listed_ends_the_night(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +147,32 @@ def test_a_file_that_vanishes_while_its_folder_is_listed_hides_no_other(
     monkeypatch.setattr("garments.batch.walk.os.scandir", late)
     found = {each.name for each in walk(os.fsencode(place.photos))}
     assert found == {b"a.png", b"b/2.png"}
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EUCLEAN])
+def test_a_photo_whose_entry_is_damaged_is_unreadable_and_costs_no_other_its_row(
+    code: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add("a.png", "b.png")
+    damage = OSError(code, os.strerror(code))
+
+    scandir = os.scandir
+
+    def listed(folder: Any) -> Any:
+        entries = scandir(folder)
+        if folder != os.fsencode(place.photos):
+            return entries
+        with entries:
+            damaged = {b"b.png": damage}
+            return nullcontext([Entry(entry, damaged.get(entry.name)) for entry in entries])
+
+    monkeypatch.setattr("garments.batch.walk.os.scandir", listed)
+    opening = failing_at(place.photos / "b.png", damage, os.open)
+    monkeypatch.setattr("garments.batch.photo.os.open", opening)
+    with fake_service() as service:
+        assert place.night(service).unreadable == 1
+    rows = {row.filename: row.error for row in read_predictions(place.output, 10)}
+    assert rows == {"a.png": "", "b.png": f"the file cannot be read: {os.strerror(code)}"}
 
 
 def test_a_folder_that_vanishes_before_it_is_listed_hides_no_other(

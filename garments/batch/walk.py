@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -22,6 +23,8 @@ _END_OF_TIME = 2**63 - 1
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,4}")
 # What a disk has at its root for its checks, and for what each of its users threw away.
 _OF_THE_DISK = re.compile(rb"lost\+found|\.Trash-[0-9]+")
+# What a file system says of an entry that it cannot tell of, though it may list and tell others.
+_DAMAGED = frozenset({errno.EIO, errno.ESTALE, errno.EUCLEAN})
 _ENDINGS = tuple(extension.encode() for extension in EXTENSIONS)
 
 logger = logging.getLogger(__name__)
@@ -62,7 +65,8 @@ def walk(
 
     An image is a regular file with one of EXTENSIONS in any case; links are not followed. What
     else is there is counted in `others`, by its extension. `enters` tells of a folder's name
-    whether to look there, `takes` of a file's whether it is meant.
+    whether to look there, `takes` of a file's whether it is meant. What has an image's name and
+    cannot be told from one, since its entry is damaged, counts as one.
     Raises UsageError for a folder that cannot be listed, since photos may be in it; what only the
     disk keeps there is counted in `others` where this user may not look.
     """
@@ -76,7 +80,10 @@ def walk(
             with os.scandir(place) as entries:
                 for entry in entries:
                     name = os.path.join(folder, entry.name)
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.name.lower().endswith(_ENDINGS) and _is_damaged(entry):
+                        if takes(name):
+                            yield Found(name, Stamp(0, 0, 0))  # whoever reads it is told why not
+                    elif entry.is_dir(follow_symlinks=False):
                         if enters(name):
                             folders.append(name)
                     elif not takes(name):
@@ -113,6 +120,14 @@ def tell_left_out(others: Counter[str]) -> None:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(_KINDS_TOLD))
         more = ", …" if len(others) > _KINDS_TOLD else ""
         logger.info("other files there, which are left out: %s%s", kinds, more)
+
+
+def _is_damaged(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        entry.stat(follow_symlinks=False)
+    except OSError as error:
+        return error.errno in _DAMAGED
+    return False
 
 
 def _status(entry: os.DirEntry[bytes]) -> os.stat_result | None:
