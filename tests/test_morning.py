@@ -375,8 +375,11 @@ def test_of_few_nights_it_is_said_how_little_they_show(nights: int, told: str) -
     assert bool(told) == ("So few nights" in words)
 
 
+NO_NEW = replace(NIGHT, tally=of_new(0), found=NIGHT.found - NIGHT.left, left=0)
+
+
 def test_a_night_without_new_photos_shows_no_collapse() -> None:
-    page = page_of(replace(NIGHT, tally=of_new(0)))
+    page = page_of(NO_NEW)
     assert "No photo is new since the last report, which the service's page /runs" in page.words
     assert "too little to tell" not in page.words
     assert "T-shirt/top – 14.0 % –" in page.words
@@ -387,7 +390,11 @@ def test_a_night_without_new_photos_shows_no_collapse() -> None:
     assert "Each line starts at the first night and ends with the last before tonight" in page.words
 
 
-@pytest.mark.parametrize("night", [NOTHING, replace(NIGHT, tally=of_new(0), unreadable_new=1)])
+ONLY_UNREADABLE = replace(NO_NEW, unreadable_new=1)
+ONLY_LEFT = replace(NO_NEW, found=NIGHT.found, left=NIGHT.left)
+
+
+@pytest.mark.parametrize("night", [NOTHING, ONLY_UNREADABLE, ONLY_LEFT])
 def test_a_night_that_no_other_has_told_of_is_not_called_the_same(night: Summary) -> None:
     assert "No photo is new" not in page_of(night).words
 

@@ -133,9 +133,12 @@ class Summary:
 
     @property
     def unchanged(self) -> bool:
-        """Whether earlier nights had all photos that are there, so that none tells of this one."""
-        new = sum(self.tally.classes) + self.unreadable_new
-        return not new and (self.found > self.left or bool(self.earlier))
+        """Whether earlier nights had all photos that are there, so that none tells of this one.
+
+        One that is still being written may be new.
+        """
+        new = sum(self.tally.classes) + self.unreadable_new + self.left
+        return not new and bool(self.found or self.earlier)
 
     @property
     def spoiled(self) -> tuple[int, int, str] | None:
