@@ -172,7 +172,7 @@ def _photo(review: Review, places: Iterable[Path], most: int) -> tuple[bytes, st
     for place in places:
         content = _content(place, most)
         if content and hashlib.sha256(content).digest() == review.digest:
-            return content, place.suffix.lower()
+            return content, f".{place.name.rpartition('.')[2]}".lower()  # also of a file `.jpg`
     return None
 
 

@@ -173,6 +173,19 @@ def test_nothing_in_the_archive_is_overwritten(place: Place, archive: Path) -> N
     assert files(archive) == {"a.png": b"another", marked: content}
 
 
+def test_a_photo_whose_name_is_all_extension_stays_one_by_its_name(
+    place: Place, archive: Path
+) -> None:
+    place.add("a/.jpg")
+    (archive / "a").mkdir(parents=True)
+    (archive / "a" / ".jpg").write_text("another")
+    content = (place.photos / "a" / ".jpg").read_bytes()
+    with fake_service() as service:
+        assert place.night(service, archive=archive).archived == 1
+    marked = f"a/-{hashlib.sha256(content).hexdigest()[:12]}.jpg"
+    assert files(archive) == {"a/.jpg": b"another", marked: content}
+
+
 def test_a_move_that_was_cut_short_is_finished(place: Place, archive: Path) -> None:
     place.add("a.png", "b.png")
     before = files(place.photos)

@@ -172,6 +172,14 @@ def test_a_photo_of_a_phone_goes_as_it_is(shop: Shop) -> None:
     assert shop.content_of("Dress", content, ".heic") == content
 
 
+def test_a_photo_whose_name_is_all_extension_is_trained_on_and_found_again(shop: Shop) -> None:
+    shop.add(".JPG", 8)
+    shop.export()
+    (shop.photos / ".JPG").unlink()
+    assert shop.export() == "1 photos, 0 thumbnails"
+    assert shop.labels() == [frozenset({8})]
+
+
 def test_a_photo_in_the_archive_is_found(shop: Shop, tmp_path: Path) -> None:
     shop.add("a.jpg", 3)
     shop.add("b.jpg", 3)

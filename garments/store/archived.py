@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
@@ -79,6 +78,6 @@ class Archived:
 
 
 def marked(name: bytes, digest: bytes) -> bytes:
-    """A name that only this content can have, where `name` is taken by another."""
-    stem, extension = os.path.splitext(name)
-    return b"%b-%b%b" % (stem, digest.hex()[:12].encode(), extension)
+    """An image's name that only this content can have, where `name` is taken by another."""
+    stem, _, extension = name.rpartition(b".")  # also of a file `.jpg`
+    return b"%b-%b.%b" % (stem, digest.hex()[:12].encode(), extension)
