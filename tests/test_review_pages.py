@@ -330,6 +330,20 @@ def test_a_database_that_fails_is_told_and_nothing_of_the_inside(
     assert "leases" not in problem["detail"]
 
 
+def test_a_night_that_writes_for_long_is_told_before_the_worker_counts_as_stuck(
+    desk: Desk, make_client: Callable[..., FlaskClient]
+) -> None:
+    desk.add("a")
+    app = make_client(database_url=desk.url, deadline_seconds=0.5).application
+    ana = Person(app.test_client(), "Ana")
+    with desk.database.writing():
+        began = time.monotonic()
+        status, problem = ana.ask("next")
+        assert time.monotonic() - began < 1
+    assert (status, problem["code"]) == (503, "no_database")
+    assert ana.ask("next")[0] == 200
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_table_that_somebody_locks_is_told_before_the_worker_counts_as_stuck(
     database_url: str, make_client: Callable[..., FlaskClient]

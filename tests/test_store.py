@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
@@ -64,17 +65,19 @@ def test_several_may_open_a_new_database_at_the_same_moment(database_url: str) -
         assert list(pool.map(opened, range(6))) == [None] * 6
 
 
-def test_a_database_that_another_program_keeps_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+def test_a_database_that_another_program_keeps_is_told_in_the_time_given(tmp_path: Path) -> None:
     file = tmp_path / "p.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("CREATE TABLE t(a)")  # with a journal of the old kind
         other.execute("BEGIN")
         other.execute("SELECT * FROM t").fetchall()
-        with pytest.raises(StoreError, match="p.db is in use by another program"):
-            Store(f"sqlite:///{file}").open()
+        began = time.monotonic()
+        with (
+            closing(Database(f"sqlite:///{file}", seconds=0.1)) as base,
+            pytest.raises(StoreError, match="p.db is in use by another program"),
+        ):
+            base.migrate()
+        assert time.monotonic() - began < 1
 
 
 def test_what_was_recorded_is_known(store: Store) -> None:

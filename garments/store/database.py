@@ -44,8 +44,9 @@ class Database:
 
         A `durable` one is on the disk with every commit, whatever happens to the machine; one that
         is not `pooled` holds no connection between two transactions. PostgreSQL has `seconds` for
-        a statement, as long as it likes without.
+        a statement, as long as it likes without; SQLite waits no longer than them for others.
         """
+        self._busy_seconds = _BUSY_SECONDS if seconds is None else min(_BUSY_SECONDS, seconds)
         try:
             self.url = _parsed(url)
             if self.url.drivername in ("postgresql", "postgres"):
@@ -57,9 +58,9 @@ class Database:
                 self.url = self.url.update_query_dict({"client_encoding": "utf8"})
             if self.on_sqlite and self.file.name in ("", ":memory:"):
                 raise ValueError("it names no file")
-            options = {"connect_timeout": _CONNECT_SECONDS}
+            options: dict[str, float] = {"connect_timeout": _CONNECT_SECONDS}
             if self.on_sqlite:
-                options = {"timeout": _BUSY_SECONDS}
+                options = {"timeout": self._busy_seconds}
             elif seconds is not None:
                 options["tcp_user_timeout"] = _milliseconds(seconds)
             self._engine = sa.create_engine(
@@ -174,7 +175,7 @@ class Database:
             )
 
     def _check_journal(self) -> None:
-        deadline = time.monotonic() + _BUSY_SECONDS
+        deadline = time.monotonic() + self._busy_seconds
         while (mode := self._journal()) is None and time.monotonic() < deadline:
             time.sleep(0.05)
         if mode is None:
