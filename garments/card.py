@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,18 @@ ONNX_NAME = "model.onnx"
 KERAS_NAME = "model.keras"
 ACCEPTS_NOTHING = 2.0
 """The highest `accept_threshold`: no confidence reaches it."""
+_USED_TO_SERVE = {
+    *{"name", "version", "labels", "height", "width", "channels", "preprocessing"},
+    *{"accept_threshold", "golden_input", "golden_probabilities", "multiply_accumulates"},
+}
+# What each type of these is in JSON, whose true and false are no numbers, and in words.
+_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "text"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "list[str]": ((str,), "a list of texts"),
+    "list[float]": ((int, float), "a list of numbers"),
+}
 
 
 class CardError(Exception):
@@ -128,7 +141,8 @@ def read_model(folder: Path) -> tuple[Card, bytes]:
         ) from error
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise CardError(f"{path} cannot be read: {error}") from error
-    if {"@", "+"} & set(str(card.name)):
+    _check_types(card, path)
+    if {"@", "+"} & set(card.name):
         raise CardError(
             f"{path} calls the model {card.name!r}: a name has neither @, which stands before a "
             "version, nor +, which stands between models; call model and folder otherwise"
@@ -140,6 +154,19 @@ def read_model(folder: Path) -> tuple[Card, bytes]:
             "the folder mixes two models; restore it or train again"
         )
     return card, onnx
+
+
+def _check_types(card: Card, path: Path) -> None:
+    used = [entry for entry in fields(Card) if entry.name in _USED_TO_SERVE]
+    for name, kind in [(entry.name, str(entry.type)) for entry in used]:
+        types, words = _TYPES[kind]
+        value = getattr(card, name)
+        values = value if kind.startswith("list") else [value]
+        if not isinstance(values, list) or not {type(one) for one in values} <= {*types}:
+            raise CardError(
+                f"{path} has something else than {words} for {name}: "
+                "restore the folder or train again"
+            )
 
 
 def read_card(folder: Path) -> Card:

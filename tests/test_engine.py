@@ -181,6 +181,30 @@ def test_a_name_that_reads_as_a_version_or_as_two_models_is_refused(
         read_card(folder)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("name", 7, "text"),
+        ("version", None, "text"),
+        ("preprocessing", ["photo"], "text"),
+        ("labels", None, "a list of texts"),
+        ("labels", [None] * 10, "a list of texts"),
+        ("labels", "Bag", "a list of texts"),
+        ("height", True, "a whole number"),
+        ("multiply_accumulates", None, "a whole number"),
+        ("accept_threshold", "0.9", "a number"),
+        ("golden_probabilities", ["0.1"] * 10, "a list of numbers"),
+        ("golden_input", 1, "text"),
+    ],
+)
+def test_a_field_of_another_type_is_refused_and_named(
+    field: str, value: object, told: str, folder: Path
+) -> None:
+    change(folder, **{field: value})
+    with pytest.raises(CardError, match=rf"card\.json .* than {told} for {field}: restore the"):
+        read_card(folder)
+
+
 def test_a_wrong_golden_answer_is_refused(folder: Path) -> None:
     golden = read_card(folder).golden_probabilities
     change(folder, golden_probabilities=golden[::-1])
@@ -192,9 +216,6 @@ def test_a_wrong_golden_answer_is_refused(folder: Path) -> None:
     "fields",
     [
         {"labels": ["Bag", "Coat"]},
-        {"labels": None},
-        {"accept_threshold": None},
-        {"accept_threshold": "0.9"},
         {"golden_probabilities": []},
         {"golden_probabilities": [float("nan")] * 10},
         {"golden_probabilities": [0.0, float("nan"), *[0.0] * 8]},
