@@ -206,6 +206,12 @@ class Settings:
                 raise SettingsError(f"{name} is {value}: it must be at least {least}")
             if most is not None and value > most:
                 raise SettingsError(f"{name} is {value}: it must be at most {most}")
+            # SQLite's address is a path, which may be of any bytes.
+            if isinstance(value, str) and not _is_text(value) and not value.startswith("sqlite:"):
+                # Not told: it may be a secret.
+                raise SettingsError(
+                    f"{name} has bytes that are not UTF-8: it must be text in UTF-8"
+                )
         for name, value in (("MODEL", self.model), ("PHOTO_MODEL", self.photo_model)):
             if "/" in value or value in (".", ".."):
                 raise SettingsError(
@@ -231,6 +237,14 @@ def tell_library(variable: str, value: str, *, unless: Collection[str] = ()) -> 
     """Set a variable of the environment that a library reads, unless one of some is set."""
     if not any(os.environ.get(name) for name in unless):
         os.environ[variable] = value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_address(url: str) -> bool:

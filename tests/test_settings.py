@@ -74,6 +74,28 @@ def test_a_wrong_setting_is_refused_with_a_way_out(variable: str, value: str, to
 
 
 @pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GARMENTS_SECRET_KEY", "k\udcff"),
+        ("GARMENTS_PHOTO_MODEL", "k\udcff"),
+        ("GARMENTS_HOST", "k\udcff"),
+        ("GARMENTS_DATABASE_URL", "postgresql://k\udcff@host/name"),
+    ],
+)
+def test_text_that_is_not_utf_8_is_refused_and_not_told(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable} has bytes that are not UTF-8") as refused:
+        Settings.from_environment({variable: value})
+    assert "k" not in str(refused.value)
+
+
+def test_a_path_may_be_of_any_bytes() -> None:
+    paths = {"GARMENTS_MODEL_DIR": "/a\udcff", "GARMENTS_DATABASE_URL": "sqlite:////a\udcff.db"}
+    settings = Settings.from_environment(paths)
+    assert bytes(settings.model_dir) == b"/a\xff"
+    assert settings.database_url == paths["GARMENTS_DATABASE_URL"]
+
+
+@pytest.mark.parametrize(
     "host",
     ["a..b", ".a", "a..", "a" * 64, "a b", "a\tb", "a\xa0b", "*.a", "a\\b", "a%2e.b", "ü..a"],
 )
