@@ -560,6 +560,16 @@ def test_a_fault_of_our_own_tells_nothing_of_the_inside(
     assert "secret" not in assert_problem(response, 500, "internal_error")
 
 
+def test_a_fault_of_our_own_outside_of_a_view_is_told_as_one(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("garments.web.pages.faults.render_template", None)
+    response = client.get("/nothing", headers={"Accept": "text/html"}, buffered=True)
+    assert_problem(response, 500, "internal_error")
+    assert caplog.text.count("TypeError: 'NoneType' object is not callable") == 1
+    assert 'reason="internal_error"} 1.0' in client.get("/metrics").text
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.sampled_from(["/predict", "/process_batch", "/predict?top=2", INFER]),

@@ -11,6 +11,7 @@ from flask import Flask, Response, current_app, request
 from flask.globals import request_ctx
 from werkzeug.exceptions import (
     HTTPException,
+    InternalServerError,
     MethodNotAllowed,
     NotFound,
     RequestedRangeNotSatisfiable,
@@ -139,7 +140,7 @@ def answer_errors_as_problems(app: Flask) -> None:
 
 
 def rejected(error: HTTPException) -> Response:
-    """The problem of a request that no view is for, or that could not be read whole."""
+    """The problem of a request that no view is for, that was not read whole, or that failed."""
     if isinstance(error, NotFound):
         return _answer("not_found", NOWHERE)
     if isinstance(error, MethodNotAllowed):
@@ -152,6 +153,8 @@ def rejected(error: HTTPException) -> Response:
     if isinstance(error, RequestedRangeNotSatisfiable):
         size = {"Content-Range": f"bytes */{error.length}"} if error.length is not None else {}
         return _answer("no_such_range", "ask for bytes that the file has, or for all", size)
+    if isinstance(error, InternalServerError):  # what failed outside of a view; Flask logs it
+        return _answer("internal_error", FAILED)
     # What is left are requests that Werkzeug cannot parse, and bodies that broke off.
     return _answer("malformed_request", error.description or "the request is malformed")
 
