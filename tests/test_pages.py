@@ -19,7 +19,7 @@ from garments.engine import Engine
 from garments.preprocess import Limits, to_array
 from garments.settings import Settings
 from garments.web import pages
-from garments.web.pages.session import AGE, COOKIE, signing_key
+from garments.web.pages.session import AGE, signing_key
 from garments.web.problems import REFUSED, out_of_time
 from tests.pictures import as_jpeg, encoded
 
@@ -214,10 +214,19 @@ def test_a_sign_in_ends_after_a_shift(closed: FlaskClient, monkeypatch: pytest.M
 
 def test_a_cookie_that_was_altered_is_none(closed: FlaskClient) -> None:
     sign_in(closed)
-    cookie = closed.get_cookie(COOKIE)
+    cookie = closed.get_cookie(closed.application.config["SESSION_COOKIE_NAME"])
     assert cookie
-    closed.set_cookie(COOKIE, "x" + cookie.value)
+    closed.set_cookie(cookie.key, "x" + cookie.value)
     assert closed.get("/").status_code == 303
+
+
+def test_another_service_at_the_same_host_signs_nobody_out(
+    closed: FlaskClient, make_client: MakeClient
+) -> None:
+    sign_in(closed)
+    given = make_client(api_token="another").get("/sign-in").headers["Set-Cookie"]
+    closed.set_cookie(*given.partition(";")[0].split("=", 1))
+    assert "Ann" in closed.get("/").text
 
 
 def test_whoever_knows_token_and_key_signs_alike_and_nobody_else() -> None:

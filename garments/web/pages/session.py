@@ -13,7 +13,6 @@ from garments.settings import Settings
 
 AGE = timedelta(hours=12)
 """How long a sign-in holds, a long shift; then the person signs in again."""
-COOKIE = "garments_session"
 
 
 def signing_key(settings: Settings) -> str:
@@ -47,10 +46,11 @@ class _PagesOnly(SecureCookieSessionInterface):
 
 def keep(app: Flask, settings: Settings, name: str) -> None:
     """Have the pages of `app`, its endpoints of the blueprint `name`, remember who is there."""
-    app.secret_key = signing_key(settings)
+    app.secret_key = key = signing_key(settings)
     app.permanent_session_lifetime = AGE
     app.config.update(
-        SESSION_COOKIE_NAME=COOKIE,
+        # Browsers do not tell ports apart, and a service on another one may have another key.
+        SESSION_COOKIE_NAME=f"garments_session_{hashlib.sha256(key.encode()).hexdigest()[:8]}",
         SESSION_COOKIE_HTTPONLY=True,
         # Strict would sign out whoever follows a link to here from elsewhere: without the cookie
         # that request begins an empty session. What a page does takes a form of our own anyway.
