@@ -361,6 +361,31 @@ def test_the_report_has_its_bars_where_a_system_takes_the_colours_away(
     assert drawn != page.locator("body").evaluate(background)
 
 
+@pytest.mark.parametrize(
+    ("path", "marked", "other"),
+    [
+        ("review", ".bar nav a[aria-current]", ".bar nav a:not([aria-current])"),
+        ("review", ".kinds a[aria-current]", ".kinds a:not([aria-current])"),
+        ("review", ".classes .likely", ".classes button:not(.likely)"),
+        ("runs", ".places a[aria-current]", ".places a:not([aria-current])"),
+    ],
+)
+def test_what_is_marked_is_so_where_a_system_takes_the_colours_away(
+    path: str, marked: str, other: str, shop: Shop, reviewer
+) -> None:
+    page = reviewer().page
+    page.goto(f"{shop.url}/{path}")
+    if path == "runs":  # whose list of folders is there from the second on
+        links = "<ul class=places><li><a href=/ aria-current=page>a</a> <a href=/>b</a></ul>"
+        page.locator("main").evaluate(f"one => one.insertAdjacentHTML('beforeend', '{links}')")
+    else:
+        here(page)
+    page.emulate_media(forced_colors="active")
+    edge = "one => getComputedStyle(one).borderBottom + getComputedStyle(one).outline"
+    drawn = [page.locator(one).first.evaluate(edge) for one in (marked, other)]
+    assert drawn[0] != drawn[1]
+
+
 def test_the_report_is_printed_whole_with_its_bars_and_without_its_links(
     tmp_path: Path, person: NewPerson
 ) -> None:
