@@ -26,7 +26,7 @@ from benchmarks.service import family
 from garments.predictions import read_predictions
 from garments.settings import Settings
 from garments.web.worker import HEAD_MILLISECONDS
-from tests.conftest import PROJECT, free_port, hundred, script, serving, wait_until_ready
+from tests.conftest import PROJECT, free_port, hundred, script, serving, sign_in, wait_until_ready
 from tests.databases import postgresql
 
 DEPLOY = PROJECT / "deploy"
@@ -197,18 +197,6 @@ def test_the_proxy_writes_no_picture_to_its_disk(instances: list[Instance], tmp_
         assert answer.json()["code"] == "unsupported_type"
     # It warns where it makes a file of a request.
     assert "temporary file" not in (tmp_path / "error.log").read_text()
-
-
-def sign_in(browser: requests.Session, url: str) -> requests.Response:
-    page = browser.get(f"{url}/sign-in", timeout=10)
-    (token,) = re.findall('name="csrf_token" value="([^"]+)"', page.text)
-    return browser.post(
-        f"{url}/sign-in",
-        {"name": "Ann", "csrf_token": token},
-        headers={"Origin": url},  # all that a browser tells a host without TLS
-        allow_redirects=False,
-        timeout=10,
-    )
 
 
 @needs_nginx

@@ -4,6 +4,7 @@ Playwright keeps an event loop for as long as it runs, beside which no test coul
 own. So whatever needs it is in this folder, and it ends with the folder's last test.
 """
 
+import functools
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
@@ -24,7 +26,7 @@ from playwright.sync_api import (
 )
 
 from tests.browser.reviewing import Shop, here
-from tests.conftest import hundred, serving
+from tests.conftest import hundred, serving, sign_in
 
 WORD = "open-sesame"
 _ARGUMENTS = (
@@ -163,13 +165,29 @@ def _nothing_decided(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("shop").empty()
 
 
+@pytest.fixture(scope="module")
+def cookies_of(shop: Shop) -> Callable[[str], list[dict[str, str]]]:
+    """What a browser keeps of a sign-in under a name; the service is asked for it once."""
+
+    @functools.cache
+    def of(name: str) -> list[dict[str, str]]:
+        with requests.Session() as browser:
+            assert sign_in(browser, shop.url, name).status_code == 303
+            kept = [{"name": one.name, "value": one.value} for one in browser.cookies]
+        return [{**one, "url": shop.url} for one in kept]
+
+    return of
+
+
 @pytest.fixture
-def reviewer(shop: Shop, person: NewPerson) -> Callable[..., Person]:
-    """Make a Person who has opened the review."""
+def reviewer(
+    shop: Shop, person: NewPerson, cookies_of: Callable[[str], list[dict[str, str]]]
+) -> Callable[..., Person]:
+    """Make a Person who has opened the review; other tests prove the form that lets them in."""
 
     def make(name: str = "Ann", wide: int = 1280, **how: object) -> Person:
         made = person(wide, **how)
-        made.sign_in(shop.url, name)
+        made.context.add_cookies(cookies_of(name))
         made.page.goto(f"{shop.url}/review")
         expect(made.page.locator("#name")).not_to_be_empty()
         here(made.page)
