@@ -5,6 +5,7 @@ own. So whatever needs it is in this folder, and it ends with the folder's last 
 """
 
 import functools
+import itertools
 import os
 import shutil
 import time
@@ -204,5 +205,13 @@ def faults_of(page: Page) -> str:
 
 def assert_fits(page: Page) -> None:
     """Nothing is wider than the window."""
-    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wide <= 0, f"the page is {wide} pixels wider than its window"
+    wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= window, f"the page is {wide} pixels wide in a window of {window}"
+
+
+def shown_in_turn(page: Page) -> Iterator[str]:
+    """Show the page in a phone's width and in a wide one, light and dark; say which it is now."""
+    for wide, scheme in itertools.product((360, 2560), ("light", "dark")):
+        page.set_viewport_size({"width": wide, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        yield f"{wide} pixels wide, {scheme}"

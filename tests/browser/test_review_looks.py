@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from garments.morning.page import render
-from tests.browser.conftest import NewPerson, assert_fits, faults_of
+from tests.browser.conftest import NewPerson, assert_fits, faults_of, shown_in_turn
 from tests.browser.reviewing import Shop, click, here, photo, press, saved
 from tests.test_morning import NIGHT, PHOTO
 
@@ -313,25 +313,26 @@ SMALL = [(320, 256), (427, 320), (455, 256), (512, 300), (320, 640), (390, 780),
 """Narrow windows, and those that remain of wide ones that are zoomed to 300 and 400 %."""
 
 
-@pytest.mark.parametrize(("wide", "high"), [*SMALL, (1366, 768)])
-def test_no_label_of_a_button_is_cut(wide: int, high: int, reviewer) -> None:
+def test_no_label_of_a_button_is_cut(reviewer) -> None:
     page = reviewer().page
-    page.set_viewport_size({"width": wide, "height": high})
     cut = """all => all.filter((one) => one.scrollWidth > one.clientWidth)
         .map((one) => one.textContent.trim())"""
-    assert page.locator("#desk button").evaluate_all(cut) == []
-    assert_fits(page)
+    for wide, high in [*SMALL, (1366, 768)]:
+        page.set_viewport_size({"width": wide, "height": high})
+        assert page.locator("#desk button").evaluate_all(cut) == [], f"{wide} x {high}"
+        assert_fits(page)
 
 
-@pytest.mark.parametrize("wide", [360, 1366, 1920])
-def test_no_range_of_a_class_is_cut(wide: int, shop: Shop, reviewer) -> None:
-    page = reviewer(wide=wide).page
+def test_no_range_of_a_class_is_cut(shop: Shop, reviewer) -> None:
+    page = reviewer().page
     page.goto(f"{shop.url}/runs")
     cut = """all => all.filter((one) => {
         one.textContent = "10.0\u00a0% to 12.5\u00a0%";
         return one.scrollWidth > one.clientWidth || !one.clientWidth;
     }).length"""
-    assert page.locator(".plots.dense .soft").evaluate_all(cut) == 0
+    for wide in (360, 1366, 1920):
+        page.set_viewport_size({"width": wide, "height": 900})
+        assert page.locator(".plots.dense .soft").evaluate_all(cut) == 0, f"{wide} pixels wide"
 
 
 def test_all_columns_of_the_nights_are_seen_and_printed(shop: Shop, reviewer) -> None:
@@ -409,15 +410,15 @@ def test_the_report_is_printed_whole_with_its_bars_and_without_its_links(
         assert adjust == "exact"  # else a browser saves ink
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("wide", [360, 2560])
-def test_the_pages_are_open_to_all(wide: int, dark: bool, shop: Shop, reviewer) -> None:
-    page = reviewer(wide=wide, dark=dark).page
+def test_the_pages_are_open_to_all(shop: Shop, reviewer) -> None:
+    page = reviewer().page
     press(page, "4")
-    assert not faults_of(page)
-    assert_fits(page)
+    for shown in shown_in_turn(page):
+        assert not faults_of(page), shown
+        assert_fits(page)
     saved(page)
     page.goto(f"{shop.url}/runs")
     page.get_by_text("Right by true class").click()
-    assert not faults_of(page)
-    assert_fits(page)
+    for shown in shown_in_turn(page):
+        assert not faults_of(page), shown
+        assert_fits(page)
