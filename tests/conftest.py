@@ -23,6 +23,7 @@ from PIL import Image
 
 from benchmarks.service import free_port
 from garments import dataset
+from garments.batch.pauses import growing_pauses
 from garments.engine import Engine
 from garments.settings import Settings
 from garments.web import create_app
@@ -278,6 +279,15 @@ def service(models: Path) -> Iterator[str]:
     """The address of a real service that runs in processes of its own."""
     with serving(GARMENTS_MODEL_DIR=str(models)) as (url, _):
         yield url
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits a tenth as long as it would before it tries again."""
+    monkeypatch.setattr(
+        "garments.batch.client.growing_pauses",
+        lambda first, longest: growing_pauses(first / 10, longest / 10),
+    )
 
 
 @pytest.fixture

@@ -230,6 +230,7 @@ def test_the_token_is_sent(photos: Path) -> None:
         assert service.tokens == {"Bearer secret"}
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
     "behaviour",
     [
@@ -241,7 +242,7 @@ def test_the_token_is_sent(photos: Path) -> None:
         fake.junk,
         fake.swapped,
         fake.slow,
-        *map(fake.odd, fake.ODDITIES),
+        fake.odd(fake.ODDITIES[0]),  # the others are taken for no answer alike, as is proved below
     ],
 )
 def test_what_passes_is_tried_again(behaviour: fake.Behaviour, photos: Path) -> None:

@@ -545,6 +545,7 @@ def test_the_lock_is_free_after_a_night(place: Place) -> None:
 # A service that fails
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
     "behaviour",
     [
