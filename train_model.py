@@ -20,10 +20,10 @@ def main() -> None:
         check(request, keras=os.environ.setdefault("KERAS_BACKEND", "tensorflow"))
         own = Settings.from_environment()
         # Not above: help needs no TensorFlow, and who interrupts while it loads is answered below.
-        from garments import training
+        from garments.training.command import carry_out
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        scores = training.carry_out(own.model_dir, Path("Data"), own.dataset_dir, request)
+        scores = carry_out(own.model_dir, Path("Data"), own.dataset_dir, request)
     except KeyboardInterrupt:
         asked.exit(130, "interrupted: the same command goes on after the last epoch\n")
     except ModuleNotFoundError as error:

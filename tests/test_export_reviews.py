@@ -370,7 +370,6 @@ def killed_at_the_second_photo(shop: Shop) -> None:
     assert killed.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.long
 def test_what_was_taken_back_after_a_killed_export_is_dropped_by_the_next(shop: Shop) -> None:
     numbers = [shop.add("a.jpg", 3)]
     shop.export()
@@ -383,7 +382,6 @@ def test_what_was_taken_back_after_a_killed_export_is_dropped_by_the_next(shop: 
     assert shop.files() == {"reviews.csv"}
 
 
-@pytest.mark.long
 def test_what_was_answered_anew_after_a_killed_export_has_one_label(shop: Shop) -> None:
     number = shop.add("a.jpg", 3)
     shop.add("b.jpg", 9)

@@ -16,13 +16,13 @@ import pytest
 
 from garments import dataset, in_place, network
 from garments.dataset import Dataset
-from garments.training import BACKENDS, RECIPES, TrainingError, checkpoint, fit, pretrained
+from garments.training import checkpoint, fit, pretrained
 from garments.training.batches import Catalogue, plan
 from garments.training.fit import make_learner, rate_factor
 from garments.training.learner import Batch, Learner, State, orthogonal, orthogonalised
-from garments.training.recipe import TEACHERS_SHARE, Recipe, recipe_of
+from garments.training.recipe import RECIPES, TEACHERS_SHARE, Recipe, recipe_of
 from garments.training.teacher_answers import ALTERATIONS, TeacherAnswers
-from garments.training_request import FOR_CATALOGUE
+from garments.training_request import BACKENDS, FOR_CATALOGUE, TrainingError
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow

@@ -20,18 +20,8 @@ from garments.network import ARCHITECTURES, with_probabilities
 from garments.preprocess import Limits, to_array
 from garments.preprocess.photo import photo as as_served
 from garments.routing import model_for
-from garments.training import (
-    RECIPES,
-    TrainingError,
-    carry_out,
-    judge,
-    labelled,
-    out_of_fold,
-    photo_fit,
-    photo_run,
-    pretrained,
-    train_on_photos,
-)
+from garments.training import judge, labelled, out_of_fold, photo_fit, photo_run, pretrained
+from garments.training.command import carry_out
 from garments.training.fit import Fitted, fit
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of, kind_targets, kinds_of
 from garments.training.labelled import NONE_OF_TEN
@@ -39,10 +29,12 @@ from garments.training.mistakes import draw_mistakes
 from garments.training.out_of_fold import grouped_folds
 from garments.training.photo_fit import PhotoFit, trained_on
 from garments.training.photo_results import PAGE, tables
+from garments.training.photo_run import train_on_photos
 from garments.training.photos import Photo, read_photos, targets_of
+from garments.training.recipe import RECIPES
 from garments.training.scenes import catalogue_shot, photographed
 from garments.training.shown import Photos, checked
-from garments.training_request import Request
+from garments.training_request import Request, TrainingError
 from tests.conftest import PROJECT, SHARED
 from tests.pictures import BAG, DRESS, TROUSER, encoded, shaped, take, write_table
 

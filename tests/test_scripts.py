@@ -380,8 +380,8 @@ def already_trained(tmp_path: Path) -> dict[str, str]:
     """The environment of a script for which training is done at once, and tells its scores."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, types\n"
-        "training = sys.modules['garments.training'] = types.ModuleType('training')\n"
-        "training.carry_out = lambda *_, **__: '91–93 % right'\n"
+        "command = sys.modules['garments.training.command'] = types.ModuleType('command')\n"
+        "command.carry_out = lambda *_, **__: '91–93 % right'\n"
     )
     return {"PYTHONPATH": f"{tmp_path}:{PROJECT}"}
 

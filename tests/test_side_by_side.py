@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,54 +27,27 @@ from garments.training.photos import read_photos
 from garments.training.recipe import RECIPES, Recipe
 from garments.training.shown import Photos
 from garments.training.side_by_side import side_by_side
-from garments.training_request import TrainingError
 from tests.conftest import until
 from tests.pictures import take
+from tests.works import SOON, tell
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
-
-SOON = 60.0  # seconds, in which a process has begun on a busy machine
-
-
-def tell(folder: Path, number: int) -> None:
-    """Leave word of the process that this is done in, and of its threads; and wait for two."""
-    logging.getLogger("tell").info("work %d", number)
-    told = f"{os.getpid()} {torch.get_num_threads()}"
-    (folder / f"{number}.part").write_text(told)
-    (folder / f"{number}.part").rename(folder / str(number))
-    until(lambda: len(found(folder)) == 2, SOON)
-
-
-def fail() -> None:
-    raise TrainingError("the disk is full")
-
-
-def wait(folder: Path) -> None:
-    (folder / str(os.getpid())).touch()
-    time.sleep(10 * SOON)
-
-
-def found(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.suffix]
 
 
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def test_works_are_done_at_the_same_time_each_with_its_share_of_the_threads(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_works_are_done_at_once_each_on_its_share_and_what_fails_is_left_to_the_caller(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO)
-    side_by_side([partial(tell, tmp_path, number) for number in (1, 2)], share=2)
+    both = get_context("spawn").Barrier(2)
+    side_by_side([partial(tell, tmp_path, number, both) for number in (1, 2)], share=2)
     told = [(tmp_path / str(number)).read_text().split() for number in (1, 2)]
     assert len({os.getpid(), *(int(pid) for pid, _ in told)}) == 3
     assert {int(threads) for _, threads in told} == {max(1, torch.get_num_threads() // 2)}
     assert sorted(record.getMessage() for record in caplog.records) == ["work 1", "work 2"]
-
-
-def test_what_fails_is_left_to_the_caller(capfd: pytest.CaptureFixture[str]) -> None:
-    side_by_side([fail], share=1)
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -84,7 +57,7 @@ def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: 
     program = (
         "import signal; from functools import partial; from pathlib import Path\n"
         "from garments.training.side_by_side import side_by_side\n"
-        "from tests.test_side_by_side import wait\n"
+        "from tests.works import wait\n"
         "if __name__ == '__main__':\n"
         # What a shell starts in the background is deaf to Ctrl-C, and so are its children.
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -99,7 +72,7 @@ def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: 
         command, env=paths, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
-            until(lambda: len(found(folder)) == 2, SOON)
+            until(lambda: len(os.listdir(folder)) == 2, SOON)
             if ends == signal.SIGINT:  # as from a terminal, to all of them
                 os.killpg(process.pid, ends)
             else:
@@ -107,7 +80,7 @@ def test_no_process_outlives_the_one_that_waits(ends: signal.Signals, tmp_path: 
             _, errors = process.communicate(timeout=SOON)
         finally:
             process.kill()
-    until(lambda: not any(is_alive(int(path.name)) for path in found(folder)), SOON)
+    until(lambda: not any(is_alive(int(name)) for name in os.listdir(folder)), SOON)
     assert errors.count("Traceback") == (ends == signal.SIGINT)
 
 

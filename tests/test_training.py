@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 
-from garments import dataset, network, training
+from garments import dataset, network
 from garments.bounds import error_bound
 from garments.card import Card, read_card, version_of
 from garments.dataset import Dataset, DatasetError
@@ -33,10 +33,18 @@ from garments.training.calibrate import (
 )
 from garments.training.export import write_model, write_onnx
 from garments.training.kinds import CLASSES_ALONE, Kind, costs_of
+from garments.training.photo_run import train_on_photos
 from garments.training.quantize import quantize
+from garments.training.recipe import RECIPES
 from garments.training.replacing import WHOLE, replacing_folder, restore
 from garments.training.teachers import Teachers, in_floats
-from garments.training_request import FOR_CATALOGUE, FOR_PHOTOS, parser
+from garments.training_request import (
+    BACKENDS,
+    FOR_CATALOGUE,
+    FOR_PHOTOS,
+    TrainingError,
+    parser,
+)
 from tests.conftest import MODEL
 
 pytestmark = pytest.mark.slow
@@ -209,9 +217,9 @@ def test_a_network_that_its_pictures_chose_is_less_sure_than_they_suggest(
     trained: Path, tmp_path: Path
 ) -> None:
     choices = {"architecture": "reference", "epochs": 2, "validation": 40}
-    training.train(tmp_path / "m", trained.parent.parent, seeds=[3, 4], **choices)
+    run.train(tmp_path / "m", trained.parent.parent, seeds=[3, 4], **choices)
     best = Engine(tmp_path / "m").card
-    training.train(tmp_path / "alone", trained.parent.parent, seeds=[best.seed], **choices)
+    run.train(tmp_path / "alone", trained.parent.parent, seeds=[best.seed], **choices)
     alone = Engine(tmp_path / "alone").card
     assert best.temperature > 1.01 * alone.temperature
     assert "the upper 97.5 % bound" in best.accept_threshold_chosen_by
@@ -269,7 +277,7 @@ def trained(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir(parents=True)
     for name in ("card.json", "of-the-old-model"):
         (folder / name).touch()
-    training.train(folder, home, architecture="reference", epochs=2, seeds=[3], validation=40)
+    run.train(folder, home, architecture="reference", epochs=2, seeds=[3], validation=40)
     return folder
 
 
@@ -311,7 +319,7 @@ def test_a_finished_run_comes_to_the_same_model_again_without_training(
 ) -> None:
     again = tmp_path / "again"
     monkeypatch.delattr(fit, "_train_an_epoch")
-    training.train(
+    run.train(
         again, trained.parent.parent, architecture="reference", epochs=2, seeds=[3], validation=40
     )
     pictures = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), dtype=np.uint8)
@@ -323,11 +331,11 @@ def test_a_finished_run_comes_to_the_same_model_again_without_training(
 def test_a_quick_run_has_three_epochs_of_pictures_that_are_not_made_hard(
     trained: Path, tmp_path: Path
 ) -> None:
-    card, _ = training.train(
+    card, _ = run.train(
         tmp_path / "m", trained.parent.parent, architecture="reference", quick=True, validation=40
     )
     assert card.epochs == 3
-    recipe = training.RECIPES["residual"].quick()
+    recipe = RECIPES["residual"].quick()
     assert (recipe.shift, recipe.cutout, recipe.camera) == (1, 0, 0)
 
 
@@ -336,7 +344,7 @@ def test_a_network_that_was_taught_is_another_and_teaches_with_the_first(
 ) -> None:
     first, folder = Engine(trained), tmp_path / "m"
     choices = {"architecture": "reference", "epochs": 2, "seeds": [3], "validation": 40}
-    card, _ = training.train(folder, trained.parent.parent, teachers=[trained], **choices)
+    card, _ = run.train(folder, trained.parent.parent, teachers=[trained], **choices)
     assert (card.taught_by, first.card.taught_by) == ([first.card.version], [])
     # Had it gone on from the state of the run without teachers, it would be that network.
     assert card.version != first.card.version
@@ -360,13 +368,13 @@ def test_where_there_is_an_accelerator_teachers_answer_in_floats_as_in_integers(
 
 def test_a_teacher_whose_network_cannot_be_read_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed: make torch")
-    with pytest.raises(training.TrainingError, match="no teacher: .*model.keras cannot be read"):
+    with pytest.raises(TrainingError, match="no teacher: .*model.keras cannot be read"):
         in_floats(tmp_path)
     whole = (MODEL / "model.keras").read_bytes()
     damaged = whole[:500_000] + bytes([whole[500_000] ^ 1]) + whole[500_001:]
     for content in (b"PK", damaged):
         (tmp_path / "model.keras").write_bytes(content)
-        with pytest.raises(training.TrainingError, match="no teacher: .*model.keras cannot be re"):
+        with pytest.raises(TrainingError, match="no teacher: .*model.keras cannot be re"):
             in_floats(tmp_path)
 
 
@@ -378,14 +386,14 @@ def test_a_teacher_whose_network_cannot_be_read_is_refused(tmp_path: Path) -> No
     ],
 )
 def test_a_teacher_that_cannot_teach_is_refused(folder: Path, told: str) -> None:
-    with pytest.raises(training.TrainingError, match=told):
+    with pytest.raises(TrainingError, match=told):
         Teachers([MODEL, folder], Engine(MODEL).card.training_data_sha256, "tensorflow")
 
 
 @pytest.mark.long
 def test_of_several_seeds_the_best_on_validation_is_kept(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "best"
-    card, scores = training.train(
+    card, scores = run.train(
         folder,
         trained.parent.parent,
         architecture="reference",
@@ -412,7 +420,7 @@ def test_the_test_set_is_opened_once_and_last(
     monkeypatch.setattr(run.dataset, "load", lambda part, *a: done.append(part) or load(part, *a))
     monkeypatch.setattr(run, "fit", lambda *a, **k: done.append("fit") or fit(*a, **k))
     monkeypatch.setattr(run, "export", lambda *a, **k: done.append("export") or export(*a, **k))
-    training.train(
+    run.train(
         tmp_path / "m", trained.parent.parent, architecture="reference", epochs=1, validation=40
     )
     assert done == ["train", "fit", "export", "test"]
@@ -425,7 +433,7 @@ def test_a_run_that_fails_at_its_end_leaves_the_old_folder_and_nothing_else(
     dataset.write_csv(sample, tmp_path / "fashion-mnist_train.csv")
     (tmp_path / "fashion-mnist_test.csv").write_text("label\n1\n")
     with pytest.raises(DatasetError, match="line 1: the header must be"):
-        training.train(trained, tmp_path, architecture="reference", epochs=1, validation=40)
+        run.train(trained, tmp_path, architecture="reference", epochs=1, validation=40)
     assert (trained / "card.json").read_bytes() == before
     assert not list(trained.parent.glob(".*"))
 
@@ -441,10 +449,10 @@ def test_a_model_that_accepts_something_stays_where_a_new_one_would_accept_nothi
 
     def train(name: str) -> Card:
         choices = {"architecture": "reference", "epochs": 2, "seeds": [3], "validation": 40}
-        return training.train(tmp_path / name, trained.parent.parent, **choices)[0]
+        return run.train(tmp_path / name, trained.parent.parent, **choices)[0]
 
     told = "/m is not replaced: .* the new one would accept none; .*--name; .* is trained again"
-    with pytest.raises(training.TrainingError, match=told):
+    with pytest.raises(TrainingError, match=told):
         train("m")
     assert opened == ["train"]
     assert read_card(tmp_path / "m") == read_card(MODEL)
@@ -466,8 +474,8 @@ def test_a_model_that_accepts_something_stays_where_a_new_one_would_accept_nothi
 def test_what_cannot_be_trained_is_refused_first(
     choices: dict[str, object], told: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(training.TrainingError, match=told):
-        training.train(tmp_path / "m", tmp_path, architecture="reference", **choices)
+    with pytest.raises(TrainingError, match=told):
+        run.train(tmp_path / "m", tmp_path, architecture="reference", **choices)
 
 
 def test_a_test_set_that_is_nowhere_is_missed_before_anything_is_trained(
@@ -476,15 +484,15 @@ def test_a_test_set_that_is_nowhere_is_missed_before_anything_is_trained(
     monkeypatch.delattr(run, "fit")
     dataset.write_csv(sample, tmp_path / dataset.CSV_NAMES["train"])
     with pytest.raises(DatasetError, match="correct GARMENTS_DATASET_DIR"):
-        training.train(tmp_path / "m", tmp_path, tmp_path / "none", architecture="reference")
+        run.train(tmp_path / "m", tmp_path, tmp_path / "none", architecture="reference")
 
 
 def test_what_may_be_asked_for_is_what_there_is_a_recipe_and_a_backend_for() -> None:
-    recipes = training.RECIPES.items()
+    recipes = RECIPES.items()
     assert {name for name, recipe in recipes if recipe.pretrained} == set(FOR_PHOTOS)
     assert {name for name, recipe in recipes if not recipe.pretrained} == set(FOR_CATALOGUE)
     told = parser(None).format_help()
-    assert all(name in told for name in (*training.RECIPES, *training.BACKENDS))
+    assert all(name in told for name in (*RECIPES, *BACKENDS))
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
@@ -502,7 +510,7 @@ def test_a_model_whose_place_a_killed_run_left_empty_is_put_back_before_training
     folder = old_model(tmp_path)
     folder.rename(tmp_path / ".model.old")
     (tmp_path / ".model.part").mkdir()
-    with pytest.raises(training.TrainingError, match="is no model folder"):  # but was put back
+    with pytest.raises(TrainingError, match="is no model folder"):  # but was put back
         preflight.check(folder, (0,), 1, "tensorflow")
     assert [path.name for path in folder.iterdir()] == ["old"]
     (tmp_path / ".model.old").mkdir()  # which another run was about to remove
@@ -522,7 +530,7 @@ def test_a_folder_that_cannot_be_replaced_stays(made: bool, tmp_path: Path) -> N
 
     what = "the disk is full" if made else f"No such file .*{WHOLE}"
     told = rf"no model was put into {folder} \(.*{what}.*\): .* of what was trained"
-    with pytest.raises(training.TrainingError, match=told):
+    with pytest.raises(TrainingError, match=told):
         replace()
     assert [path.name for path in folder.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -545,7 +553,7 @@ def test_a_new_model_that_a_crash_may_lose_is_told_to_be_in_its_place(
 
     monkeypatch.setattr(os, "fsync", failing)
     told = rf"^the new model is in {folder}, but a crash .* lose it \(.*Input/output error\): mend"
-    with pytest.raises(training.TrainingError, match=told):
+    with pytest.raises(TrainingError, match=told):
         replace()
     assert [path.name for path in folder.iterdir()] == ["new"]
 
@@ -597,7 +605,7 @@ def test_what_a_kill_between_the_renames_left_behind_comes_back(tmp_path: Path) 
 def test_where_no_folder_can_be_made_it_is_told_as_all_else_that_fails(tmp_path: Path) -> None:
     (tmp_path / "models").touch()
     told = "no model was put into .*Not a directory.*: mend that"
-    refused = pytest.raises(training.TrainingError, match=told)
+    refused = pytest.raises(TrainingError, match=told)
     with refused, replacing_folder(tmp_path / "models/a/b"):
         pytest.fail("nothing can be put there")
 
@@ -613,8 +621,8 @@ def test_networks_are_only_made_where_they_can_be_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    with pytest.raises(training.TrainingError, match="Keras runs on torch.*KERAS_BACKEND"):
-        training.train(tmp_path / "m", tmp_path, architecture="reference")
+    with pytest.raises(TrainingError, match="Keras runs on torch.*KERAS_BACKEND"):
+        run.train(tmp_path / "m", tmp_path, architecture="reference")
 
 
 @pytest.mark.parametrize(
@@ -624,8 +632,8 @@ def test_networks_are_only_made_in_the_form_that_they_are_written_for(
     name: str, set_to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keras.config, name, lambda: set_to)
-    with pytest.raises(training.TrainingError, match=f"keras.json.* sets .*{set_to}.*correct or"):
-        training.train(tmp_path / "m", tmp_path, architecture="reference")
+    with pytest.raises(TrainingError, match=f"keras.json.* sets .*{set_to}.*correct or"):
+        run.train(tmp_path / "m", tmp_path, architecture="reference")
 
 
 @pytest.mark.parametrize(
@@ -636,28 +644,28 @@ def test_a_place_that_no_model_can_have_is_refused_at_once(
 ) -> None:
     (tmp_path / "file").touch()
     told = f"no model can be written into .*{why}.*GARMENTS_MODEL_DIR"
-    with pytest.raises(training.TrainingError, match=told):
-        training.train(tmp_path / name, tmp_path, architecture="reference")
+    with pytest.raises(TrainingError, match=told):
+        run.train(tmp_path / name, tmp_path, architecture="reference")
 
 
 def test_a_folder_that_holds_no_model_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "precious.png").touch()
-    with pytest.raises(training.TrainingError, match="is no model folder"):
-        training.train(tmp_path / "photos", tmp_path, architecture="reference")
+    with pytest.raises(TrainingError, match="is no model folder"):
+        run.train(tmp_path / "photos", tmp_path, architecture="reference")
     assert (tmp_path / "photos" / "precious.png").exists()
 
 
 def test_a_model_for_photos_is_not_replaced_by_one_for_small_pictures(tmp_path: Path) -> None:
     shutil.copytree(MODEL.parent / "photo", tmp_path / "photo")
-    with pytest.raises(training.TrainingError, match="holds a model for photos: .* --name"):
-        training.train(tmp_path / "photo", tmp_path, architecture="reference")
+    with pytest.raises(TrainingError, match="holds a model for photos: .* --name"):
+        run.train(tmp_path / "photo", tmp_path, architecture="reference")
 
 
 def test_nor_one_for_small_pictures_by_one_for_photos(tmp_path: Path) -> None:
     shutil.copytree(MODEL, tmp_path / "small")
-    with pytest.raises(training.TrainingError, match="for Fashion-MNIST pictures: .* --name"):
-        training.train_on_photos(tmp_path / "small", [tmp_path], tmp_path)
+    with pytest.raises(TrainingError, match="for Fashion-MNIST pictures: .* --name"):
+        train_on_photos(tmp_path / "small", [tmp_path], tmp_path)
 
 
 def strayed(

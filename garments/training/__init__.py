@@ -1,9 +1,4 @@
-"""Fit a network, calibrate it, choose its threshold, and write its model folder."""
+"""Fit a network, calibrate it, choose its threshold, and write its model folder.
 
-from garments.training.command import carry_out
-from garments.training.photo_run import train_on_photos
-from garments.training.recipe import RECIPES
-from garments.training.run import train
-from garments.training_request import BACKENDS, TrainingError
-
-__all__ = ["BACKENDS", "RECIPES", "TrainingError", "carry_out", "train", "train_on_photos"]
+Whoever needs a part imports its module: some take seconds to load, since they load Keras.
+"""
