@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,14 @@ def test_what_could_be_installed_is_no_reason_to_skip_where_all_is_to_run(
         f"import pytest\n@pytest.mark.skip(reason={reason!r})\ndef test_some(): assert False\n"
     )
     (tmp_path / "test_some.py").write_text(skipped + "def test_another(): assert True\n")
-    alone = [sys.executable, "-m", "pytest", "-c", "/dev/null", "-p", "tests.complete"]
+    alone = ["-c", "/dev/null", "-p", "xdist", "-p", "tests.complete", "-n", at_once]
     done = subprocess.run(
-        [*alone, "-n", at_once, tmp_path], cwd=PROJECT, check=False, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", *alone, tmp_path],
+        cwd=PROJECT,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # some take seconds to load
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == code, done.stdout
     assert (f"though it can be had:\nSkipped: {reason}" in done.stdout) == bool(code)
