@@ -265,12 +265,13 @@ def with_odd_tags(count: int) -> bytes:
     return plain[:4] + struct.pack("<I", len(plain)) + plain[8:] + directory
 
 
-def readable() -> dict[str, bytes]:
+@functools.cache
+def readable() -> Mapping[str, bytes]:
     """Odd files that hold a picture all the same."""
     wide = Image.fromarray(ITEM.astype(np.uint16) * 257)
     alpha = SHOT.copy()
     alpha.putalpha(200)
-    return {
+    files = {
         "sixteen_bits.png": encoded(wide),
         "cmyk.jpg": encoded(SHOT.convert("CMYK"), "JPEG"),
         "palette.png": encoded(SHOT.convert("P")),
@@ -286,13 +287,15 @@ def readable() -> dict[str, bytes]:
         **{f"turned_{n}.jpg": data for n, data in turns("JPEG").items()},
         **{f"turned_{n}.heic": data for n, data in turns("HEIF").items()},
     }
+    return MappingProxyType(files)
 
 
-def refused() -> dict[str, tuple[bytes, str]]:
+@functools.cache
+def refused() -> Mapping[str, tuple[bytes, str]]:
     """Files that must not be read, and the code that says why."""
     heic = encoded(SHOT, "HEIF")
     crop = of_sides(cropped(Image.new("L", (30, 30)), 16), 30_000, 30_000)
-    return {
+    files = {
         "zero_bytes.jpg": (b"", "empty_image"),
         "truncated.png": (BOOT[:200], "unreadable_image"),
         "truncated.jpg": (encoded(SHOT, "JPEG")[:2000], "unreadable_image"),
@@ -328,11 +331,14 @@ def refused() -> dict[str, tuple[bytes, str]]:
         "archive.png": (b"PK\x03\x04" + bytes(100), "unsupported_type"),
         "program.jpg": (b"\x7fELF" + bytes(100), "unsupported_type"),
     }
+    return MappingProxyType(files)
 
 
-def own() -> dict[str, bytes]:
+@functools.cache
+def own() -> Mapping[str, bytes]:
     """All of these files, whatever is to become of them."""
-    return readable() | {name: data for name, (data, _) in refused().items()}
+    told = {name: data for name, (data, _) in refused().items()}
+    return MappingProxyType(readable() | told)
 
 
 def corpus() -> list[Path]:
