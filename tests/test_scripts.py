@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from garments import dataset, generated
 from garments.dataset import Dataset
 from garments.training_request import BACKENDS, FOR_CATALOGUE, FOR_PHOTOS
 from tests.conftest import IMAGES, PROJECT, hundred, script, telling_nobody
+
+Accuracy = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +124,22 @@ def ten_right(tmp_path: Path) -> Path:
     return tmp_path / "p.csv"
 
 
+@pytest.fixture
+def accuracy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Accuracy:
+    """Run model_accuracy.py as `script` does, but in this process, which has its packages."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command, code = ["model_accuracy.py", *map(str, arguments)], 0
+        monkeypatch.setattr("sys.argv", command)
+        try:
+            model_accuracy.main()
+        except SystemExit as end:
+            code = end.code
+        return subprocess.CompletedProcess(command, code, *capsys.readouterr())
+
+    return run
+
+
 def test_accuracy_is_told_with_table_and_plot(ten_right: Path, tmp_path: Path) -> None:
     done = script("model_accuracy.py", ten_right, "--plot", tmp_path / "matrix.png")
     assert done.returncode == 0
@@ -128,7 +147,9 @@ def test_accuracy_is_told_with_table_and_plot(ten_right: Path, tmp_path: Path) -
     assert (tmp_path / "matrix.png").stat().st_size > 10_000
 
 
-def test_a_folder_of_photos_is_judged_by_labels_of_several_classes_or_none(tmp_path: Path) -> None:
+def test_a_folder_of_photos_is_judged_by_labels_of_several_classes_or_none(
+    accuracy: Accuracy, tmp_path: Path
+) -> None:
     (tmp_path / "p.csv").write_text(
         "filename,prediction,label,confidence,decision,model,expected,error\n"
         "hat.jpg,8,Bag,0.95,accept,m@1,,\n"
@@ -140,10 +161,8 @@ def test_a_folder_of_photos_is_judged_by_labels_of_several_classes_or_none(tmp_p
         "filename,expected\n"
         "hat.jpg,none of these\nring.jpg,none\nhood.jpg,2;4\ntop.jpg,T-shirt/top\n"
     )
-    done = script(
-        *("model_accuracy.py", tmp_path / "p.csv", "--labels", tmp_path / "labels.csv"),
-        *("--plot", tmp_path / "matrix.png"),
-    )
+    given = (tmp_path / "p.csv", "--labels", tmp_path / "labels.csv")
+    done = accuracy(*given, "--plot", tmp_path / "matrix.png")
     assert done.returncode == 0
     assert done.stdout.startswith(
         "photos of none of the ten: 2, of which accepted as a class: 1\n"
@@ -153,7 +172,7 @@ def test_a_folder_of_photos_is_judged_by_labels_of_several_classes_or_none(tmp_p
 
 
 def test_the_plot_says_what_the_text_says_whatever_has_no_class(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    accuracy: Accuracy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = ["filename,prediction,label,confidence,decision,model,expected,error"]
     lines += [f"image_{n}_label_{n}.png,{n},x,0.9,accept,m@1,," for n in range(8)]
@@ -162,26 +181,20 @@ def test_the_plot_says_what_the_text_says_whatever_has_no_class(
     (tmp_path / "p.csv").write_text("\n".join(lines))
     titles = []
     monkeypatch.setattr(Axes, "set_title", lambda _, title: titles.append(title))
-    command = ["model_accuracy.py", str(tmp_path / "p.csv"), "--plot", str(tmp_path / "m.png")]
-    monkeypatch.setattr("sys.argv", command)
-    model_accuracy.main()
-    assert "accuracy  80.00%  (8 of 10)\n" in capsys.readouterr().out
+    done = accuracy(tmp_path / "p.csv", "--plot", tmp_path / "m.png")
+    assert "accuracy  80.00%  (8 of 10)\n" in done.stdout
     assert titles == ["8 of 10 right"]
 
 
 def test_accuracy_is_told_against_that_of_another_table(
-    ten_right: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    ten_right: Path, accuracy: Accuracy, tmp_path: Path
 ) -> None:
     worse = ten_right.read_text().replace("label_0.png,0", "label_0.png,6")
     (tmp_path / "other.csv").write_text(worse)
-    arguments = (ten_right, "--against", tmp_path / "other.csv", "--plot", tmp_path / "m.png")
-    monkeypatch.setattr("sys.argv", ["model_accuracy.py", *map(str, arguments)])
-    model_accuracy.main()
+    others = tmp_path / "other.csv"
+    done = accuracy(ten_right, "--against", others, "--plot", tmp_path / "m.png")
     told = "right where the other is wrong  1\nwrong where the other is right  0\n"
-    assert told in capsys.readouterr().out
+    assert told in done.stdout
 
 
 def test_accuracy_is_told_wherever_only_ascii_can_be(tmp_path: Path) -> None:
@@ -205,9 +218,11 @@ def test_accuracy_is_told_wherever_only_ascii_can_be(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_accuracy_refuses_what_it_cannot_score(text: str, told: str, tmp_path: Path) -> None:
+def test_accuracy_refuses_what_it_cannot_score(
+    text: str, told: str, accuracy: Accuracy, tmp_path: Path
+) -> None:
     (tmp_path / "p.csv").write_text(text)
-    done = script("model_accuracy.py", tmp_path / "p.csv", "--plot", tmp_path / "matrix.png")
+    done = accuracy(tmp_path / "p.csv", "--plot", tmp_path / "matrix.png")
     assert done.returncode == 2
     assert told in done.stderr
     assert not (tmp_path / "matrix.png").exists()
@@ -226,9 +241,9 @@ def test_accuracy_that_nobody_reads_to_the_end_ends_without_a_word(
 
 
 def test_accuracy_that_cannot_be_drawn_is_told_all_the_same(
-    ten_right: Path, tmp_path: Path
+    ten_right: Path, accuracy: Accuracy, tmp_path: Path
 ) -> None:
-    done = script("model_accuracy.py", ten_right, "--plot", tmp_path / "none" / "m.png")
+    done = accuracy(ten_right, "--plot", tmp_path / "none" / "m.png")
     assert done.stdout.startswith("accuracy  100.00%  (10 of 10)")
     assert "is drawn in" not in done.stdout
     assert done.returncode == 2
@@ -238,12 +253,12 @@ def test_accuracy_that_cannot_be_drawn_is_told_all_the_same(
 
 @pytest.mark.parametrize("way", ["the very name", "a link"])
 def test_accuracy_is_not_drawn_over_what_it_is_read_from(
-    way: str, ten_right: Path, tmp_path: Path
+    way: str, ten_right: Path, accuracy: Accuracy, tmp_path: Path
 ) -> None:
     table = ten_right.rename(tmp_path / "table").read_text()
     (tmp_path / "link.png").symlink_to("table")
     plot = tmp_path / ("table" if way == "the very name" else "link.png")
-    done = script("model_accuracy.py", tmp_path / "table", "--plot", plot)
+    done = accuracy(tmp_path / "table", "--plot", plot)
     assert done.returncode == 2
     assert "would be written over: name another place with --plot" in done.stderr
     assert (tmp_path / "table").read_text() == table
@@ -264,8 +279,8 @@ def test_a_plot_for_which_there_is_no_room_leaves_the_one_that_was_there(
     assert {path.name for path in tmp_path.iterdir()} == {"m.png", "p.csv"}
 
 
-def test_accuracy_refuses_a_place_that_is_not_named(ten_right: Path) -> None:
-    done = script("model_accuracy.py", ten_right, "--plot", "")
+def test_accuracy_refuses_a_place_that_is_not_named(ten_right: Path, accuracy: Accuracy) -> None:
+    done = accuracy(ten_right, "--plot", "")
     assert done.returncode == 2
     assert "argument --plot: it is empty: name a place, or leave it out" in done.stderr
 
