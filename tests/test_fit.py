@@ -342,15 +342,18 @@ def weights(model: keras.Model) -> list[bytes]:
     return [weight.tobytes() for weight in model.get_weights()]
 
 
-# The second leaves one batch an epoch, of a size of its own.
+# Pictures a batch, and at which batches to kill. The second leaves one an epoch, of its own size.
+FEW, ALL = (20, (3, 11)), (128, (1, 3))
+
+
 @pytest.mark.long
-@pytest.mark.parametrize(("batch_size", "kills"), [(20, (3, 11)), (128, (1, 3))])
 @pytest.mark.parametrize(
-    ("architecture", "changes"),
+    ("architecture", "changes", "batch_size", "kills"),
     [
-        ("reference", {}),
-        ("residual", {}),
-        ("reference", {"adam": True, "learning_rate": 1e-3}),
+        ("residual", {}, *FEW),
+        ("residual", {}, *ALL),
+        ("reference", {}, *FEW),
+        ("reference", {"adam": True, "learning_rate": 1e-3}, *ALL),
     ],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
