@@ -373,6 +373,19 @@ def test_nor_is_it_wherever_the_nights_after_that_archive(
     assert expected(place)["a.png"] == ""
 
 
+def test_a_night_that_finds_nothing_to_archive_costs_no_photo_its_slip(
+    place: Place, archive: Path
+) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, "a.png,Coat"))
+        (place.photos / "a.png").unlink()  # as where its disk is away
+        place.night(service, archive=archive)
+        place.add("a.png", length=31)
+        place.night(service, archive=archive)
+    assert expected(place) == {"a.png": "Coat"}
+
+
 @pytest.mark.parametrize(("length", "slip"), [(21, "Coat"), (31, "")])
 def test_after_a_night_cut_short_a_photo_keeps_its_slip_with_its_content(
     length: int, slip: str, place: Place, archive: Path

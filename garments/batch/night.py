@@ -215,7 +215,7 @@ def _post_all(
             moved=store.runs.archiving(found_any, run, place),
             unended=store.runs.archiving(ended + 1, run, place),
         )
-        if store.runs.archiving(found_any + 1, run, place):
+        if store.runs.archiving(found_any + 1, run, place, cut_short=True):
             _forget_succeeded(night, findings)
         Poster(night, client).post(findings)
     slips = findings.slips()

@@ -99,14 +99,19 @@ class Runs:
                 (directory, bool(archived)) for directory, archived in connection.execute(query)
             ]
 
-    def archiving(self, since: int, run: int, directory: bytes) -> bool:
-        """Whether any run over `directory` from `since` on, but before `run`, began to archive."""
+    def archiving(self, since: int, run: int, directory: bytes, *, cut_short: bool = False) -> bool:
+        """Whether any run over `directory` from `since` on, but before `run`, began to archive.
+
+        Of those that did not come to their end, if they are to be `cut_short`.
+        """
         any_of_them = sa.select(sa.func.count()).where(
             runs.c.id >= since,
             runs.c.id < run,
             runs.c.directory == directory,
             runs.c.archiving,
         )
+        if cut_short:
+            any_of_them = any_of_them.where(runs.c.ended.is_(None))
         with self._database.reading() as connection:
             return bool(connection.scalar(any_of_them))
 
