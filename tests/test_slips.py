@@ -57,6 +57,13 @@ def test_the_slip_of_the_very_name_stays_the_photos(place: Place) -> None:
     assert expected(place) == {"a.png": "Dress"}
 
 
+def test_cells_of_nothing_at_the_end_of_a_line_are_passed_over(place: Place) -> None:
+    place.add("a.png")
+    with fake_service() as service:
+        place.night(service, expected=slips(place, "a.png,Dress,, "))
+    assert expected(place) == {"a.png": "Dress"}
+
+
 @pytest.mark.parametrize("column", ["filename", "expected"])
 def test_a_column_that_stands_twice_is_refused(column: str, place: Place) -> None:
     place.add("a.png")

@@ -52,7 +52,7 @@ def _faults(
             raise UsageError(f"{path}, line 1: the column {name} stands twice: leave one")
     for cells in reader:
         filename, expected = cells["filename"], cells["expected"]
-        if None in cells:
+        if any(cell.strip() for cell in cells.get(None, ())):
             yield (
                 f"line {reader.line_num}: it has more cells than the header: "
                 "put names with commas in quotes"
