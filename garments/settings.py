@@ -207,7 +207,8 @@ class Settings:
             if most is not None and value > most:
                 raise SettingsError(f"{name} is {value}: it must be at most {most}")
             # SQLite's address is a path, which may be of any bytes.
-            if isinstance(value, str) and not _is_text(value) and not value.startswith("sqlite:"):
+            is_path = entry.name == "database_url" and value.startswith("sqlite")
+            if isinstance(value, str) and not is_path and not _is_text(value):
                 # Not told: it may be a secret.
                 raise SettingsError(
                     f"{name} has bytes that are not UTF-8: it must be text in UTF-8"

@@ -88,8 +88,9 @@ def test_text_that_is_not_utf_8_is_refused_and_not_told(variable: str, value: st
     assert "k" not in str(refused.value)
 
 
-def test_a_path_may_be_of_any_bytes() -> None:
-    paths = {"GARMENTS_MODEL_DIR": "/a\udcff", "GARMENTS_DATABASE_URL": "sqlite:////a\udcff.db"}
+@pytest.mark.parametrize("url", ["sqlite:////a\udcff.db", "sqlite+pysqlite:////a\udcff.db"])
+def test_a_path_may_be_of_any_bytes(url: str) -> None:
+    paths = {"GARMENTS_MODEL_DIR": "/a\udcff", "GARMENTS_DATABASE_URL": url}
     settings = Settings.from_environment(paths)
     assert bytes(settings.model_dir) == b"/a\xff"
     assert settings.database_url == paths["GARMENTS_DATABASE_URL"]
