@@ -170,8 +170,8 @@ class Database:
         if encoding not in ("UTF8", "SQL_ASCII"):  # the second keeps all bytes as they come
             raise StoreError(
                 f"{self} cannot keep all texts (its encoding is {encoding}): make another with "
-                "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name it in "
-                "GARMENTS_DATABASE_URL"
+                "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, bring there what is in this "
+                "one (pg_dump … | psql …), and name it in GARMENTS_DATABASE_URL"
             )
 
     def _check_journal(self) -> None:
