@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -555,6 +556,23 @@ def test_a_new_model_that_a_crash_may_lose_is_told_to_be_in_its_place(
     told = rf"^the new model is in {folder}, but a crash .* lose it \(.*Input/output error\): mend"
     with pytest.raises(TrainingError, match=told):
         replace()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_a_model_is_put_where_folders_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, fsync = old_model(tmp_path), os.fsync
+
+    def failing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):  # as of the shared folders of VirtualBox
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with replacing_folder(folder) as place:
+        (place / WHOLE).mkdir()
+        (place / WHOLE / "new").touch()
     assert [path.name for path in folder.iterdir()] == ["new"]
 
 

@@ -31,7 +31,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     partial, old = folder.with_name(f".{folder.name}.part"), old_of(folder)
     try:
-        with _alone_in(folder.parent) as parent:
+        with _alone_in(folder.parent):
             try:
                 _clear(folder, partial, old)
                 partial.mkdir()
@@ -40,7 +40,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
                 if folder.exists():
                     folder.rename(old)
                 (partial / WHOLE).rename(folder)
-                _sync_names(parent, folder)
+                _sync_name(folder)
             finally:
                 _clear(folder, partial, old)
     except OSError as error:
@@ -90,8 +90,8 @@ def keep_what_accepts(
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[int]:
-    """Wait until no other process is in this block for `folder`; give its descriptor."""
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in this block for `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -100,15 +100,15 @@ def _alone_in(folder: Path) -> Iterator[int]:
         except BlockingIOError:
             log.info("waiting for another process that writes a model into %s", folder)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
+        yield
     finally:
         os.close(descriptor)
 
 
-def _sync_names(parent: int, folder: Path) -> None:
+def _sync_name(folder: Path) -> None:
     """Have a crash of the machine keep the new model, which is in its place by now."""
     try:
-        os.fsync(parent)
+        sync(folder.parent)
     except OSError as error:
         raise TrainingError(
             f"the new model is in {folder}, but a crash of the machine may still lose it "
