@@ -80,7 +80,8 @@ def walk(
             with os.scandir(place) as entries:
                 for entry in entries:
                     name = os.path.join(folder, entry.name)
-                    if entry.name.lower().endswith(_ENDINGS) and _is_damaged(entry):
+                    has_ending = entry.name.lower().endswith(_ENDINGS)
+                    if has_ending and _is_damaged(entry):
                         if takes(name):
                             yield Found(name, Stamp(0, 0, 0))  # whoever reads it is told why not
                     elif entry.is_dir(follow_symlinks=False):
@@ -88,7 +89,7 @@ def walk(
                             folders.append(name)
                     elif not takes(name):
                         continue
-                    elif entry.name.lower().endswith(_ENDINGS) and not entry.is_symlink():
+                    elif has_ending and not entry.is_symlink():
                         status = _status(entry)
                         if status and stat.S_ISREG(status.st_mode):
                             yield Found(name, stamp_of(status))
