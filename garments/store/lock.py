@@ -53,8 +53,8 @@ def _file_locked(database: Database, holder: str) -> Iterator[Check]:
         raise Busy(_told(str(busy))) from None
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be written: {error.strerror}; this user must be able to write it, like "
-            "the database itself"
+            f"{path} cannot be written: {error.strerror}; its folder must be there, and this user "
+            "able to write it, like the database itself"
         ) from error
     with file:
         yield lambda: None  # it is held for as long as the file is open
